@@ -1,0 +1,27 @@
+"""dlcourse: an introductory deep-learning lecture as things that run."""
+
+from typing import TYPE_CHECKING
+
+from dlcourse.errors import Refused
+
+if TYPE_CHECKING:
+    from dlcourse.training import Result
+
+__all__ = ["Refused", "run"]
+
+
+def run(*words: str) -> "Result":
+    """Train as ``python train.py WORDS`` does: ``run("model=cnn", "optimizer=adam").metrics["test/acc"]``.
+
+    One process, and no W&B unless ``logger=wandb`` is among the words. Raises `Refused`, with ``.code``, where the
+    command would end with that exit code.
+    """
+    from dlcourse.gate import admit
+    from dlcourse.training import train
+
+    composed = admit([*([] if any(word.startswith("logger=") for word in words) else ["logger=none"]), *words])
+    if composed.multirun:
+        raise Refused("run() makes one run; for a sweep use python train.py -m")
+    if str(composed.cfg.trainer.devices) not in ("1", "auto") or composed.cfg.trainer.num_nodes != 1:
+        raise Refused("run() uses one process; for several use python train.py trainer=ddp")
+    return train(composed)

@@ -1,0 +1,177 @@
+"""Checkpoints: written whole or not at all, checked before they are read, tensors and plain values only."""
+
+import os
+import pickle
+import random
+import re
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from dlcourse.errors import CHECKPOINT, Refused
+from dlcourse.rundir import RunDirectory
+
+LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"
+
+
+class AtomicIO(CheckpointIO):
+    """Writes beside the target, flushes to the disk, then takes the target's place; the last one but one is kept."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        with open(beside, "wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.name == LAST and path.exists():
+            os.replace(path, path.with_name(PREVIOUS))
+        os.replace(beside, path)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        return load(Path(path), map_location)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The contents of a checkpoint, after every byte has passed its checksum; nothing in it can run."""
+    if "://" in str(path):
+        raise Refused(f"{path}: checkpoints are files, not addresses", CHECKPOINT)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise Refused(f"{path} is damaged (its entry {damaged} fails the checksum)", CHECKPOINT)
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Refused(f"{path}: there is no such checkpoint", CHECKPOINT) from None
+    except zipfile.BadZipFile:
+        raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None
+    except pickle.UnpicklingError:
+        raise Refused(f"{path} holds more than tensors and plain values; it is not loaded", CHECKPOINT) from None
+
+
+def usable(folder: Path) -> tuple[Path, list[str]]:
+    """The newest checkpoint to continue from that can be read, and what was found wrong with those before it."""
+    complaints: list[str] = []
+    for name in (LAST, PREVIOUS):
+        try:
+            load(folder / name)
+            return folder / name, complaints
+        except Refused as refusal:
+            complaints.append(str(refusal))
+    raise Refused("\n".join(complaints), CHECKPOINT)
+
+
+class Checkpoints(Checkpoint):
+    """``last.ckpt`` after the first epoch, then at most once a second, at the end, and by ``every``; ``best.ckpt``.
+
+    Best is the lowest (``mode=min``) or highest ``monitor``, at the first validation that reaches it.
+    """
+
+    def __init__(self, run: RunDirectory, monitor: str, mode: str, every: str | None, hyper_parameters: dict[str, Any]):
+        self.run, self.monitor, self.mode = run, monitor, mode
+        self.hyper_parameters = hyper_parameters
+        amount, unit = re.fullmatch(r"([\d.]+)([a-z]+)", every).groups() if every else ("inf", "s")  # type: ignore[union-attr]
+        self.every_steps = int(float(amount)) if unit == "steps" else None
+        self.every_seconds = float(amount) * {"s": 1, "m": 60, "h": 3600, "steps": float("inf")}[unit]
+        self.best: dict[str, float] = {}
+        self.saved_step = -1
+        self.saved_at = -float("inf")
+
+    @property
+    def folder(self) -> Path:
+        assert self.run.path is not None
+        return self.run.path / "checkpoints"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """The first process tells the others where the run is written."""
+        self.run.path = trainer.strategy.broadcast(self.run.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["hyper_parameters"] = self.hyper_parameters
+        checkpoint["rng"] = random_state()
+        checkpoint["rows"] = trainer.loggers[0].rows if trainer.loggers else 0  # type: ignore[attr-defined]
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn == "fit":
+            set_random_state(checkpoint["rng"])
+
+    def save_last(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.folder / LAST)
+        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.every_steps is not None:
+            due = trainer.global_step % self.every_steps == 0 and trainer.global_step != self.saved_step
+        elif self.every_seconds < float("inf"):
+            due = trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every_seconds)
+        else:
+            return
+        if due:
+            self.save_last(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
+            return
+        score = float(trainer.callback_metrics[self.monitor])
+        if self.best and (score >= self.best[self.monitor] if self.mode == "min" else score <= self.best[self.monitor]):
+            return
+        figures = {
+            k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
+        }
+        self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
+        trainer.save_checkpoint(self.folder / BEST)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            raise Refused(f"monitor={self.monitor} is logged by no step; there are: {known}")
+        if trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1):
+            self.save_last(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save_last(trainer)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global random number generator, as tensors and plain values."""
+    kind, keys, *rest = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "python": [version, list(internal), gauss],
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

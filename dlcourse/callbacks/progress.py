@@ -1,0 +1,58 @@
+"""How far a run is: a bar in a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+
+class Progress(ProgressBar):
+    """One bar over the whole training, redrawn by time; without a terminal, a line at most every ``seconds``."""
+
+    def __init__(self, seconds: float = 5.0):
+        super().__init__()
+        self.seconds = seconds
+        self.bar: tqdm | None = None
+        self.told = 0.0
+
+    def disable(self) -> None:
+        self.seconds = float("inf")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.told = time.monotonic()
+        if sys.stderr.isatty() and trainer.is_global_zero and self.seconds < float("inf"):
+            steps = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
+            total = int(steps) if steps < float("inf") else None
+            done = trainer.global_step * trainer.accumulate_grad_batches
+            self.bar = tqdm(total=total, initial=done, unit="batch", mininterval=0.2, dynamic_ncols=True)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        last = trainer.max_epochs == trainer.current_epoch + 1
+        due = last or time.monotonic() - self.told >= self.seconds
+        if not trainer.is_global_zero or (self.bar is None and not due):
+            return
+        figures = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        if self.bar is not None:
+            self.bar.set_postfix({"epoch": trainer.current_epoch + 1, **{k: f"{v:.4g}" for k, v in figures.items()}})
+        elif self.seconds < float("inf"):
+            self.told = time.monotonic()
+            told = "  ".join(f"{k} {v:.4g}" for k, v in sorted(figures.items()))
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {told}", flush=True)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

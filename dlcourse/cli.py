@@ -1,0 +1,136 @@
+"""The commands' common ground: words, exit codes, and what is said at the end."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dlcourse.errors import Refused
+
+
+def guarded(command: Callable[[list[str]], int]) -> int:
+    """Run a command; a refusal ends in its code and at most three lines, anything unexpected in a traceback and 1."""
+    words = sys.argv[1:]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        return command(words)
+    except Refused as refusal:
+        if "debug.traceback=true" in words:
+            traceback.print_exc()
+        print("\n".join(str(refusal).splitlines()[:3]), file=sys.stderr)
+        return refusal.code
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        code = getattr(error, "code", None)  # an interrupted run has saved its state and says 130 or 143
+        if isinstance(code, int) and code > 128:
+            print(f"stopped by {error}; the state is saved", file=sys.stderr)
+            return code
+        traceback.print_exc()
+        return 1
+
+
+def train(words: list[str]) -> int:
+    """``python train.py``: one run, or a multirun, or one of Hydra's own flags."""
+    from dlcourse.gate import admit, admit_multirun, allowed_packages
+
+    flags = hydra_flags(words)
+    words = flags.overrides
+    if flags.config_dir and "config_dir" not in allowed_packages(words):
+        raise Refused("--config-dir reads somebody's configuration; if it is yours: 'allow=[config_dir]'")
+    for name in ("experimental_rerun", "config_path", "config_name"):
+        if getattr(flags, name):
+            raise Refused(f"--{name.replace('_', '-')} is not accepted: a run is described by words and by conf/")
+    if flags.shell_completion or flags.help or flags.hydra_help:
+        return hydra(lambda cfg: None)
+    if flags.multirun:
+        admit_multirun(words)
+        return multirun(words)
+    if any(word.startswith("resume=") and word != "resume=null" for word in words):
+        from dlcourse.restore import continuation
+
+        if found := continuation(words):
+            from dlcourse.training import train as run
+
+            return tell(run(*found))
+    composed = admit(words)
+    if flags.cfg or flags.info is not None:
+        return hydra(lambda cfg: None)
+    if composed.multirun:
+        return multirun(words)
+    from dlcourse.training import train as run
+
+    return tell(run(composed))
+
+
+def hydra_flags(words: list[str]) -> Any:
+    """The command line as Hydra reads it."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> None:
+        raise Refused(f"{message} (python train.py --help)")
+
+    parser.error = refuse  # type: ignore[method-assign, assignment]
+    return parser.parse_args(words)
+
+
+def hydra(task: Callable[[Any], Any]) -> int:
+    """Hand the command line to Hydra: help, completion, printed configurations, and one job after another."""
+    from hydra import main
+
+    from dlcourse.config import CONF
+
+    main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    return 0
+
+
+def multirun(words: list[str]) -> int:
+    """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
+    from dlcourse.sweeps.grid import Grid
+
+    grid = Grid(words)
+    hydra(grid.trial)
+    return grid.finish()
+
+
+def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[str, str]:
+    """The words of a script as a dictionary; one that it does not know is refused."""
+    from dlcourse.config import nearest, parse
+
+    given = {}
+    for override in parse(words):
+        key = override.key_or_group
+        if key not in (*known, "allow", "debug.traceback") and not key.startswith(groups or ("\0",)):
+            raise Refused(f"{key}: no such word here{nearest(key, known)}\nThere are: {', '.join(known)}")
+        given[key] = str(override.value())
+    return given
+
+
+def table(figures: dict[str, float], note: str | None) -> None:
+    """The test figures, with what must be known to read them."""
+    from tabulate import tabulate
+
+    rows = [(name, f"{value:.4f}") for name, value in figures.items() if name.startswith("test/")]
+    head = f"value ({note})" if note else "value"
+    print(tabulate(rows, headers=["figure", head], disable_numparse=True, colalign=("left", "right")))
+
+
+def tell(result: Any) -> int:
+    """The last lines on stdout: the test figures, then where everything is. Only the first process speaks."""
+    from dlcourse.training import first_process
+
+    if first_process():
+        table(result.metrics, result.data.note)
+        print(f"run: {_shown(result.run_dir)}")
+        print(f"report: {_shown(result.run_dir / 'report.html')}", flush=True)
+    return 0
+
+
+def _shown(path: Path) -> str:
+    """A path from where the person stands, if it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,229 @@
+"""From words to a checked configuration: compose, complete, store, explain. Imports neither torch nor lightning."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dlcourse.errors import Refused
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CONF = CHECKOUT / "conf"
+SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+#: Keys whose plain names the config layer replaces by the file of that name in a group.
+NAMED = {"model.activation": "activation", "data.augment": "augment"}
+#: What a stored configuration keeps as a reference, so that a run directory can move and a word can be set in it.
+KEPT = re.compile(r"^\$\{(loss|optimizer|scheduler|init|activation|monitor|mode|seed|run_dir)\}$|\$\{(paths\.|run_dir)")
+
+
+class Composed(NamedTuple):
+    """A configuration, and how it came about."""
+
+    cfg: DictConfig
+    choices: dict[str, str]
+    words: list[str]
+    multirun: bool = False
+
+
+def _env(name: str, *default: Any) -> Any:
+    """``${oc.env:NAME,default}``, but never a secret: a resolved configuration is written to disk."""
+    if SECRET.search(name):
+        raise Refused(f"${{oc.env:{name}}} would write a secret into the run directory; leave it in the environment")
+    if name in os.environ:
+        return os.environ[name]
+    if not default:
+        raise Refused(f"${{oc.env:{name}}}: the environment variable {name} is not set")
+    return default[0]
+
+
+OmegaConf.register_new_resolver("oc.env", _env, replace=True)
+OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), replace=True)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """«; did you mean …?», or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def groups() -> dict[str, list[str]]:
+    """The groups of conf/ and their choices."""
+    if not CONF.is_dir():
+        raise Refused(f"no conf/ beside the package ({CONF}): install dlcourse from a checkout with pip install -e .")
+    folders = sorted(path for path in CONF.iterdir() if path.is_dir())
+    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+
+
+def parse(words: list[str]) -> list[Override]:
+    """The words of a command line, their syntax, groups and choices checked."""
+    parsed = []
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            raise Refused(f"{word}: expected key=value or group=choice (python train.py --help lists them)")
+        try:
+            parsed.append(OverridesParser.create().parse_override(word))
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise Refused(f"{word}: {reason}\nQuote words with spaces, commas or brackets: '{word}'") from None
+    known = groups()
+    for override in parsed:
+        key = override.key_or_group
+        if key in known and not override.is_delete() and override.package is None:
+            _check_choices(override, key, known[key])
+    return parsed
+
+
+def values_of(override: Override) -> list[str]:
+    """The values that a word names: one, or all those of a sweep."""
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()]
+    return [override.get_value_string()]
+
+
+def _check_choices(override: Override, group: str, choices: list[str]) -> None:
+    for value in [override.value()] if not override.is_sweep_override() else values_of(override):
+        if isinstance(value, list):
+            word = "'model.activation=[relu,tanh]'" if group == "activation" else f"{group}={choices[0]}"
+            raise Refused(f"{group} takes one choice, not a list; write {word}")
+        if str(value) not in choices:
+            listed = ", ".join(choices)
+            raise Refused(f"no {group}={value}{nearest(str(value), choices)}\nThere are: {listed}")
+
+
+def compose(words: list[str]) -> Composed:
+    """Compose the configuration of one run from its words, whose keys must be there (or be added with +)."""
+    parsed = parse(words)
+    try:
+        cfg = _compose(words)
+    except (HydraException, OmegaConfBaseException) as error:
+        _explain_keys(parsed)
+        raise Refused(_short(error)) from None
+    choices = {k: str(v) for k, v in cfg.hydra.runtime.choices.items() if "/" not in k}
+    _check_added(parsed)
+    multirun = str(cfg.hydra.mode).endswith("MULTIRUN")
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return Composed(cfg, choices, words, multirun)
+
+
+def _compose(words: list[str]) -> DictConfig:
+    before = Singleton.get_state()  # a multirun's own Hydra, which composes no further
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="train"):
+            return hydra_compose("config", words, return_hydra_config=True)
+    finally:
+        Singleton.set_state(before)
+
+
+def _is_group(override: Override) -> bool:
+    return override.key_or_group in groups() or "/" in override.key_or_group
+
+
+def _explain_keys(parsed: list[Override]) -> None:
+    """Refuse the first key that the configuration of these groups does not have, with the nearest that it has."""
+    try:
+        cfg = _compose([o.input_line for o in parsed if _is_group(o) and o.input_line is not None])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise Refused(_short(error)) from None
+    for override in parsed:
+        if _is_group(override) or override.is_add():
+            continue
+        _require(cfg, override.key_or_group)
+
+
+def _require(cfg: DictConfig, dotted: str) -> None:
+    node: Any = cfg
+    path: list[str] = []
+    for part in dotted.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            here = ".".join(path)
+            known = [str(key) for key in node if not str(key).startswith("_")] if isinstance(node, DictConfig) else []
+            known = [".".join([*path, key]) for key in known] + ([] if path else list(groups()))
+            where = f"{here} has no key {part}" if here else f"no key or group {dotted}"
+            listed = ", ".join(sorted(set(known)))
+            raise Refused(f"{where}{nearest('.'.join([*path, part]), known)}\nThere are: {listed}")
+        path.append(part)
+        node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
+
+
+def _check_added(parsed: list[Override]) -> None:
+    """A + may add an argument below model, data, …, or a new callback or logger, but no key of its own at the root."""
+    known = [*groups(), *_root_keys()]
+    for override in parsed:
+        root, _, rest = override.key_or_group.partition(".")
+        if override.is_add() and not _is_group(override) and root != "hydra" and (root not in known or not rest):
+            also = "" if root in known else nearest(root, known)
+            raise Refused(
+                f"+{override.key_or_group}: no such key{also}\n+ adds an argument below a group, as +model.NAME"
+            )
+
+
+def _root_keys() -> list[str]:
+    return [str(key) for key in OmegaConf.load(CONF / "config.yaml") if key not in ("defaults", "hydra")]
+
+
+def _short(error: Exception) -> str:
+    """Hydra's own sentence, without the places of its code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "\n".join(line for line in lines if not line.startswith(("full_key", "object_type")))[:600] or repr(error)
+
+
+def complete(cfg: DictConfig, choices: dict[str, str]) -> None:
+    """Replace names by what they stand for and facts by what a reader finds in the person's own files; in place."""
+    for key, group in NAMED.items():
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, str):
+            OmegaConf.update(cfg, key, _named(group, value), merge=False)
+        elif isinstance(value, ListConfig) and all(isinstance(item, str) for item in value):
+            OmegaConf.update(cfg, key, [_named(group, name) for name in value], merge=False)
+    if cfg.data.get("path") is not None:
+        cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
+
+
+def _named(group: str, name: str) -> Any:
+    choices = groups()[group]
+    if name not in choices:
+        raise Refused(f"no {group} {name}{nearest(name, choices)}\nThere are: {', '.join(choices)}")
+    return OmegaConf.load(CONF / group / f"{name}.yaml") or None
+
+
+def stored(cfg: DictConfig, choices: dict[str, str]) -> DictConfig:
+    """The configuration as a run directory keeps it: resolved, but for whole groups said once, and paths."""
+
+    def walk(raw: Any, resolved: Any) -> Any:
+        if isinstance(raw, str) and KEPT.search(raw):
+            return raw
+        if isinstance(raw, dict) and isinstance(resolved, dict):
+            return {key: walk(raw[key], resolved[key]) for key in raw}
+        if isinstance(raw, list) and isinstance(resolved, list):
+            return [walk(a, b) for a, b in zip(raw, resolved, strict=True)]
+        return resolved
+
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    kept = walk(raw, resolve(cfg))
+    kept["paths"] = raw["paths"]
+    kept.update(run_dir=None, allow=[], choice=choices)
+    return OmegaConf.create(kept)
+
+
+def resolve(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values."""
+    try:
+        return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, Refused):
+            raise error.__cause__ from None
+        raise Refused(_short(error)) from None

@@ -1,0 +1,111 @@
+"""Augmentation: a whole batch of pictures in one call, each picture by its own random numbers.
+
+``augment(x, seed, epoch, index)``: x (N, C, H, W) of any number type, index (N,) the row numbers; same shape and type
+out. The numbers are a hash of (seed, epoch, row), so that a picture meets the same fate in any batch, order, process
+or device, and another one in the next epoch.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Shift:
+    """Moved by up to ``pixels`` in each direction, whole pixels; what moves in is 0."""
+
+    def __init__(self, pixels: int = 2):
+        self.pixels = _whole("pixels", pixels)
+
+    def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
+        u = uniform(x, seed, epoch, index, 2)
+        return moved(x, _steps(u[:, 0], self.pixels), _steps(u[:, 1], self.pixels))
+
+
+class FlipCrop:
+    """Mirrored left to right every second time, padded by ``padding`` zeros and cropped back to size at random."""
+
+    def __init__(self, padding: int = 4):
+        self.padding = _whole("padding", padding)
+
+    def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
+        u = uniform(x, seed, epoch, index, 3)
+        return moved(x, _steps(u[:, 0], self.padding), _steps(u[:, 1], self.padding), flip=u[:, 2] < 0.5)
+
+
+class Affine:
+    """Turned by up to ``degrees``, moved by up to ``translate`` of the size, scaled by 1 ± ``scale``; bilinear."""
+
+    def __init__(self, degrees: float = 10.0, translate: float = 0.1, scale: float = 0.1):
+        if not (degrees >= 0 and 0 <= translate <= 1 and 0 <= scale < 1):
+            raise ValueError(
+                f"degrees={degrees} must be 0 or more, translate={translate} in [0, 1], scale={scale} in [0, 1)"
+            )
+        self.degrees, self.translate, self.scale = degrees, translate, scale
+
+    def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
+        u = 2 * uniform(x, seed, epoch, index, 4) - 1
+        angle, zoom = u[:, 0] * math.radians(self.degrees), 1 + u[:, 1] * self.scale
+        down, right = (u[:, k] * 2 * self.translate for k in (2, 3))  # the grid runs from −1 to 1
+        pixels = x if x.is_floating_point() else x.float()
+        out = functional.grid_sample(pixels, _grid(x, angle, zoom, down, right).to(pixels.dtype), align_corners=False)
+        return out if x.is_floating_point() else out.round().to(x.dtype)
+
+
+def uniform(x: Tensor, seed: int, epoch: int, index: Tensor, k: int) -> Tensor:
+    """k numbers in [0, 1) for each picture of x, (N, k), float32: 24 bits of SplitMix64 (Steele et al. 2014)."""
+    if x.ndim != 4:
+        raise ValueError(f"augmentation is for pictures (N, C, H, W), found {tuple(x.shape)}; set data.augment=none")
+    index = index.to(x.device, torch.int64)
+    state = _mix(torch.full_like(index, seed) + _GOLDEN)
+    state = _mix(_mix(state + epoch) + index)
+    draws = _mix(state[:, None] + _GOLDEN * torch.arange(1, k + 1, device=x.device))
+    return _right(draws, 40).float() / 2**24  # exact in float32, so equal on every device
+
+
+def moved(x: Tensor, down: Tensor, right: Tensor, flip: Tensor | None = None) -> Tensor:
+    """Each picture moved by its own whole numbers of pixels, (N,) each, after a flip where one is asked for."""
+    n, channels, height, width = x.shape
+    rows = torch.arange(height, device=x.device) - down[:, None]
+    columns = torch.arange(width, device=x.device) - right[:, None]
+    outside = ((rows < 0) | (rows >= height))[:, None, :, None] | ((columns < 0) | (columns >= width))[:, None, None, :]
+    if flip is not None:
+        columns = torch.where(flip[:, None], width - 1 - columns, columns)
+    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    x = x.gather(2, rows[:, None, :, None].expand(n, channels, height, width))
+    return x.gather(3, columns[:, None, None, :].expand(n, channels, height, width)).masked_fill(outside, 0)
+
+
+def _grid(x: Tensor, angle: Tensor, zoom: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Where each pixel comes from, (N, H, W, 2): elementwise, so that no picture depends on its neighbours."""
+    height, width = x.shape[2:]
+    v = ((2 * torch.arange(height, device=x.device) + 1) / height - 1)[None, :, None] - down[:, None, None]
+    h = ((2 * torch.arange(width, device=x.device) + 1) / width - 1)[None, None, :] - right[:, None, None]
+    cos, sin = (angle.cos() / zoom)[:, None, None], (angle.sin() / zoom)[:, None, None]
+    return torch.stack((cos * h + sin * v * (height / width), cos * v - sin * h * (width / height)), -1)
+
+
+def _steps(u: Tensor, most: int) -> Tensor:
+    """Whole numbers −most … most, equally likely."""
+    return (u * (2 * most + 1)).long() - most
+
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 64-bit constants as signed numbers: torch has no full uint64 arithmetic
+
+
+def _mix(h: Tensor) -> Tensor:
+    h = (h ^ _right(h, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    h = (h ^ _right(h, 27)) * (0x94D049BB133111EB - 2**64)
+    return h ^ _right(h, 31)
+
+
+def _right(h: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right: the sign is a bit like the others."""
+    return (h >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _whole(key: str, value: int) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{key}={value} must be a whole number of pixels, 0 or more")
+    return value

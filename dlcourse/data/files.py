@@ -1,0 +1,106 @@
+"""A person's own data: a CSV file, a folder of pictures."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlcourse.data.base import SMALL, Data, Split
+from dlcourse.data.facts import Rows, find, label, pictures, present, shown, table, value
+from dlcourse.errors import Refused
+
+TEST_PART = 5  # one row in so many is for testing
+
+
+class Csv(Data):
+    """Rows of a CSV file: numbers as they are, categories one-hot by their vocabulary (N, inputs), float32.
+
+    Facts, and what is refused: ``dlcourse.data.facts.csv_facts``. The test set is the rows whose own hash says so:
+    about a fifth, whatever the order of the rows, and whichever are added or removed.
+    """
+
+    def __init__(self, *, path: str, target: str, columns: Sequence[dict[str, Any]], **facts: Any):
+        super().__init__(**facts)
+        self.path, self.target, self.columns = Path(path), target, list(columns)
+
+    def arrays(self) -> tuple[Split, Split | None]:
+        names, rows = table(self.path)
+        x, y = self._inputs(self.path, names, rows), self._targets(names, rows)
+        test = torch.tensor([in_test_set(row) for _, row in rows])
+        if len(rows) < SMALL or not bool(test.any()):
+            return (x, y), None
+        return (x[~test], y[~test]), (x[test], y[test])
+
+    def read(self, path: str | Path) -> Tensor:
+        """Raw inputs (N, inputs) of a CSV file with the same columns in any order, with or without the target."""
+        if Path(path).suffix == ".npy":
+            return super().read(path)
+        names, rows = table(path)
+        if not rows:
+            raise Refused(f"{path} has no rows below its header")
+        return self._inputs(path, names, rows)
+
+    def _inputs(self, path: str | Path, names: list[str], rows: Rows) -> Tensor:
+        parts = []
+        for column in self.columns:
+            name, at = column["name"], find(path, names, column["name"])
+            if column["kind"] == "number":
+                parts.append(torch.tensor([[value(path, name, line, row[at])] for line, row in rows]))
+            else:
+                words = [_word(path, name, line, row[at], column["vocabulary"]) for line, row in rows]
+                parts.append(torch.nn.functional.one_hot(torch.tensor(words), len(column["vocabulary"])).float())
+        return torch.cat(parts, 1)
+
+    def _targets(self, names: list[str], rows: Rows) -> Tensor:
+        name, at = self.target, find(self.path, names, self.target, "data.target")
+        if self.task == "values":
+            return torch.tensor([[value(self.path, name, line, row[at])] for line, row in rows])
+        y = torch.tensor([_word(self.path, name, line, label(row[at]), self.classes or []) for line, row in rows])
+        return y.float().unsqueeze(1) if self.task == "binary" else y
+
+
+class ImageFolder(Data):
+    """Pictures PATH/CLASS/*.png|jpg, each resized to (channels, size, size), uint8 0 … 255."""
+
+    def __init__(self, *, path: str, size: int, channels: int, **facts: Any):
+        super().__init__(**facts)
+        self.path, self.size, self.channels = Path(path), size, channels
+
+    def arrays(self) -> tuple[Split, None]:
+        files = pictures(self.path)
+        known = self.classes or []
+        if unknown := [name for name in files if name not in known]:
+            raise Refused(f"{self.path / unknown[0]}: the class is unknown; known: {', '.join(known)}")
+        x = torch.stack([picture(file, self.shape) for group in files.values() for file in group])
+        y = torch.tensor([known.index(name) for name, group in files.items() for _ in group])
+        return (x, y.float().unsqueeze(1) if self.task == "binary" else y), None
+
+
+def picture(path: str | Path, shape: Sequence[int]) -> Tensor:
+    """One PNG or JPEG file, upright, converted to the channels and size of ``shape`` (C, H, W), uint8."""
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            upright = ImageOps.exif_transpose(file).convert("RGB" if channels == 3 else "L")
+            pixels = np.array(upright.resize((width, height), Image.Resampling.BILINEAR))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Refused(f"{path} is no readable PNG or JPEG picture ({error}); replace or remove it") from error
+    return torch.from_numpy(pixels).reshape(height, width, channels).permute(2, 0, 1)
+
+
+def in_test_set(row: Sequence[str]) -> bool:
+    """Whether a row is for testing, by a hash of its own cells."""
+    digest = hashlib.sha256("\x1f".join(row).encode()).digest()
+    return int.from_bytes(digest[:8], "big") % TEST_PART == 0
+
+
+def _word(path: str | Path, name: str, line: int, text: str, vocabulary: Sequence[str]) -> int:
+    if present(path, name, line, text) in vocabulary:
+        return vocabulary.index(text)
+    raise Refused(f"{path}, row {line}: '{text}' in column '{name}' is unknown; known: {shown(vocabulary)}")

@@ -1,0 +1,98 @@
+"""The order of the rows: a function of seed and epoch, shared out over processes, continued where it stopped."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class Rows(Dataset):
+    """Inputs x, targets y and row numbers, held in memory and indexed a whole batch at a time."""
+
+    def __init__(self, x: Tensor, y: Tensor, index: Tensor):
+        self.x, self.y, self.index = x, y, index
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.x[rows], self.y[rows], self.index[rows]
+
+
+class EpochSampler(Sampler[Tensor]):
+    """Batches of row positions for one of ``world`` processes.
+
+    Training: a permutation drawn from (seed, epoch), every process with the same number of rows (the few left over
+    change each epoch); a single last row joins the batch before it, where batch norm could not use it alone.
+    Evaluation: each row exactly once, and as many batches on every process, so that collective calls stay paired.
+    """
+
+    def __init__(
+        self, rows: int, batch_size: int, *, seed: int = 0, train: bool = False, rank: int = 0, world: int = 1
+    ):
+        self.rows, self.batch_size, self.seed, self.train = rows, batch_size, seed, train
+        self.rank, self.world = rank, world
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def _sizes(self) -> list[int]:
+        """The sizes of this process's batches."""
+        if not self.train:
+            mine = len(range(self.rank, self.rows, self.world))
+            most = -(-self.rows // self.world)
+            batches = -(-most // self.batch_size)
+            return [mine // batches + (k < mine % batches) for k in range(batches)]
+        full, rest = divmod(self.rows // self.world, self.batch_size)
+        sizes = [self.batch_size] * full
+        if rest == 1 and full:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes
+
+    def __len__(self) -> int:
+        return len(self._sizes())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.train:
+            # Two numbers to one seed: neighbouring epochs and neighbouring seeds share no stream.
+            generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63)
+            order = torch.randperm(self.rows, generator=generator)[: self.rows // self.world * self.world]
+        else:
+            order = torch.arange(self.rows)
+        batches = order[self.rank :: self.world].split(self._sizes())
+        skip, self.skip = self.skip, 0
+        yield from batches[skip:]
+
+
+class Loader(DataLoader):
+    """A DataLoader over `Rows` that a checkpoint can stop and continue in the middle of an epoch."""
+
+    def __init__(self, rows: Rows, sampler: EpochSampler, **kwargs: Any):
+        # The sampler yields whole batches, so the loader neither batches nor collates. Its own generator keeps the
+        # loader's base seed out of the global random numbers.
+        super().__init__(
+            rows, sampler=sampler, batch_size=None, collate_fn=as_it_is, generator=torch.Generator(), **kwargs
+        )
+        self.served = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self.served = self.sampler.skip  # type: ignore[attr-defined]
+        for batch in super().__iter__():
+            self.served += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"served": self.served % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.sampler.skip = state["served"]  # type: ignore[attr-defined]
+
+
+def as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,124 @@
+"""Small sets with known answers: logic gates, and points drawn from a formula."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlcourse.data.base import Data, Split
+from dlcourse.errors import Refused
+
+TRAIN, TEST = 1, 2  # the seeds of generated sets are constants: no choice of seed changes the rows
+
+
+class Gate(Data):
+    """A logic gate: the four inputs 00, 01, 10, 11 and its ``truth`` for each. Lecture: L1."""
+
+    def __init__(self, *, truth: Sequence[int], **facts: Any):
+        super().__init__(**facts)
+        self.truth = list(truth)
+
+    def arrays(self) -> tuple[Split, None]:
+        x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        return (x, torch.tensor(self.truth, dtype=torch.float32).unsqueeze(1)), None
+
+
+class Generated(Data):
+    """``n_samples`` rows for training and as many for testing, drawn with two constants."""
+
+    def __init__(self, *, n_samples: int, noise: float, **facts: Any):
+        super().__init__(**facts)
+        self.n_samples, self.noise = n_samples, noise
+
+    def sample(self, seed: int) -> Split:
+        raise NotImplementedError
+
+    def arrays(self) -> tuple[Split, Split]:
+        if self.n_samples < 2 or self.noise < 0:
+            raise Refused(
+                f"data={self.name}: n_samples={self.n_samples} must be 2 or more, noise={self.noise} not below 0"
+            )
+        return self.sample(TRAIN), self.sample(TEST)
+
+    def _labelled(self, x: Any, y: Any) -> Split:
+        x, y = torch.as_tensor(x).float(), torch.as_tensor(y)
+        return x, y.float().unsqueeze(1) if self.task == "binary" else y.long()
+
+
+class Moons(Generated):
+    """Two interleaved half circles with Gaussian ``noise``."""
+
+    def sample(self, seed: int) -> Split:
+        from sklearn.datasets import make_moons
+
+        return self._labelled(*make_moons(self.n_samples, noise=self.noise, random_state=seed))
+
+
+class Circles(Generated):
+    """A circle (class 1) of radius ``factor`` inside another (class 0) of radius 1, with Gaussian ``noise``."""
+
+    def __init__(self, *, factor: float, **facts: Any):
+        super().__init__(**facts)
+        self.factor = factor
+
+    def sample(self, seed: int) -> Split:
+        from sklearn.datasets import make_circles
+
+        points = make_circles(self.n_samples, noise=self.noise, factor=self.factor, random_state=seed)
+        return self._labelled(*points)
+
+
+class Blobs(Generated):
+    """Gaussian clouds of deviation ``std`` around ``centers``, one class each; two far apart are separable."""
+
+    def __init__(self, *, centers: Sequence[Sequence[float]], std: float, **facts: Any):
+        super().__init__(noise=std, **facts)
+        self.centers = centers
+
+    def sample(self, seed: int) -> Split:
+        from sklearn.datasets import make_blobs
+
+        centers = torch.tensor(self.centers).numpy()
+        points = make_blobs(self.n_samples, centers=centers, cluster_std=self.noise, random_state=seed)
+        return self._labelled(*points[:2])
+
+
+class Spirals(Generated):
+    """Two spirals of ``turns`` turns, r from 0 to 1, φ = 2π · turns · r + π · class, with Gaussian ``noise``."""
+
+    def __init__(self, *, turns: float, **facts: Any):
+        super().__init__(**facts)
+        self.turns = turns
+
+    def sample(self, seed: int) -> Split:
+        source = torch.Generator().manual_seed(seed)
+        y = torch.arange(self.n_samples) % 2
+        r = torch.rand(self.n_samples, generator=source).sqrt()  # as many points on each piece of the curve
+        phi = 2 * math.pi * self.turns * r + math.pi * y
+        x = torch.stack((r * phi.cos(), r * phi.sin()), 1)
+        return self._labelled(x + self.noise * torch.randn(x.shape, generator=source), y)
+
+
+class Sine(Generated):
+    """y = sin(x) + ``noise`` · ε for x in [−π, π], ε standard normal."""
+
+    def sample(self, seed: int) -> Split:
+        source = torch.Generator().manual_seed(seed)
+        x = math.pi * (2 * torch.rand(self.n_samples, 1, generator=source) - 1)
+        return x, x.sin() + self.noise * torch.randn(x.shape, generator=source)
+
+
+class Linear(Generated):
+    """y = w · x + b + ``noise`` · ε, x and ε standard normal; its least squares have a closed form. Lecture: L9."""
+
+    def __init__(self, *, w: Sequence[float], b: float, **facts: Any):
+        super().__init__(**facts)
+        self.w, self.b = list(w), b
+
+    def sample(self, seed: int) -> Split:
+        source = torch.Generator().manual_seed(seed)
+        x = torch.randn(self.n_samples, len(self.w), generator=source)
+        y: Tensor = x @ torch.tensor(self.w) + self.b
+        return x, (y + self.noise * torch.randn(y.shape, generator=source)).unsqueeze(1)

@@ -1,0 +1,101 @@
+"""What a trained model is for: test figures, predictions, and a file that runs elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlcourse.errors import Refused
+
+TOLERANCE = 1e-4  # how far an exported model's outputs may lie from the model's own
+
+
+def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
+    """The test figures, computed by the same steps as after training."""
+    import lightning.pytorch as pl
+
+    trainer = pl.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        precision=cfg.trainer.precision,
+        limit_test_batches=cfg.trainer.limit_test_batches,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.test(model, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@torch.inference_mode()
+def logits(model: Any, x: Tensor, batch: int = 512) -> Tensor:
+    """The logits z of raw inputs x, a batch at a time."""
+    model.eval()
+    return torch.cat([model(part.to(model.device)).cpu() for part in x.split(batch)])
+
+
+def predictions(model: Any, data: Any, x: Tensor) -> Iterator[str]:
+    """A line a row: the class and the probability of each (or its score), or the value."""
+    z = logits(model, x)
+    a = model.output(z.to(model.device)).detach().cpu()
+    names = data.classes or [str(k) for k in range(max(data.outputs, 2))]
+    if data.task == "values":
+        yield from ("\t".join(f"{value:.6g}" for value in row) for row in a.tolist())
+        return
+    shown = a if model.loss.probabilities else z
+    if data.task == "binary":
+        shown = torch.cat([1 - shown if model.loss.probabilities else -shown, shown], 1)
+        best = (z[:, 0] > 0).long()
+    else:
+        best = z.argmax(1)
+    for k, row in zip(best.tolist(), shown.tolist(), strict=True):
+        yield "\t".join([names[k], *(f"{name}={value:.4f}" for name, value in zip(names, row, strict=True))])
+
+
+class Readable(nn.Module):
+    """Raw inputs to probabilities, thresholds or values: what an exported file computes."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.output(self.model(x))
+
+
+def export_onnx(model: Any, data: Any, path: Path) -> float:
+    """Write an ONNX file with a batch of any size, and return how far it lies from the model on the test set."""
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  (torch's exporter needs it)
+    except ImportError as error:
+        raise Refused(f"format=onnx needs {error.name}: pip install -e '.[export]'") from None
+    data.setup()
+    x = data.sets["test"].x.float()
+    readable = Readable(model).eval()
+    beside = path.with_name(f".{path.name}")
+    torch.onnx.export(
+        readable,
+        (x[:2].clone(),),
+        str(beside),
+        input_names=["x"],
+        output_names=["output"],
+        dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(str(beside), providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        own = torch.cat([readable(part) for part in x.split(512)])
+    there = torch.cat([torch.from_numpy(session.run(None, {"x": part.numpy()})[0]) for part in x.split(512)])
+    scale = own.abs().max().clamp_min(1)
+    worst = float((own - there).abs().max() / scale)
+    if not worst <= TOLERANCE:
+        beside.unlink()
+        raise Refused(f"the exported model differs from the trained one by {worst:.2g} (allowed {TOLERANCE:g})", 1)
+    beside.replace(path)
+    return worst

@@ -1,0 +1,153 @@
+"""Where figures go: metrics.jsonl of every run, and Weights & Biases."""
+
+import http.client
+import json
+import math
+import netrc
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+
+PROBE_SECONDS = 1.0
+
+
+class MetricsFile(Logger):
+    """metrics.jsonl: an object a row with step, epoch and figures, on the disk before the next step begins."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.file = open(path, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115  (open as long as the run)
+        self.file.seek(0)
+        self.rows = sum(1 for _ in self.file)
+
+    @property
+    def name(self) -> str:
+        return "metrics.jsonl"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The configuration has files of its own."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        row = {"step": step, "epoch": int(metrics.get("epoch", 0))}
+        row |= {key: value if math.isfinite(value) else None for key, value in figures.items()}  # type: ignore[misc]
+        self.file.write(json.dumps(row) + "\n")
+        self.rows += 1
+
+    def close(self, code: int) -> None:
+        self.file.close()
+
+
+class Wandb(WandbLogger):
+    """One W&B run a run of ours, in its directory. Offline unless there is a key and a server that answers.
+
+    No account, key, network or server stops a run: what is recorded offline can be sent later with ``wandb sync``.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        project: str,
+        entity: str | None = None,
+        group: str | None = None,
+        name: str | None = None,
+        mode: str | None = None,
+        checkpoints: bool = False,
+        tags: list[str] | None = None,
+    ):
+        import wandb
+
+        mode = mode or os.environ.get("WANDB_MODE") or ("online" if _api_key_is_set() else "offline")
+        if mode == "online" and not _answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
+            mode = "offline"
+        self.mode, self.checkpoints = mode, checkpoints
+        self.surplus = 0  # rows sent by an earlier life of this run, which will come again
+        folder = Path(run_dir)
+        earlier = sorted((folder / "wandb").glob("*run-*-*"))
+        self._project = project
+        super().__init__(
+            project=project,
+            name=name or folder.name,
+            save_dir=folder,
+            id=earlier[-1].name.rpartition("-")[2] if earlier else None,
+            entity=entity,
+            group=group,
+            tags=list(tags or []),
+            mode=mode,
+            # Rows reach the disk within a second, so that a killed run loses no more than that.
+            settings=wandb.Settings(x_transaction_log_flush_interval=1.0, silent=True, init_timeout=10),
+        )
+
+    def log_hyperparams(self, params: Any) -> None:
+        self.experiment.config.update(dict(params), allow_val_change=True)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self.surplus:
+            self.surplus -= 1
+        else:
+            super().log_metrics(metrics, step)
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run; one that cannot be started online is started offline."""
+        try:
+            return super().experiment
+        except Exception:
+            if self._wandb_init["mode"] != "online":
+                raise
+            self.mode = self._wandb_init["mode"] = "offline"
+            return super().experiment
+
+    def close(self, code: int) -> None:
+        if self._experiment is not None:
+            if self.checkpoints:
+                self._log_checkpoints()
+            self.experiment.finish(exit_code=code)
+
+    def _log_checkpoints(self) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model")
+        artifact.add_dir(str(Path(str(self.save_dir)) / "checkpoints"))
+        self.experiment.log_artifact(artifact)
+
+
+def _api_key_is_set() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc.netrc().authenticators(host or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _answers(url: str) -> bool:
+    """Whether a server answers within a second: anything at all. In a thread, as a name look-up knows no time limit."""
+    parts = urlsplit(url)
+    answered = threading.Event()
+
+    def ask() -> None:
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            connection = kind(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
+            connection.request("HEAD", "/")
+            connection.getresponse()
+            answered.set()
+        except (OSError, http.client.HTTPException):
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answered.is_set()

@@ -1,0 +1,172 @@
+"""The base of all models: a network, a loss, an optimizer, and the only training step."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from dlcourse.metrics import Metrics
+
+
+class Model(pl.LightningModule):
+    """A network that maps inputs x (N, *shape) to logits z (N, outputs), and what it takes to train it.
+
+    A model file builds ``network`` and hands everything else up. Inputs are raw: the standardisation
+    (x − mean) / std of the training set is part of the model (buffers), so exported files need no preparation.
+    The loss of a batch, ``loss_of(z, y)`` of ``forward(x)``, depends on parameters and batch alone.
+    """
+
+    mean: Tensor
+    std: Tensor
+    y_mean: Tensor
+    y_std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        shape: Sequence[int],
+        outputs: int,
+        loss: nn.Module,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        scheduler: Callable[..., Any],
+        init: Callable[[nn.Module], None],
+        monitor: str = "val/loss",
+        mode: str = "min",
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.network, self.loss = network, loss
+        self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
+        self.monitor, self.mode = monitor, mode
+        self.task: str = loss.task  # type: ignore[assignment]
+        self.example_input_array = torch.zeros(2, *shape)
+        self.stage_metrics = {stage: Metrics(self.task) for stage in ("train", "val", "test")}
+        init(network)
+        per_channel = (shape[0], *[1] * (len(shape) - 1))
+        self.register_buffer("mean", torch.zeros(per_channel))
+        self.register_buffer("std", torch.ones(per_channel))
+        self.register_buffer("y_mean", torch.zeros(outputs))
+        self.register_buffer("y_std", torch.ones(outputs))
+        self.frozen = self._dry_forward(outputs)
+        if compile:
+            network.compile()
+
+    def _dry_forward(self, outputs: int) -> list[str]:
+        """Pass two rows through, before any data is read; freeze and name the parameters that no gradient reaches."""
+        shape = tuple(self.example_input_array.shape[1:])  # type: ignore[union-attr]
+        self.eval()
+        try:
+            z = self(self.example_input_array)
+        except Exception as error:
+            raise RuntimeError(f"{type(self).__name__} failed on inputs of the data's shape {shape}") from error
+        self.train()
+        if z.shape != (2, outputs):
+            raise ValueError(
+                f"{type(self).__name__} turns inputs (N, {', '.join(map(str, shape))}) into {('N', *z.shape[1:])}, "
+                f"but the data needs (N, {outputs})"
+            )
+        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        if not z.requires_grad:
+            return [name for name, _ in named]
+        gradients = torch.autograd.grad(z.sum(), [p for _, p in named], allow_unused=True)
+        frozen = [(name, p) for (name, p), gradient in zip(named, gradients, strict=True) if gradient is None]
+        for _, p in frozen:
+            p.requires_grad_(False)
+        return [name for name, _ in frozen]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw inputs x (N, *shape) to logits z (N, outputs)."""
+        return self.network((x - self.mean) / self.std)
+
+    def loss_of(self, z: Tensor, y: Tensor) -> Tensor:
+        """Mean loss of a batch; values are compared in units of the training targets' deviation."""
+        return self.loss(z, (y - self.y_mean) / self.y_std if self.task == "values" else y)
+
+    def output(self, z: Tensor) -> Tensor:
+        """What a person reads: probabilities or thresholds (N, outputs) of classes, values in the targets' units."""
+        a = self.loss.output(z)  # type: ignore[operator]
+        return a * self.y_std + self.y_mean if self.task == "values" else a
+
+    def _step(self, batch: tuple[Tensor, Tensor, Tensor], stage: str) -> Tensor:
+        x, y, _ = batch
+        z = self(x)
+        loss = self.loss_of(z, y)
+        z = z.detach()
+        self.stage_metrics[stage].update(loss.detach(), self.output(z) if self.task == "values" else z, y)
+        return loss
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._step(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._step(batch, "test")
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The logits of a batch; ``output`` makes them readable."""
+        return self(batch[0])
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test")
+
+    def _log_epoch(self, stage: str) -> None:
+        """Figures of the whole set to whoever monitors them, and to the loggers at the number of steps taken."""
+        figures = self.stage_metrics[stage].compute(lambda x: self.trainer.strategy.reduce(x, reduce_op="sum"))
+        named = {f"{stage}/{name}": value for name, value in figures.items()}
+        self.log_dict(named, logger=False)
+        row = {"epoch": self.current_epoch, **{name: float(value) for name, value in named.items()}}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row, step=self.global_step)
+
+    def setup(self, stage: str) -> None:
+        """Take the standardisation from the training set; a checkpoint loaded later brings its own."""
+        if stage == "fit":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            for name in ("mean", "std", "y_mean", "y_std"):
+                getattr(self, name).copy_(getattr(data, name))
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over named parameters; what decays weights spares biases and normalisation (fewer than 2-D)."""
+        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        groups: list[Any] = named
+        if getattr(self.optimizer_factory, "keywords", {}).get("weight_decay"):
+            weights = [(name, p) for name, p in named if p.ndim > 1]
+            others = [(name, p) for name, p in named if p.ndim < 2]
+            groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+            groups = [group for group in groups if group["params"]]
+        optimizer = self.optimizer_factory(groups)
+        # A schedule that is told the number of steps moves every step, the others every epoch.
+        each_step = depends_on_total(self.scheduler_factory)
+        horizon = {"total_steps": int(self.trainer.estimated_stepping_batches)} if each_step else {}
+        schedule = {
+            "scheduler": self.scheduler_factory(optimizer, **horizon),
+            "interval": "step" if each_step else "epoch",
+            "monitor": self.monitor,
+        }
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def depends_on_total(scheduler: Callable[..., Any]) -> bool:
+    """Whether a schedule's shape depends on the length of the whole run."""
+    return "total_steps" in inspect.signature(getattr(scheduler, "func", scheduler)).parameters
+
+
+def one_a_layer(activation: Any, layers: int) -> list[Callable[[], nn.Module]]:
+    """The hidden layers' activation factories: one for all, or a list with one for each."""
+    if not isinstance(activation, Sequence):
+        return [activation] * layers
+    if len(activation) != layers:
+        raise ValueError(f"model.activation lists {len(activation)} for {layers} hidden layers")
+    return list(activation)

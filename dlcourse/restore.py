@@ -1,0 +1,146 @@
+"""A run that is there already: its model and data again, its weights as a start, its training continued."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcourse.config import Composed, parse, resolve
+from dlcourse.errors import CHECKPOINT, Refused
+from dlcourse.gate import admit, allowed_packages, inspect_targets, judge, permit
+from dlcourse.rundir import RunDirectory, open_run
+
+#: What a resume may make longer without being asked by name.
+LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+
+
+def opened(run: str | Path | None) -> tuple[Path, DictConfig]:
+    """A run directory and its configuration, which passes the same gate as words do."""
+    path, cfg = open_run(run)
+    permit(resolve(cfg), allowed_packages(sys.argv[1:]))
+    judge(cfg, dict(cfg.choice))
+    return path, cfg
+
+
+def restore(run: str | Path | None, data_cfg: DictConfig | None = None) -> tuple[DictConfig, Any, Any]:
+    """The configuration of a run, the model with its best weights, and the data: its own, or other data that fits."""
+    from dlcourse.callbacks.checkpoints import BEST, load
+    from dlcourse.training import build, quieten
+
+    path, cfg = opened(run)
+    quieten()
+    inspect_targets(resolve(cfg))
+    data, model = build(cfg)
+    take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
+    if data_cfg is not None:
+        for key in ("task", "shape", "outputs"):
+            if data_cfg[key] != cfg.data[key]:
+                differ = f"its {key} is {data_cfg[key]}, the run was trained on {cfg.data[key]}"
+                raise Refused(f"data={data_cfg.name}: {differ}")
+        # Classes and vocabularies are the run's: the order of its outputs and inputs.
+        kept = {key: cfg.data[key] for key in ("classes", "columns") if key in cfg.data and key in data_cfg}
+        cfg.data = OmegaConf.merge(data_cfg, kept)
+        inspect_targets(resolve(cfg))
+        data, _ = build(cfg)
+    return cfg, model.eval(), data
+
+
+def other_data(words: list[str]) -> DictConfig | None:
+    """The data that the words of an evaluation name, from a new composition; None where they name none."""
+    if not words:
+        return None
+    if not any(word.startswith("data=") for word in words):
+        raise Refused(f"{words[0]}: say which data first, as data=csv {words[0]}")
+    return admit(words).cfg.data
+
+
+def start_from(model: Any, run: str, skip: Sequence[str]) -> None:
+    """``init_from=RUN``: begin with the best weights of another run, but for those whose names begin with ``skip``."""
+    from dlcourse.callbacks.checkpoints import BEST, load
+
+    path, _ = open_run(run)
+    take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path, skip)
+
+
+def take_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence[str] = ()) -> None:
+    """Load weights into a model strictly; what differs is named."""
+    own = model.state_dict()
+    weights = {name: w for name, w in weights.items() if not name.startswith(tuple(skip))}
+    missing = [name for name in own if name not in weights and not name.startswith(tuple(skip))]
+    foreign = [name for name in weights if name not in own]
+    differ = [
+        f"{name} is {tuple(w.shape)} there and {tuple(own[name].shape)} here"
+        for name, w in weights.items()
+        if name in own and w.shape != own[name].shape
+    ]
+    if missing or foreign or differ:
+        parts = [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
+        parts += [f"only there: {', '.join(foreign[:3])}"] * bool(foreign) + differ[:3]
+        raise Refused(f"the weights of {path} do not fit this model: {'; '.join(parts)}", CHECKPOINT)
+    model.load_state_dict({**own, **weights})
+
+
+def continuation(words: list[str]) -> tuple[Composed, Path] | None:
+    """The run that ``resume=`` names, with the words that may change it; None where ``resume=auto`` finds no run."""
+    given = {override.key_or_group: override for override in parse(words)}
+    named = str(given["resume"].value())
+    if named == "auto":
+        if "run_dir" not in given:
+            raise Refused("resume=auto continues run_dir=X: name the directory")
+        named = str(given["run_dir"].value())
+        if not (Path(named).expanduser() / "config.yaml").is_file():
+            return None
+        words = [f"resume={named}"]
+        given = {override.key_or_group: override for override in parse(words)}
+    path, cfg = opened(named)
+    changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
+    allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
+    longer = False
+    for key, override in given.items():
+        if key in ("resume", "resume_changed", "allow", "debug.traceback"):
+            continue
+        old = OmegaConf.select(cfg, key, default=cfg)
+        if old is cfg or key not in {*LENGTHS, *allowed} or OmegaConf.is_config(old):
+            raise Refused(
+                f"{key}={override.value()} would change the run {named}; resume continues it as it was.\n"
+                f"A value: resume_changed=[{key}]; another group: a new run with init_from={named}"
+            )
+        longer = longer or key in LENGTHS
+        OmegaConf.update(cfg, key, override.value())
+    if (path / "metrics.json").exists() and not longer:
+        raise Refused(f"{named} is finished; to go on, say a longer trainer.max_epochs (or max_steps, max_time)")
+    judge(cfg, dict(cfg.choice))
+    if longer:
+        _check_schedule(cfg)
+    return Composed(cfg, dict(cfg.choice), list(OmegaConf.load(path / "overrides.yaml"))), path
+
+
+def _check_schedule(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+
+    from dlcourse.models.base import depends_on_total
+
+    if depends_on_total(instantiate(resolve(cfg)["scheduler"])):
+        raise Refused(
+            f"scheduler={cfg.choice.scheduler} was laid out for the run's first length; a longer run is another run "
+            "(init_from=RUN), or choose scheduler=constant, step or plateau from the start"
+        )
+
+
+def rewind(run: RunDirectory) -> Path | None:
+    """The checkpoint to continue from; the rows written after it are cut off. None: from the start."""
+    from dlcourse.callbacks.checkpoints import LAST, PREVIOUS, load, usable
+
+    assert run.path is not None
+    folder = run.path / "checkpoints"
+    checkpoint = None
+    if any((folder / name).exists() for name in (LAST, PREVIOUS)):
+        checkpoint, complaints = usable(folder)
+        for complaint in complaints:
+            print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
+    if run.lock is not None:
+        rows = load(checkpoint)["rows"] if checkpoint else 0
+        run.cut_rows(rows)
+    return checkpoint

@@ -1,0 +1,163 @@
+"""The run directory: everything that a run leaves behind."""
+
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from dlcourse.config import CHECKOUT, Composed, stored
+from dlcourse.errors import ENVIRONMENT, Refused
+
+PACKAGES = ("dlcourse", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "scikit-learn")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file; a last one that was cut short is left out."""
+    rows = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class RunDirectory:
+    """A directory, created exclusively and locked while its run lives; other processes than the first hold its path.
+
+    config.yaml overrides.yaml environment.json status.json metrics.jsonl timing.jsonl metrics.json checkpoints/
+    report.html
+    """
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.lock: FileLock | None = None
+        self.surplus = 0  # rows that an earlier life of this run wrote after its last checkpoint
+
+    @classmethod
+    def create(cls, composed: Composed) -> "RunDirectory":
+        """A new directory for a run; ``run_dir=`` must not hold one already."""
+        run = cls(Path(composed.cfg.run_dir) if composed.cfg.run_dir else None)
+        try:
+            run._make(composed)
+        except OSError as error:
+            raise Refused(f"cannot write {error.filename or run.path}: {error.strerror}", ENVIRONMENT) from None
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path, composed: Composed) -> "RunDirectory":
+        """The directory of a run that goes on."""
+        run = cls(path)
+        try:
+            run.acquire()
+            (path / "metrics.json").unlink(missing_ok=True)
+            write(path / "config.yaml", OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
+            run.status("running")
+        except OSError as error:
+            raise Refused(f"cannot write {error.filename or path}: {error.strerror}", ENVIRONMENT) from None
+        return run
+
+    def cut_rows(self, rows: int) -> None:
+        """Keep the first ``rows`` of metrics.jsonl: what was written after the checkpoint will be written again."""
+        assert self.path is not None
+        written = read_rows(self.path / "metrics.jsonl")
+        self.surplus = max(len(written) - rows, 0)
+        write(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in written[:rows]))
+
+    def _make(self, composed: Composed) -> None:
+        cfg, choices = composed.cfg, composed.choices
+        if self.path is None:
+            now = datetime.now()
+            stem = f"{now:%H-%M-%S}_{choices['model']}_{choices['data']}_{secrets.token_hex(3)}"
+            self.path = Path(cfg.paths.runs_dir) / f"{now:%Y-%m-%d}" / stem
+        self.path = self.path.expanduser().resolve()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.acquire()
+        if (self.path / "config.yaml").exists():
+            raise Refused(f"run_dir={self.path} holds a run already; continue it with resume={self.path}")
+        (self.path / "checkpoints").mkdir(exist_ok=True)
+        write(self.path / "config.yaml", OmegaConf.to_yaml(stored(cfg, choices)))
+        write(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(composed.words)))
+        self.status("running")
+
+    def acquire(self) -> None:
+        """Take the lock, which the operating system gives back when the process ends, however it ends."""
+        assert self.path is not None
+        self.lock = FileLock(self.path / ".lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise Refused(f"{self.path} belongs to a run that is still going", ENVIRONMENT) from None
+
+    def release(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+    def status(self, status: str, code: int | None = None, reason: str | None = None) -> None:
+        """``running``, ``finished``, ``failed`` or ``interrupted``, with the exit code and the reason."""
+        if self.path is not None and self.lock is not None:
+            write_json(self.path / "status.json", {"status": status, "exit_code": code, "reason": reason})
+
+
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """What a run ran on: versions, the code's commit, device and threads."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},
+        "device": device,
+        "threads": threads,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def open_run(run: str | Path | None) -> tuple[Path, DictConfig]:
+    """The directory and the configuration of a run that a command names by ``run=``."""
+    if not run:
+        raise Refused("run=: which run directory? (python scripts/runs.py lists them)")
+    path = Path(run).expanduser().resolve()
+    if not (path / "config.yaml").is_file():
+        raise Refused(f"run={run} is no run directory: it has no config.yaml")
+    cfg = OmegaConf.load(path / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    cfg.run_dir = str(path)
+    return path, cfg

@@ -1,0 +1,44 @@
+"""The run directories as a table: python scripts/runs.py [format=csv] [paths.runs_dir=runs]"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from tabulate import tabulate
+
+from dlcourse.cli import guarded, said
+from dlcourse.errors import Refused
+
+COLUMNS = ("run", "words", "status", "val/loss", "val/acc", "val/r2", "test/loss", "test/acc", "test/r2")
+
+
+def runs(words: list[str]) -> int:
+    given = said(words, "format", "paths.runs_dir")
+    root = Path(given.get("paths.runs_dir", "runs"))
+    if given.get("format", "table") not in ("table", "csv"):
+        raise Refused(f"format={given['format']}: expected table or csv")
+    rows = [row(path.parent) for path in sorted(root.rglob("status.json"))]
+    if given.get("format") == "csv":
+        writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        used = [name for name in COLUMNS if any(name in entry for entry in rows)]
+        print(tabulate([[entry.get(name) for name in used] for entry in rows], headers=used, floatfmt=".4f"))
+    return 0
+
+
+def row(path: Path) -> dict[str, object]:
+    """What a run directory says of itself."""
+    status = json.loads((path / "status.json").read_text("utf-8"))["status"]
+    words: Any = OmegaConf.load(path / "overrides.yaml") if (path / "overrides.yaml").exists() else []
+    metrics = path / "metrics.json"
+    figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
+    return {"run": str(path), "words": " ".join(words), "status": status, **figures}
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(runs))
