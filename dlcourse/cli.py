@@ -93,6 +93,8 @@ def multirun(words: list[str]) -> int:
     from dlcourse.sweeps.grid import Grid
 
     grid = Grid(words)
+    grid.folder.mkdir(parents=True, exist_ok=True)
+    sys.argv.append(f"hydra.sweep.dir={grid.folder}")  # where Hydra writes its multirun.yaml
     hydra(grid.trial)
     return grid.finish()
 

@@ -1,6 +1,7 @@
 """What a trained model is for: test figures, predictions, and a file that runs elsewhere."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from dlcourse.errors import Refused
 
+BATCH = 512
 TOLERANCE = 1e-4  # how far an exported model's outputs may lie from the model's own
 
 
@@ -30,17 +32,30 @@ def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-@torch.inference_mode()
-def logits(model: Any, x: Tensor, batch: int = 512) -> Tensor:
-    """The logits z of raw inputs x, a batch at a time."""
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and without gradients; every part returns to the mode it was in."""
+    modes = {part: part.training for part in model.modules()}
     model.eval()
-    return torch.cat([model(part.to(model.device)).cpu() for part in x.split(batch)])
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def ask(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and outputs of raw inputs, a batch at a time."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with at_rest(model):
+        z = [model(part.to(device)) for part in x.split(BATCH)]
+        return torch.cat([part.float().cpu() for part in z]), torch.cat([model.output(p).float().cpu() for p in z])
 
 
 def predictions(model: Any, data: Any, x: Tensor) -> Iterator[str]:
     """A line a row: the class and the probability of each (or its score), or the value."""
-    z = logits(model, x)
-    a = model.output(z.to(model.device)).detach().cpu()
+    z, a = ask(model, x)
     names = data.classes or [str(k) for k in range(max(data.outputs, 2))]
     if data.task == "values":
         yield from ("\t".join(f"{value:.6g}" for value in row) for row in a.tolist())

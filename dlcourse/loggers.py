@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 
+from dlcourse.errors import Refused
+
 PROBE_SECONDS = 1.0
+MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 class MetricsFile(Logger):
@@ -67,7 +70,11 @@ class Wandb(WandbLogger):
     ):
         import wandb
 
+        if not os.environ.get("WANDB_MODE", "offline"):
+            del os.environ["WANDB_MODE"]  # wandb takes no empty one
         mode = mode or os.environ.get("WANDB_MODE") or ("online" if _api_key_is_set() else "offline")
+        if mode not in MODES:
+            raise Refused(f"WANDB_MODE={mode}: expected one of {', '.join(MODES)}")
         if mode == "online" and not _answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
             mode = "offline"
         self.mode, self.checkpoints = mode, checkpoints
@@ -87,6 +94,7 @@ class Wandb(WandbLogger):
             # Rows reach the disk within a second, so that a killed run loses no more than that.
             settings=wandb.Settings(x_transaction_log_flush_interval=1.0, silent=True, init_timeout=10),
         )
+        del self._wandb_init["anonymous"]  # Lightning still passes what wandb has given up
 
     def log_hyperparams(self, params: Any) -> None:
         self.experiment.config.update(dict(params), allow_val_change=True)
@@ -107,6 +115,37 @@ class Wandb(WandbLogger):
                 raise
             self.mode = self._wandb_init["mode"] = "offline"
             return super().experiment
+
+    def log_report(self, report: Any) -> None:
+        """What the report shows: the page, confusion matrix, worst mistakes, best figures. A failure is only told."""
+        import warnings
+
+        import wandb
+
+        try:
+            shown: dict[str, Any] = {"report": wandb.Html(str(report.path), inject=False)}
+            if report.names:
+                shown["confusion"] = wandb.plot.confusion_matrix(
+                    y_true=report.true, preds=report.predicted, class_names=report.names, title="Confusion matrix"
+                )
+            if report.mistakes:
+                pictures = [
+                    wandb.Image(m.picture, caption=f"true {m.true}, predicted {m.predicted}")
+                    for m in report.mistakes
+                    if m.picture
+                ]
+                inputs = ["picture"] if pictures else list(report.mistakes[0].inputs)
+                table = wandb.Table(["row", "true", "predicted", "true score", "predicted score", *inputs])
+                for k, m in enumerate(report.mistakes):
+                    values = [pictures[k]] if pictures else list(m.inputs.values())
+                    table.add_data(m.row, m.true, m.predicted, m.true_score, m.score, *values)
+                shown["mistakes"] = table
+                if pictures:  # a table's pictures wait for the upload outside the run directory; these lie in it
+                    shown["mistakes/pictures"] = pictures
+            self.experiment.log(shown)
+            self.experiment.summary.update({f"best/{name}": value for name, value in report.best.items()})
+        except Exception as error:
+            warnings.warn(f"W&B did not take the report: {type(error).__name__}: {error}", stacklevel=2)
 
     def close(self, code: int) -> None:
         if self._experiment is not None:

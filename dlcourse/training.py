@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from dlcourse.errors import CONFIG, ENVIRONMENT, Refused
 from dlcourse.gate import inspect_targets
 from dlcourse.restore import rewind, start_from
 from dlcourse.rundir import RunDirectory, environment, read_rows, write, write_json
+
+SMALL_STEP = 1e8  # floating-point operations
 
 
 @dataclass
@@ -63,6 +66,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     inspect_targets(resolve(cfg))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data, model = build(cfg)
+    use_threads(model, data)
     if cfg.init_from:
         start_from(model, cfg.init_from, cfg.init_from_skip)
     run = RunDirectory(continued)
@@ -88,9 +92,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
         if run.lock is not None and code == 1:
             write(run.path / "error.txt", traceback.format_exc())  # type: ignore[operator]
         if run.lock is not None and (run.path / "metrics.jsonl").exists():  # type: ignore[operator]
-            from dlcourse.report.page import build_report
-
-            build_report(run.path)
+            report(run)
         if known is not None:
             raise known from error
         raise
@@ -99,6 +101,20 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             if hasattr(logger, "close"):
                 logger.close(code)
         run.release()
+
+
+def use_threads(model: Any, data: Any) -> None:
+    """One thread for small steps: sharing them out costs more than it saves, and far more on a busy machine."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(model.example_input_array)
+    rows = 512 if data.batch_size == "full" else data.batch_size
+    step = 3 * counter.get_total_flops() / len(model.example_input_array) * rows  # forward, and twice that backward
+    torch.set_num_threads(1 if step < SMALL_STEP else torch.get_num_threads())
 
 
 def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> tuple[Any, Any]:
@@ -181,17 +197,27 @@ def fit_and_test(
 
 def publish(run: RunDirectory, model: Any, data: Any, metrics: dict[str, float], loggers: list[Any]) -> None:
     """The report, what W&B shows of it, and at the very end the figures that mean finished."""
-    from dlcourse.report.page import build_report
-
-    assert run.path is not None
     if data.note:
         metrics = {**metrics, "note": data.note}  # type: ignore[dict-item]
     run.status("finished", 0)
-    report = build_report(run.path, model, data, metrics)
+    page = report(run, model, data, metrics)
     for logger in loggers:
-        if hasattr(logger, "log_report"):
-            logger.log_report(report)
-    write_json(run.path / "metrics.json", metrics)
+        if page is not None and hasattr(logger, "log_report"):
+            logger.log_report(page)
+    write_json(run.path / "metrics.json", metrics)  # type: ignore[operator]
+
+
+def report(run: RunDirectory, *known: Any) -> Any:
+    """Make report.html; a picture that fails must not cost the run its figures."""
+    from dlcourse.report.page import build_report
+
+    assert run.path is not None
+    try:
+        return build_report(run.path, *known)
+    except Exception:
+        traceback.print_exc()
+        print(f"the report failed; python scripts/report.py run={run.path} makes it again", file=sys.stderr)
+        return None
 
 
 def explain(error: BaseException) -> Refused | None:

@@ -33,21 +33,24 @@ class Progress(ProgressBar):
         if self.bar is not None:
             self.bar.update()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        last = trainer.max_epochs == trainer.current_epoch + 1
-        due = last or time.monotonic() - self.told >= self.seconds
-        if not trainer.is_global_zero or (self.bar is None and not due):
-            return
-        figures = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        if self.bar is not None:
-            self.bar.set_postfix({"epoch": trainer.current_epoch + 1, **{k: f"{v:.4g}" for k, v in figures.items()}})
-        elif self.seconds < float("inf"):
-            self.told = time.monotonic()
-            told = "  ".join(f"{k} {v:.4g}" for k, v in sorted(figures.items()))
-            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {told}", flush=True)
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Figures of training are there only after the hooks of its epoch's end.
+        if trainer.current_epoch and (self.bar is not None or time.monotonic() - self.told >= self.seconds):
+            self._tell(trainer, trainer.current_epoch)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._tell(trainer, trainer.current_epoch)
         self._close()
+
+    def _tell(self, trainer: pl.Trainer, epochs: int) -> None:
+        """The figures after so many epochs."""
+        figures = {k: f"{float(v):.4g}" for k, v in sorted(trainer.callback_metrics.items())}
+        if self.bar is not None:
+            self.bar.set_postfix({"epoch": epochs, **figures})
+        elif trainer.is_global_zero and self.seconds < float("inf"):
+            self.told = time.monotonic()
+            told = "  ".join(f"{key} {figure}" for key, figure in figures.items())
+            print(f"epoch {epochs}/{trainer.max_epochs}  {told}", flush=True)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._close()

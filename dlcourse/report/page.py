@@ -1,0 +1,142 @@
+"""RUN/report.html: what was run, how it went, and where the model errs, on one page that needs nothing else."""
+
+import json
+import math
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from omegaconf import OmegaConf
+
+from dlcourse.report.answers import Answers, answer
+from dlcourse.report.parts import Mistake, complain, first_layer, mistakes, test_figures, training_curves
+from dlcourse.rundir import read_rows, write
+
+#: What metrics.json holds beside figures, and how the page calls it.
+FACTS = {
+    "best_epoch": "best epoch",
+    "epochs": "epochs",
+    "steps": "steps",
+    "seconds": "seconds",
+    "samples_per_s": "rows/s",
+}
+ERROR_TAIL = 20_000  # characters of error.txt that are shown
+
+
+@dataclass
+class Report:
+    """The page, and what of it a logger shows: the test rows' classes, the worst mistakes, the best figures."""
+
+    path: Path
+    names: list[str] = field(default_factory=list)
+    true: list[int] = field(default_factory=list)
+    predicted: list[int] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+    best: dict[str, float] = field(default_factory=dict)
+
+
+def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: dict[str, Any] | None = None) -> Report:
+    """Write RUN/report.html from the run's files and, where there is a model, from its answers on the test set.
+
+    What cannot be drawn is named in the page and warned of: a picture never costs a run its figures.
+    OSError: a file cannot be read, or the page not written.
+    """
+    told = files(run_dir)
+    metrics = metrics or told["metrics"]
+    config = told["config"]
+    choices = config.get("choice", {})
+    report = Report(run_dir / "report.html", best=best_figures(metrics))
+    answers, trouble = None, ""
+    if model is not None:
+        try:
+            answers = answer(model, data)
+            _add_classes(report, answers, data)
+        except Exception as error:
+            trouble = complain("what the model answers on the test set", error)
+    page = template().render(
+        title=f"{choices.get('model', '?')} on {choices.get('data', '?')}",
+        **{key: told[key] for key in ("status", "error", "environment", "yaml")},
+        command=command(told["words"]),
+        choices={group: name for group, name in sorted(choices.items()) if name not in ("none", "default")},
+        table=figure_table(metrics),
+        facts=facts(metrics),
+        note=metrics.get("note") or getattr(data, "note", None),
+        curves=training_curves(told["rows"], config.get("monitor", "val/loss"), config.get("mode", "min")),
+        trouble=trouble,
+        tested=len(answers.x) if answers else 0,
+        probabilities=answers is not None and answers.probabilities,
+        figures=test_figures(model, data, answers) if answers else [],
+        filters=first_layer(model, data.shape) if answers else None,
+        report=report,
+    )
+    write(report.path, page)
+    return report
+
+
+def _add_classes(report: Report, answers: Answers, data: Any) -> None:
+    if answers.task != "values":
+        report.names = answers.names
+        report.true, report.predicted = answers.true.tolist(), answers.predicted.tolist()
+        report.mistakes = mistakes(answers, data)
+
+
+def template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # class names, words and configuration are other people's text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2")
+
+
+def files(run_dir: Path) -> dict[str, Any]:
+    """What the files of a run tell; of one that stopped early, some are not there."""
+
+    def text(name: str) -> str:
+        path = run_dir / name
+        return path.read_text("utf-8", errors="replace") if path.is_file() else ""
+
+    config = text("config.yaml")
+    return {
+        "config": OmegaConf.to_container(OmegaConf.create(config)),
+        "yaml": config,
+        "words": [str(word) for word in OmegaConf.create(text("overrides.yaml") or "[]")],
+        "environment": json.loads(text("environment.json") or "null"),
+        "status": json.loads(text("status.json") or '{"status": "unknown", "reason": null}'),
+        "metrics": json.loads(text("metrics.json") or "{}"),
+        "error": text("error.txt")[-ERROR_TAIL:],
+        "rows": read_rows(run_dir / "metrics.jsonl"),
+    }
+
+
+def command(words: list[str]) -> str:
+    """The words once more for a shell; without run_dir, which holds this run already."""
+    return shlex.join(["python", "train.py", *(word for word in words if not word.startswith("run_dir="))])
+
+
+def number(value: Any) -> str:
+    """Four significant digits of a number; a large one whole, its thousands set apart."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–" if value is None else str(value)
+    return f"{value:,.0f}" if isinstance(value, int) or 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def best_figures(metrics: dict[str, Any]) -> dict[str, float]:
+    """The figures of the best weights: val/… and test/…, as far as they are finite."""
+    return {k: v for k, v in metrics.items() if "/" in k and isinstance(v, int | float) and math.isfinite(v)}
+
+
+def figure_table(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Rows (loss, acc, …) of test and validation figures."""
+    names = dict.fromkeys(key.partition("/")[2] for key in metrics if "/" in key)
+    return [(name, [number(metrics.get(f"{stage}/{name}")) for stage in ("test", "val")]) for name in names]
+
+
+def facts(metrics: dict[str, Any]) -> dict[str, str]:
+    """How long it took; epochs are counted from 1, as while training."""
+    known = {key: metrics[key] for key in FACTS if isinstance(metrics.get(key), int | float)}
+    return {FACTS[key]: number(value + 1 if key == "best_epoch" else value) for key, value in known.items()}

@@ -1,0 +1,61 @@
+"""Pictures of the report: test rows and filters, as PNG in the page itself."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+LARGEST = 96  # pixels along a side: larger pictures are shown smaller, small ones enlarged by a whole factor
+
+
+def picture(x: Tensor, low: float, high: float) -> Image.Image:
+    """One input (C, H, W), C in 1, 3, with the values low … high as black … white."""
+    levels = np.nan_to_num((x.float().numpy() - low) / max(high - low, 1e-12)) * 255
+    image = _image(levels.clip(0, 255).astype(np.uint8))
+    if max(image.size) > LARGEST:
+        image.thumbnail((LARGEST, LARGEST))
+        return image
+    factor = LARGEST // max(image.size)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def mosaic(weights: np.ndarray) -> Image.Image:
+    """Filters (n, C, H, W) side by side on one scale: blue below zero, white zero, red above; C = 3 as colours."""
+    n, channels, height, width = weights.shape
+    scale = np.quantile(np.abs(np.nan_to_num(weights)), 0.995) or 1.0
+    w = np.nan_to_num(weights / scale).clip(-1, 1)
+    if channels == 3:
+        tiles = 0.5 + w / 2
+    else:
+        red, blue = np.array([[178, 24, 43], [33, 102, 172]])[:, :, None, None] / 255
+        tiles = 1 - np.abs(w) * (1 - np.where(w > 0, red, blue))
+    columns = min(n, max(4, math.ceil(math.sqrt(2 * n * height / width))))
+    rows = math.ceil(n / columns)
+    page = np.ones((3, rows * (height + 1) + 1, columns * (width + 1) + 1))
+    for k, tile in enumerate(tiles):
+        top, left = k // columns * (height + 1) + 1, k % columns * (width + 1) + 1
+        page[:, top - 1 : top + height + 1, left - 1 : left + width + 1] = 0.82
+        page[:, top : top + height, left : left + width] = tile
+    return _image((page * 255).round().astype(np.uint8))
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def span(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:
+    """The values that black and white stand for: 0 … 255 for bytes, else what the chosen rows hold."""
+    if not x.is_floating_point():
+        return 0.0, 255.0
+    finite = np.nan_to_num(x[list(rows)].numpy())
+    return float(finite.min()), float(finite.max())

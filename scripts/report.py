@@ -1,0 +1,23 @@
+"""Write the report of a run anew: python scripts/report.py run=RUN"""
+
+import sys
+
+from dlcourse.cli import guarded, said
+from dlcourse.rundir import open_run
+
+
+def report(words: list[str]) -> int:
+    path, _ = open_run(said(words, "run").get("run"))
+    from dlcourse.report.page import build_report
+    from dlcourse.restore import restore
+
+    model = data = None
+    if (path / "metrics.json").exists():  # of a run that is not finished only the files tell
+        _, model, data = restore(path)
+        data.setup()
+    print(f"report: {build_report(path, model, data).path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(report))

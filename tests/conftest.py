@@ -1,0 +1,17 @@
+"""Shared by all tests: one thread, no network, no key, and a place for runs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported, and for the processes that tests start.
+os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
+for name in ("DLCOURSE_ALLOW", "WANDB_API_KEY"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Where a test writes its run directories."""
+    return tmp_path / "runs"

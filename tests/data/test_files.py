@@ -1,0 +1,175 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlcourse.data.files import in_test_set, picture
+from dlcourse.errors import Refused
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """40 rows: two numbers, a category, and a class."""
+    draw = random.Random(0)
+    rows = [f"{draw.gauss(0, 1):.3f},{draw.choice(['red', 'blue'])},{n},{'ab'[n % 2]}" for n in range(40)]
+    path = tmp_path / "flowers.csv"
+
+    def write(order=None):
+        path.write_text("size,colour,count,kind\n" + "\n".join(rows if order is None else order) + "\n")
+        return str(path)
+
+    write.rows = rows
+    return write
+
+
+def test_csv_arrays(load, flowers):
+    data = load("csv", path=flowers(), target="kind")
+    assert (data.task, data.shape, data.outputs, data.classes) == ("binary", (4,), 1, ["a", "b"])
+    (x, y), (x_test, y_test) = data.arrays()
+    assert x.dtype == y.dtype == torch.float32 and len(x) + len(x_test) == 40 and 2 <= len(x_test) <= 16
+    assert x.shape[1] == 4 and y.shape[1] == 1
+    rows = torch.cat((x, x_test))[torch.cat((x, x_test))[:, 3].argsort()]
+    cells = [row.split(",") for row in flowers.rows]
+    assert torch.equal(rows[:, 0], torch.tensor([float(cell[0]) for cell in cells]))
+    assert rows[:, 1:3].tolist() == [[cell[1] == "blue", cell[1] == "red"] for cell in cells]
+    assert torch.equal(torch.cat((y, y_test)).flatten(), torch.cat((x, x_test))[:, 3] % 2)
+
+
+def test_the_split_depends_on_neither_order_nor_other_rows(load, flowers):
+    def test_counts(rows):
+        _, test = load("csv", path=flowers(rows), target="kind").arrays()
+        return sorted(test[0][:, -1].tolist())
+
+    whole = test_counts(flowers.rows)
+    shuffled = random.Random(1).sample(flowers.rows, 40)
+    assert test_counts(shuffled) == whole
+    assert test_counts(flowers.rows[:30]) == [n for n in whole if n < 30]
+
+
+def test_about_a_fifth_is_for_testing():
+    assert 0.19 < np.mean([in_test_set([str(n), "a"]) for n in range(10000)]) < 0.21
+
+
+def test_small_files_are_not_split(load, flowers):
+    data = load("csv", path=flowers(flowers.rows[:10]), target="kind")
+    assert data.arrays()[1] is None
+    data.setup()
+    assert all(len(data.sets[stage]) == 10 for stage in ("train", "val", "test"))
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "shape", "dtype"),
+    [
+        ("colour", None, (1,), torch.float32),
+        ("colour", "classes", (), torch.int64),
+        ("size", None, (1,), torch.float32),
+    ],
+)
+def test_targets(load, flowers, target, task, shape, dtype):
+    data = load("csv", path=flowers(), target=target, task=task)
+    (_, y), _ = data.arrays()
+    assert y.shape[1:] == shape and y.dtype == dtype
+    data.setup()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "size,colour,count\n1.5,red,3\n",
+        "count,extra,size,colour\n3,?,1.5,red\n",
+        "kind;size;colour;count\n;1.5;red;3\n",
+    ],
+)
+def test_new_rows(load, flowers, tmp_path, content):
+    data = load("csv", path=flowers(), target="kind")
+    (tmp_path / "new.csv").write_text(content)
+    assert data.read(tmp_path / "new.csv").tolist() == [[1.5, 0, 1, 3]]
+
+
+def test_new_rows_as_an_array(load, flowers, tmp_path):
+    np.save(tmp_path / "new.npy", np.ones((2, 4)))
+    assert load("csv", path=flowers(), target="kind").read(tmp_path / "new.npy").shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("size,colour,count\n1.5,green,3\n", "row 2|'green'|column 'colour'|known: blue, red"),
+        ("size,colour,count\n1.5,red,3\nx,red,3\n", "row 3|column 'size'|'x'"),
+        ("size,colour,count\n,red,3\n", "row 2|column 'size'|missing"),
+        ("size,colour,count\n1.5,,3\n", "row 2|column 'colour'|missing"),
+        ("size,colour,count\n1.5,red,inf\n", "row 2|column 'count'|inf"),
+        ("size,color,count\n1.5,red,3\n", "no column 'colour'|did you mean 'color'"),
+        ("size,colour,count\n", "no rows"),
+    ],
+)
+def test_new_rows_that_do_not_fit_are_refused(load, flowers, tmp_path, content, words):
+    data = load("csv", path=flowers(), target="kind")
+    (tmp_path / "new.csv").write_text(content)
+    with pytest.raises(Refused) as refusal:
+        data.read(tmp_path / "new.csv")
+    assert all(word in str(refusal.value) for word in words.split("|")), str(refusal.value)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three classes of a plain colour, of several sizes and formats."""
+    for name, colour in {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for n in range(10):
+            image = Image.new("RGB", (20 + n, 15), colour)
+            image.save(tmp_path / "photos" / name / (f"{n}.png" if n % 2 else f"{n}.JPG"), "PNG" if n % 2 else "JPEG")
+    return tmp_path / "photos"
+
+
+def test_image_folder(load, photos):
+    data = load("image_folder", path=str(photos), size=12)
+    (x, y), test = data.arrays()
+    assert x.shape == (30, 3, 12, 12) and x.dtype == torch.uint8 and test is None
+    assert data.classes == ["blue", "green", "red"] and y.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    assert (x.float().mean((2, 3)).argmax(1) == 2 - y).all()
+    data.setup()
+    assert len(data.sets["test"]) == 6
+
+
+def test_image_folder_in_grey_and_binary(load, photos, tmp_path):
+    for file in (photos / "red").iterdir():
+        file.unlink()
+    (photos / "red").rmdir()
+    data = load("image_folder", path=str(photos), size=8, channels=1, task="binary")
+    (x, y), _ = data.arrays()
+    assert x.shape == (20, 1, 8, 8) and y.shape == (20, 1) and data.outputs == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", None])
+def test_an_unreadable_picture_is_refused_by_name(load, photos, content):
+    bad = photos / "green" / "0.JPG"
+    bad.write_bytes(bad.read_bytes()[:200] if content is None else content)
+    with pytest.raises(Refused, match="green/0.JPG"):
+        load("image_folder", path=str(photos)).arrays()
+
+
+def test_a_class_the_run_does_not_know_is_refused(load, photos):
+    data = load("image_folder", path=str(photos))
+    data.classes = ["blue", "green"]
+    with pytest.raises(Refused, match="red: the class is unknown; known: blue, green"):
+        data.arrays()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
+def test_pictures_are_converted(tmp_path, mode):
+    file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (6, 4), "white").convert(mode).save(file)
+    for channels in (1, 3):
+        out = picture(file, (channels, 5, 7))
+        assert out.shape == (channels, 5, 7) and out.dtype == torch.uint8 and out.min() > 250
+
+
+def test_pictures_stand_upright(tmp_path):
+    image = Image.fromarray(np.array([[0, 255], [0, 255]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by the camera
+    image.save(tmp_path / "x.png", exif=exif)
+    assert picture(tmp_path / "x.png", (1, 2, 2))[0].tolist() == [[0, 0], [255, 255]]

@@ -1,0 +1,284 @@
+"""Every loss in conf/loss: value, gradient and output against NumPy and scikit-learn. Lecture: L1, L9–L11."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sklearn import metrics
+
+CONF = Path(__file__).parents[1] / "conf" / "loss"
+TASKS = ("binary", "classes", "values")
+SHAPES = {"binary": (6, 1), "classes": (6, 4), "values": (6, 2)}
+
+
+def load(name: str, task: str, **options: Any):
+    loaded = OmegaConf.create({"data": {"task": task}, "loss": OmegaConf.load(CONF / f"{name}.yaml")})
+    return instantiate(OmegaConf.merge(loaded, {"loss": options}).loss)
+
+
+def batch(task: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of order one, clear of every kink; targets as the data gives them."""
+    rng = np.random.default_rng(3)
+    z = torch.from_numpy(rng.normal(size=SHAPES[task]) * 2)
+    targets = {
+        "binary": torch.tensor([[1.0], [0.0], [0.0], [1.0], [1.0], [0.0]]),
+        "classes": torch.tensor([0, 3, 1, 1, 2, 0]),
+        "values": torch.from_numpy(rng.normal(size=SHAPES[task]) * 2),
+    }
+    return z, targets[task]
+
+
+def one_hot(y: np.ndarray) -> np.ndarray:
+    return np.eye(4)[y] if y.ndim == 1 else y
+
+
+def sigma(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def softmax(z):
+    return np.exp(z) / np.exp(z).sum(1, keepdims=True)
+
+
+def identity(z):
+    return z
+
+
+def threshold(z):
+    return np.where(z > 0, 1.0, 0.0)
+
+
+def mse(a, t):
+    return ((t - a) ** 2).sum() / t.size
+
+
+def mae(a, t):
+    return abs(t - a).sum() / t.size
+
+
+def huber(a, t, delta=1.0):
+    r = abs(t - a)
+    return np.where(r < delta, r**2 / 2, delta * (r - delta / 2)).sum() / t.size
+
+
+def bce(a, t):
+    return -(t * np.log(a) + (1 - t) * np.log(1 - a)).sum() / t.size
+
+
+def cross_entropy(a, t, label_smoothing=0.0, class_weights=(1, 1, 1, 1)):
+    t_smooth = (1 - label_smoothing) * t + label_smoothing / t.shape[1]
+    v = np.array(class_weights)
+    return -(v * t_smooth * np.log(a)).sum() / (v * t).sum()
+
+
+def perceptron(z, t):
+    return sum(max(0.0, -m) for m in ((2 * t - 1) * z).ravel()) / len(z)
+
+
+def hinge(z, t):
+    return sum(max(0.0, 1 - m) for m in ((2 * t - 1) * z).ravel()) / len(z)
+
+
+class Row(NamedTuple):
+    name: str
+    tasks: str
+    cost: Callable  # of (seen, t)
+    seen: Callable  # what the cost looks at: the output, or z itself
+    output: Callable
+    options: dict[str, Any] = {}
+    probabilities: bool = False
+
+
+TABLE = [
+    Row("mse", "values", mse, identity, identity),
+    Row("mse", "binary classes", mse, sigma, sigma, {}, True),
+    Row("mse", "binary classes", mse, identity, identity, {"output": "identity"}),
+    Row("mse", "classes", mse, softmax, softmax, {"output": "softmax"}, True),
+    Row("mse", "values", mse, sigma, sigma, {"output": "sigmoid"}),
+    Row("mae", "values", mae, identity, identity),
+    Row("mae", "binary classes", mae, sigma, sigma, {}, True),
+    Row("huber", "values", huber, identity, identity),
+    Row("huber", "values", lambda a, t: huber(a, t, 0.3), identity, identity, {"delta": 0.3}),
+    Row("huber", "binary classes", lambda a, t: huber(a, t, 0.3), sigma, sigma, {"delta": 0.3}, True),
+    Row("bce", "binary classes", bce, sigma, sigma, {}, True),
+    Row("cross_entropy", "classes", cross_entropy, softmax, softmax, {}, True),
+    Row("cross_entropy", "classes", lambda a, t: cross_entropy(a, t, 0.1), softmax, softmax,
+        {"label_smoothing": 0.1}, True),
+    Row("cross_entropy", "classes", lambda a, t: cross_entropy(a, t, 0.0, (1, 2, 0.5, 3)), softmax, softmax,
+        {"class_weights": [1, 2, 0.5, 3]}, True),
+    Row("cross_entropy", "classes", lambda a, t: cross_entropy(a, t, 0.2, (1, 2, 0.5, 3)), softmax, softmax,
+        {"label_smoothing": 0.2, "class_weights": [1, 2, 0.5, 3]}, True),
+    Row("perceptron", "binary classes", perceptron, identity, threshold),
+    Row("hinge", "binary classes", hinge, identity, threshold),
+]  # fmt: skip
+CASES = [pytest.param(row, task, id=f"{row.name}-{task}-{row.options}") for row in TABLE for task in row.tasks.split()]
+
+
+def test_every_file_and_task_has_a_reference():
+    on_disk = {(path.stem, task) for path in CONF.glob("*.yaml") for task in OmegaConf.load(path).tasks}
+    assert {(row.name, task) for row in TABLE for task in row.tasks.split()} == on_disk
+
+
+@pytest.mark.parametrize("row, task", CASES)
+def test_value_gradient_and_output(row, task):
+    loss, (z, y) = load(row.name, task, **row.options), batch(task)
+    t = one_hot(y.numpy())
+
+    def reference(z: np.ndarray) -> float:
+        return row.cost(row.seen(z), t)
+
+    z.requires_grad_()
+    value = loss(z, y)
+    assert value.shape == ()
+    np.testing.assert_allclose(value.item(), reference(z.detach().numpy()), rtol=1e-12)
+    np.testing.assert_allclose(loss.output(z).detach().numpy(), row.output(z.detach().numpy()), rtol=1e-12)
+    assert loss.probabilities is row.probabilities
+
+    (gradient,) = torch.autograd.grad(value, z)
+    assert gradient.abs().max() > 1e-3
+    np.testing.assert_allclose(gradient.numpy(), differences(reference, z.detach().numpy()), rtol=1e-6, atol=1e-9)
+
+
+def differences(f: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-5) -> np.ndarray:
+    gradient = np.empty_like(z)
+    for i in np.ndindex(z.shape):
+        e = np.zeros_like(z)
+        e[i] = h
+        gradient[i] = (f(z + e) - f(z - e)) / (2 * h)
+    return gradient
+
+
+def test_agrees_with_scikit_learn():
+    (z, y), (zc, yc), (zv, yv) = (batch(task) for task in TASKS)
+    v = np.array([1, 2, 0.5, 3])
+    a, labels = sigma(z.numpy()).ravel(), y.numpy().ravel()
+    pairs = [
+        (load("bce", "binary")(z, y), metrics.log_loss(labels, a)),
+        (load("cross_entropy", "classes")(zc, yc), metrics.log_loss(yc, softmax(zc.numpy()))),
+        (
+            load("cross_entropy", "classes", class_weights=v.tolist())(zc, yc),
+            metrics.log_loss(yc, softmax(zc.numpy()), sample_weight=v[yc]),
+        ),
+        (load("hinge", "binary")(z, y), metrics.hinge_loss(labels, z.numpy().ravel())),
+        (load("mse", "values")(zv, yv), metrics.mean_squared_error(yv, zv)),
+        (load("mae", "values")(zv, yv), metrics.mean_absolute_error(yv, zv)),
+    ]
+    for ours, theirs in pairs:
+        assert ours.item() == pytest.approx(theirs, rel=1e-12)
+
+
+def test_closed_gradients():
+    """∂C/∂z = (a − t)/n for both cross-entropies."""
+    for name, task, output in (("bce", "binary", sigma), ("cross_entropy", "classes", softmax)):
+        z, y = batch(task)
+        gradient = torch.func.grad(load(name, task))(z, y)
+        np.testing.assert_allclose(gradient, (output(z.numpy()) - one_hot(y.numpy())) / 6, rtol=1e-12, atol=1e-15)
+
+
+def test_a_badly_wrong_neuron_learns_slowly_with_squared_error_only():
+    """σ'(z) = 0.0067 at z = 5: squared error nearly stands still there, cross-entropy does not (lecture L11)."""
+    z, y = torch.tensor([[5.0]]), torch.tensor([[0.0]])
+    slow, fast = (torch.func.grad(load(name, "binary"))(z, y).item() for name in ("mse", "bce"))
+    assert fast == pytest.approx(0.9933, abs=1e-4)
+    assert slow == pytest.approx(2 * 0.9933 * 0.9933 * 0.0067, rel=0.01)
+
+
+def test_a_tie_is_a_mistake_of_the_perceptron():
+    for task, y, sign in (
+        ("binary", torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [-1.0]])),
+        ("classes", torch.tensor([2]), torch.tensor([[-1.0, -1.0, 1.0]])),
+    ):
+        z = torch.zeros_like(sign)
+        assert load("perceptron", task)(z, y).item() == 0
+        torch.testing.assert_close(torch.func.grad(load("perceptron", task))(z, y), -sign / len(z))
+
+
+def test_the_perceptron_leaves_right_answers_alone():
+    z, y = torch.tensor([[0.1], [-0.1]]), torch.tensor([[1.0], [0.0]])
+    assert torch.func.grad(load("perceptron", "binary"))(z, y).abs().max() == 0
+
+
+@pytest.mark.parametrize("row, task", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_finite_on_huge_logits(row, task, dtype):
+    loss, (z, y) = load(row.name, task, **row.options), batch(task)
+    z = (z.sign() * 1e4).to(dtype).requires_grad_()
+    value = loss(z, y)
+    assert value.dtype == dtype
+    (gradient,) = torch.autograd.grad(value, z)
+    assert torch.isfinite(value) and torch.isfinite(gradient).all() and torch.isfinite(loss.output(z)).all()
+
+
+def test_huge_logits_cost_their_distance():
+    """Wrong by 1e4 costs 1e4 for both cross-entropies; right by 1e4 costs nothing."""
+    z, y = torch.tensor([[1e4], [1e4]]), torch.tensor([[0.0], [1.0]])
+    assert load("bce", "binary")(z, y).item() == pytest.approx(5e3)
+    assert load("cross_entropy", "classes")(torch.tensor([[1e4, 0.0]] * 2), torch.tensor([0, 1])).item() == 5e3
+
+
+@pytest.mark.parametrize("row, task", CASES)
+def test_vectorises(row, task):
+    """vmap over a stack of models gives the gradient of each."""
+    loss, (z, y) = load(row.name, task, **row.options), batch(task)
+    stack = torch.stack([z, -z, z / 3])
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None))(stack, y)
+    alone = torch.stack([torch.func.grad(loss)(one, y) for one in stack])
+    torch.testing.assert_close(together, alone)
+
+
+REFUSED_TASKS = [
+    (path.stem, task)
+    for path in sorted(CONF.glob("*.yaml"))
+    for task in TASKS
+    if task not in OmegaConf.load(path).tasks
+]
+
+
+@pytest.mark.parametrize("name, task", REFUSED_TASKS)
+def test_a_task_it_does_not_fit_is_refused(name, task):
+    with pytest.raises(InstantiationException, match=f"not {task}") as refusal:
+        load(name, task)
+    assert isinstance(refusal.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize(
+    "name, task, options, words",
+    [
+        ("mse", "binary", {"output": "softmax"}, "output=softmax is for classes"),
+        ("mse", "values", {"output": "tanh"}, "output=tanh: one of identity, sigmoid, softmax"),
+        ("huber", "values", {"delta": 0}, "delta=0"),
+        ("cross_entropy", "classes", {"label_smoothing": 1}, "label_smoothing=1"),
+        ("cross_entropy", "classes", {"class_weights": [1, 0, 1, 1]}, "above zero"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, task, options, words):
+    with pytest.raises(InstantiationException, match=words):
+        load(name, task, **options)
+
+
+@pytest.mark.parametrize("row, task", CASES)
+def test_shapes_never_broadcast(row, task):
+    loss, (z, y) = load(row.name, task, **row.options), batch(task)
+    wrong = y[:1] if task == "classes" else y[:, 0]
+    with pytest.raises(ValueError, match=rf"\({z.shape[0]}, {z.shape[1]}\), y \({len(wrong)},\)"):
+        loss(z, wrong)
+    with pytest.raises(ValueError, match=r"z has shape \(6,\)"):
+        loss(z[:, 0], y)
+
+
+def test_class_targets_are_whole_numbers_and_weights_one_a_class():
+    z, y = batch("classes")
+    with pytest.raises(ValueError, match="float32.*whole numbers"):
+        load("cross_entropy", "classes")(z, y.float())
+    with pytest.raises(ValueError, match="3 numbers for 4 classes"):
+        load("cross_entropy", "classes", class_weights=[1, 2, 3])(z, y)
+
+
+def test_class_weights_are_no_state():
+    assert not load("cross_entropy", "classes", class_weights=[1, 2, 3, 4]).state_dict()
