@@ -16,12 +16,14 @@ def run(*words: str) -> "Result":
     One process, and no W&B unless ``logger=wandb`` is among the words. Raises `Refused`, with ``.code``, where the
     command would end with that exit code.
     """
-    from dlcourse.gate import admit
+    from dlcourse.restore import planned
     from dlcourse.training import train
 
-    composed = admit([*([] if any(word.startswith("logger=") for word in words) else ["logger=none"]), *words])
+    quiet = [] if any(word.startswith(("logger=", "resume=")) for word in words) else ["logger=none"]
+    composed, continued = planned([*quiet, *words])
     if composed.multirun:
         raise Refused("run() makes one run; for a sweep use python train.py -m")
-    if str(composed.cfg.trainer.devices) not in ("1", "auto") or composed.cfg.trainer.num_nodes != 1:
+    trainer = composed.cfg.trainer
+    if str(trainer.devices) not in ("1", "auto") or trainer.num_nodes != 1 or trainer.strategy != "auto":
         raise Refused("run() uses one process; for several use python train.py trainer=ddp")
-    return train(composed)
+    return train(composed, continued)

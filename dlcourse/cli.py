@@ -43,26 +43,25 @@ def train(words: list[str]) -> int:
     for name in ("experimental_rerun", "config_path", "config_name"):
         if getattr(flags, name):
             raise Refused(f"--{name.replace('_', '-')} is not accepted: a run is described by words and by conf/")
-    if flags.shell_completion or flags.help or flags.hydra_help:
+    if flags.shell_completion:
+        asked = os.environ.get("COMP_LINE", "")
+        return 0 if "hydra" in asked else hydra(lambda cfg: None)
+    if flags.help or flags.hydra_help:
+        admit(words)
         return hydra(lambda cfg: None)
     if flags.multirun:
         admit_multirun(words)
         return multirun(words)
-    if any(word.startswith("resume=") and word != "resume=null" for word in words):
-        from dlcourse.restore import continuation
+    from dlcourse.restore import planned
 
-        if found := continuation(words):
-            from dlcourse.training import train as run
-
-            return tell(run(*found))
-    composed = admit(words)
+    composed, continued = planned(words)
     if flags.cfg or flags.info is not None:
         return hydra(lambda cfg: None)
     if composed.multirun:
         return multirun(words)
     from dlcourse.training import train as run
 
-    return tell(run(composed))
+    return tell(run(composed, continued))
 
 
 def hydra_flags(words: list[str]) -> Any:
@@ -94,7 +93,8 @@ def multirun(words: list[str]) -> int:
 
     grid = Grid(words)
     grid.folder.mkdir(parents=True, exist_ok=True)
-    sys.argv.append(f"hydra.sweep.dir={grid.folder}")  # where Hydra writes its multirun.yaml
+    quoted = str(grid.folder).replace("'", "\\'")
+    sys.argv[1:] = ["--multirun", *words, f"hydra.sweep.dir='{quoted}'"]  # where Hydra writes its multirun.yaml
     hydra(grid.trial)
     return grid.finish()
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Composed(NamedTuple):
     choices: dict[str, str]
     words: list[str]
     multirun: bool = False
+    allowed: Sequence[str] = ()  # packages that the person at the keyboard allows
 
 
 def _env(name: str, *default: Any) -> Any:
@@ -70,18 +71,25 @@ def parse(words: list[str]) -> list[Override]:
     """The words of a command line, their syntax, groups and choices checked."""
     parsed = []
     for word in words:
+        shown = word if word.isprintable() else repr(word)
         if "=" not in word and not word.startswith("~"):
-            raise Refused(f"{word}: expected key=value or group=choice (python train.py --help lists them)")
+            raise Refused(f"{shown}: expected key=value or group=choice (python train.py --help lists them)")
         try:
             parsed.append(OverridesParser.create().parse_override(word))
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            raise Refused(f"{word}: {reason}\nQuote words with spaces, commas or brackets: '{word}'") from None
+            raise Refused(f"{shown}: {reason}\nQuote words with spaces, commas or brackets: '{shown}'") from None
     known = groups()
     for override in parsed:
         key = override.key_or_group
+        if not key or override.is_delete() and key in (*known, *_root_keys()):
+            raise Refused(f"{override.input_line}: every run has one; choose another, as {key or 'key'}=…")
         if key in known and not override.is_delete() and override.package is None:
             _check_choices(override, key, known[key])
+            if key == NAMED["data.augment"]:
+                raise Refused(
+                    f"{override.input_line}: augmentation belongs to the data; write data.{override.input_line}"
+                )
     return parsed
 
 
@@ -164,7 +172,8 @@ def _check_added(parsed: list[Override]) -> None:
     known = [*groups(), *_root_keys()]
     for override in parsed:
         root, _, rest = override.key_or_group.partition(".")
-        if override.is_add() and not _is_group(override) and root != "hydra" and (root not in known or not rest):
+        added = override.is_add() or override.is_force_add() and override.key_or_group not in known
+        if added and not _is_group(override) and root != "hydra" and (root not in known or not rest):
             also = "" if root in known else nearest(root, known)
             raise Refused(
                 f"+{override.key_or_group}: no such key{also}\n+ adds an argument below a group, as +model.NAME"
@@ -178,25 +187,36 @@ def _root_keys() -> list[str]:
 def _short(error: Exception) -> str:
     """Hydra's own sentence, without the places of its code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "\n".join(line for line in lines if not line.startswith(("full_key", "object_type")))[:600] or repr(error)
+    told = [
+        line[:200] for line in lines if not line.startswith(("full_key", "object_type", "Config search", "provider"))
+    ]
+    return "\n".join(told[:3]) or repr(error)
 
 
-def complete(cfg: DictConfig, choices: dict[str, str]) -> None:
-    """Replace names by what they stand for and facts by what a reader finds in the person's own files; in place."""
+def complete(cfg: DictConfig) -> None:
+    """Replace names by what they stand for, and the path of a person's own data by its whole path; in place."""
+    resolve(cfg)
     for key, group in NAMED.items():
         value = OmegaConf.select(cfg, key)
-        if isinstance(value, str):
-            OmegaConf.update(cfg, key, _named(group, value), merge=False)
-        elif isinstance(value, ListConfig) and all(isinstance(item, str) for item in value):
-            OmegaConf.update(cfg, key, [_named(group, name) for name in value], merge=False)
-    if cfg.data.get("path") is not None:
-        cfg.data.path = str(Path(cfg.data.path).expanduser().resolve())
+        if OmegaConf.is_dict(value) and "_target_" in value:
+            continue  # a reference to a whole group
+        if isinstance(value, ListConfig):
+            OmegaConf.update(cfg, key, [_named(key, group, name) for name in value], merge=False)
+        elif value is not None:
+            OmegaConf.update(cfg, key, _named(key, group, value), merge=False)
+    path = OmegaConf.select(cfg, "data.path")
+    if path is not None:
+        if not isinstance(path, str):
+            raise Refused(f"data.path={path}: expected the name of a file or folder")
+        cfg.data.path = str(Path(path).expanduser().resolve())
 
 
-def _named(group: str, name: str) -> Any:
+def _named(key: str, group: str, name: Any) -> Any:
+    if OmegaConf.is_dict(name) and "_target_" in name:
+        return name
     choices = groups()[group]
     if name not in choices:
-        raise Refused(f"no {group} {name}{nearest(name, choices)}\nThere are: {', '.join(choices)}")
+        raise Refused(f"{key}: no {group} {name}{nearest(str(name), choices)}\nThere are: {', '.join(choices)}")
     return OmegaConf.load(CONF / group / f"{name}.yaml") or None
 
 
@@ -224,6 +244,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, Refused):
-            raise error.__cause__ from None
-        raise Refused(_short(error)) from None
+        refusal: BaseException | None = error
+        while refusal is not None and not isinstance(refusal, Refused):
+            refusal = refusal.__cause__ or refusal.__context__
+        raise refusal or Refused(_short(error)) from None

@@ -1,5 +1,7 @@
 """Refusals: what ends a command with a sentence instead of a traceback."""
 
+from typing import Any
+
 CONFIG, DIVERGED, CHECKPOINT, ENVIRONMENT = 2, 3, 4, 5
 
 
@@ -13,3 +15,50 @@ class Refused(Exception):
     def __init__(self, message: str, code: int = CONFIG):
         super().__init__(message)
         self.code = code
+
+
+class ForwardFailed(RuntimeError):
+    """A model's own forward raised: a bug in its code, to be shown with its traceback, and no refusal."""
+
+
+def explain(error: BaseException) -> Refused | None:
+    """The refusal behind an error, where there is one to tell: ours, a full disk, a wrong argument, memory."""
+    from hydra.errors import InstantiationException
+
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__
+    for link in chain:
+        if isinstance(link, Refused):
+            return link
+        if "OutOfMemoryError" in type(link).__name__ or "can't allocate memory" in str(link):
+            return Refused(
+                "out of memory: halve data.batch_size and set trainer.accumulate_grad_batches=2", ENVIRONMENT
+            )
+        if isinstance(link, OSError) and link.errno in (13, 28, 30, 122):
+            return Refused(f"cannot write {link.filename or 'the run directory'}: {link.strerror}", ENVIRONMENT)
+    forward = any(isinstance(link, ForwardFailed) for link in chain)
+    if isinstance(error, InstantiationException) and not forward and isinstance(chain[-1], ValueError | TypeError):
+        key = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
+        return Refused(f"{key}: {chain[-1]}".removeprefix(": "), CONFIG)
+    return None
+
+
+def explain_device(error: Exception, cfg: Any) -> Refused | None:
+    """A trainer that cannot be made: the devices that are there, where that is the reason."""
+    import torch
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    if explain(error) is not None:
+        return explain(error)
+    cause = error.__cause__
+    if not isinstance(cause, MisconfigurationException | ValueError | RuntimeError):
+        return None
+    there = ["cpu"] + [f"{torch.cuda.device_count()} cuda"] * torch.cuda.is_available()
+    there += ["mps"] * torch.backends.mps.is_available()
+    asked = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={cfg.trainer.devices}"
+    first = str(cause).strip().splitlines()[0]
+    is_device = any(word in first.lower() for word in ("device", "accelerator", "gpu", "mps", "cuda"))
+    return Refused(f"{asked}: {first}\nThis machine has: {', '.join(there)}", ENVIRONMENT if is_device else CONFIG)

@@ -1,17 +1,17 @@
-"""What may run: every word, target and number is judged before anything that it names is imported."""
+"""What may run: every word and target is judged before anything that it names is imported."""
 
 import inspect
-import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dlcourse.config import CONF, Composed, complete, compose, nearest, parse, resolve, values_of
 from dlcourse.errors import Refused
+from dlcourse.limits import FITTING_LOSS, judge
 
 #: Packages whose public classes may be targets, one name below each.
 PACKAGES = (
@@ -22,92 +22,24 @@ PACKAGES = (
     "lightning.pytorch.callbacks",
     "lightning.pytorch.loggers",
 )
+READERS = "dlcourse.data.facts"
 #: The words of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
 HYDRA_WORDS = re.compile(
     r"hydra\.(run\.dir|sweep\.(dir|subdir)|job\.name|output_subdir|mode|verbose|(launcher|sweeper)\.[\w.]+)"
 )
-HYDRA_SHELL = re.compile(
-    r"hydra\.launcher\.(.*\.)?(setup|runtime_env|python|srun_args|additional_parameters|_target_)\b"
-)
-FITTING_LOSS = {"classes": "cross_entropy", "binary": "bce", "values": "mse"}
-
-
-class Limit(NamedTuple):
-    """The range of a number: low and high (excluded where ``open``), whole or not; other words that are accepted."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    open: str = ""  # which ends are excluded: "(", ")" or "()"
-    whole: bool = False
-    words: tuple[Any, ...] = ()
-
-    def __str__(self) -> str:
-        left, right = "(" if "(" in self.open else "[", ")" if ")" in self.open else "]"
-        kind = "a whole number" if self.whole else "a number"
-        also = "".join(f" or {'null' if word is None else word}" for word in self.words)
-        left, right = "(" if self.low == -math.inf else left, ")" if self.high == math.inf else right
-        return f"{kind} in {left}{self.low:g}, {self.high:g}{right}{also}"
-
-    def admits(self, value: Any) -> bool:
-        if value in self.words and not isinstance(value, bool):
-            return True
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return False
-        if self.whole and value != int(value):
-            return False
-        above = value > self.low if "(" in self.open else value >= self.low
-        below = value < self.high if ")" in self.open else value <= self.high
-        return above and below
-
-
-POSITIVE, SHARE = Limit(0, open="("), Limit(0, 1, open=")")
-COUNT = Limit(1, whole=True)
-#: Every numeric key that a person sets by hand, and its range. A list is judged item by item.
-LIMITS: dict[str, Limit] = {
-    "seed": Limit(0, 2**32 - 1, whole=True),
-    "data.batch_size": Limit(1, whole=True, words=("full",)),
-    "data.num_workers": Limit(0, 64, whole=True),
-    "data.split_seed": Limit(0, 2**32 - 1, whole=True),
-    "data.val_fraction": Limit(0, 1, open="()"),
-    "model.hidden": COUNT,
-    "model.channels": COUNT,
-    "model.kernel": COUNT,
-    "model.pool": COUNT,
-    "model.dropout": SHARE,
-    "optimizer.lr": POSITIVE,
-    "optimizer.adamw_lr": POSITIVE,
-    "optimizer.momentum": SHARE,
-    "optimizer.weight_decay": Limit(0),
-    "optimizer.eps": POSITIVE,
-    "optimizer.betas": SHARE,
-    "optimizer.rho": SHARE,
-    "optimizer.alpha": SHARE,
-    "loss.label_smoothing": SHARE,
-    "loss.delta": POSITIVE,
-    "loss.class_weights": Limit(0, words=(None,)),
-    "trainer.max_epochs": Limit(1, whole=True, words=(-1, None)),
-    "trainer.max_steps": Limit(1, whole=True, words=(-1,)),
-    "trainer.num_nodes": COUNT,
-    "trainer.accumulate_grad_batches": COUNT,
-    "trainer.gradient_clip_val": Limit(0, open="(", words=(None,)),
-    "trainer.limit_train_batches": POSITIVE,
-    "trainer.limit_val_batches": POSITIVE,
-    "trainer.limit_test_batches": POSITIVE,
-    "trainer.overfit_batches": Limit(0),
-    "trainer.val_check_interval": POSITIVE,
-    "trainer.check_val_every_n_epoch": COUNT,
-    "trainer.log_every_n_steps": COUNT,
-}
-EVERY = re.compile(r"\d+(\.\d+)?(s|m|h|steps)")
+HYDRA_SHELL = re.compile(r"hydra\.launcher\.(.*\.)?(setup|runtime_env|python|srun_args|additional_parameters)(\..*)?")
 
 
 def admit(words: list[str]) -> Composed:
     """Compose the run that the words describe, judge it, and complete it with the facts of a person's own files."""
     check_words(words)
-    composed = compose(words)
+    for override in parse(words):
+        if override.is_sweep_override():
+            raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
+    composed = compose(words)._replace(allowed=allowed_packages(words))
     cfg, choices = composed.cfg, composed.choices
-    complete(cfg, choices)
-    permit(resolve(cfg), allowed_packages(words))
+    complete(cfg)
+    permit(resolve(cfg), composed.allowed)
     if "facts" in cfg.data:
         _take_facts(cfg)
         if choices["loss"] == FITTING_LOSS["classes"] and not any(word.startswith("loss=") for word in words):
@@ -121,8 +53,9 @@ def admit(words: list[str]) -> Composed:
 def admit_multirun(words: list[str]) -> None:
     """Judge each value that a multirun will try, the others at their first, before the first trial starts."""
     parsed = parse(words)
-    if any(override.key_or_group == "run_dir" for override in parsed):
-        raise Refused("run_dir= names one run, a multirun makes many; set sweep_dir=")
+    for override in parsed:
+        if override.key_or_group in ("run_dir", "resume"):
+            raise Refused(f"{override.key_or_group}= names one run, a multirun makes many; set sweep_dir=")
     swept = {k: values_of(override) for k, override in enumerate(parsed) if override.is_sweep_override()}
 
     def word(k: int, value: str) -> str:
@@ -141,11 +74,15 @@ def check_words(words: list[str]) -> None:
     packages = allowed_packages(words)
     for override in parse(words):
         key = override.key_or_group
-        if not key.startswith("hydra"):
+        if override.package is not None:
+            raise Refused(f"{override.input_line}: a choice goes where its group is; leave @{override.package} out")
+        if not key.startswith("hydra") or key in ("hydra/launcher", "hydra/sweeper"):
             continue
-        if key in ("hydra/launcher", "hydra/sweeper"):
+        if HYDRA_SHELL.fullmatch(key) and "launcher" in packages:
             continue
-        if not HYDRA_WORDS.fullmatch(key) or HYDRA_SHELL.match(key) and "launcher" not in packages:
+        added = override.is_add() or override.is_force_add() or override.is_delete()
+        plain = override.is_sweep_override() or not isinstance(override.value(), dict | list)
+        if added or not plain or HYDRA_SHELL.fullmatch(key) or not HYDRA_WORDS.fullmatch(key) or "_target_" in key:
             raise Refused(f"{key} may not be set from the command line: it could run or write something else")
 
 
@@ -176,7 +113,7 @@ def shipped() -> set[str]:
     return {target for path in CONF.rglob("*.yaml") for target in named.findall(path.read_text("utf-8"))}
 
 
-def permit(tree: Any, packages: list[str]) -> None:
+def permit(tree: Any, packages: Sequence[str]) -> None:
     """Default-deny: refuse every target that is neither shipped, nor of a known package, nor allowed by hand."""
     known = shipped()
     for path, node in targets(tree):
@@ -188,7 +125,7 @@ def permit(tree: Any, packages: list[str]) -> None:
             )
 
 
-def _permitted(target: str, known: set[str], packages: list[str]) -> bool:
+def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     parts = target.split(".")
     if not all(part.isidentifier() and not part.startswith("_") for part in parts):
         return False
@@ -197,47 +134,19 @@ def _permitted(target: str, known: set[str], packages: list[str]) -> bool:
 
 
 def _take_facts(cfg: DictConfig) -> None:
-    """Ask the data's light reader for what it finds in the person's files."""
+    """Ask the data's light reader for what it finds in the person's files; it runs now, so only a shipped one may."""
     facts = resolve(cfg)["data"]["facts"]
-    module, _, name = facts.pop("_target_").rpartition(".")
-    cfg.data.update(getattr(import_module(module), name)(**facts))
+    target = facts.pop("_target_", None) if isinstance(facts, dict) else None
+    module, _, name = str(target).rpartition(".")
+    if target not in shipped() or module != READERS:
+        raise Refused(f"data.facts={target}: facts are read by {READERS} only")
+    reader = getattr(import_module(module), name)
+    _check_arguments("data.facts", facts, reader)
+    cfg.data.update(reader(**facts))
     del cfg.data["facts"]
 
 
-def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
-    """Refuse numbers out of range, and a loss that cannot fit the data."""
-    for key, limit in LIMITS.items():
-        value = OmegaConf.select(cfg, key, default=limit)
-        for item in [] if value is limit else value if OmegaConf.is_list(value) else [value]:
-            if not limit.admits(item):
-                raise Refused(f"{key}={item}: expected {limit}")
-    task, tasks = cfg.data.task, list(cfg.loss.get("tasks", [cfg.data.task]))
-    if task not in tasks:
-        raise Refused(
-            f"loss={choices['loss']} cannot fit data={choices['data']} ({task}); try loss={FITTING_LOSS[task]}"
-        )
-    full = cfg.get("optimizer_batch") == "full"
-    if full and cfg.data.batch_size != "full":
-        raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
-    _judge_monitor(str(cfg.monitor), cfg.mode, task)
-    every = cfg.checkpoint.every
-    if every is not None and not EVERY.fullmatch(str(every)):
-        raise Refused(f"checkpoint.every={every}: expected a time or a number of steps, as 30s, 10m or 500steps")
-
-
-def _judge_monitor(monitor: str, mode: str, task: str) -> None:
-    stage, _, figure = monitor.partition("/")
-    better = {"loss": "min", "mae": "min", "acc": "max", "r2": "max"}
-    logged = ("loss", "mae", "r2") if task == "values" else ("loss", "acc")
-    if stage not in ("val", "train"):
-        raise Refused(f"monitor={monitor}: expected a figure of val or train, as val/loss; test sets choose nothing")
-    if figure in better and figure not in logged:
-        raise Refused(f"monitor={monitor}: {task} log {', '.join(f'{stage}/{name}' for name in logged)}")
-    if mode not in ("min", "max") or mode != better.get(figure, mode):
-        raise Refused(f"mode={mode}: {monitor} is best at its {better.get(figure, 'min or max')}")
-
-
-def inspect_targets(tree: Any) -> None:
+def inspect_targets(tree: Any, packages: Sequence[str]) -> None:
     """After torch is imported and before anything is built: targets are classes of their package, arguments fit."""
     known = shipped()
     for path, node in targets(tree):
@@ -247,10 +156,11 @@ def inspect_targets(tree: Any) -> None:
             found = getattr(import_module(module), name)
         except (ImportError, AttributeError):
             raise Refused(f"{path}._target_={target}: there is no such class") from None
-        package = next((p for p in sorted(PACKAGES, key=len, reverse=True) if module == p), target.split(".")[0])
-        own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{package}.")
+        homes = [home for home in ("dlcourse", *PACKAGES, *packages) if f"{module}.".startswith(f"{home}.")]
+        home = max(homes, key=len, default="a package that is allowed")
+        own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
         if target not in known and not own:
-            raise Refused(f"{path}._target_={target} is not a class of {package}")
+            raise Refused(f"{path}._target_={target} is not a class of {home}")
         _check_arguments(path, node, found)
 
 

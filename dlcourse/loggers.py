@@ -78,7 +78,7 @@ class Wandb(WandbLogger):
         if mode == "online" and not _answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
             mode = "offline"
         self.mode, self.checkpoints = mode, checkpoints
-        self.surplus = 0  # rows sent by an earlier life of this run, which will come again
+        self.surplus: list[dict[str, Any]] = []  # rows sent by an earlier life of this run, which may come again
         folder = Path(run_dir)
         earlier = sorted((folder / "wandb").glob("*run-*-*"))
         self._project = project
@@ -100,10 +100,11 @@ class Wandb(WandbLogger):
         self.experiment.config.update(dict(params), allow_val_change=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self.surplus:
-            self.surplus -= 1
-        else:
-            super().log_metrics(metrics, step)
+        if self.surplus and self.surplus[0].keys() - {"step"} == metrics.keys() and self.surplus[0]["step"] == step:
+            del self.surplus[0]
+            return
+        self.surplus.clear()
+        super().log_metrics(metrics, step)
 
     @property
     def experiment(self) -> Any:

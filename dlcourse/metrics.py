@@ -23,7 +23,7 @@ class Metrics:
         if n == 0:  # a rank with nothing left
             return
         self._add("loss", loss * n)
-        self._add("n", torch.full_like(loss, n))
+        self._add("n", torch.full((), n, device=loss.device))
         if self.task == "classes":
             self._add("correct", (z.argmax(1) == y).sum())
         elif self.task == "binary":

@@ -31,7 +31,8 @@ def restore(run: str | Path | None, data_cfg: DictConfig | None = None) -> tuple
 
     path, cfg = opened(run)
     quieten()
-    inspect_targets(resolve(cfg))
+    packages = allowed_packages(sys.argv[1:])
+    inspect_targets(resolve(cfg), packages)
     data, model = build(cfg)
     take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
     if data_cfg is not None:
@@ -42,7 +43,7 @@ def restore(run: str | Path | None, data_cfg: DictConfig | None = None) -> tuple
         # Classes and vocabularies are the run's: the order of its outputs and inputs.
         kept = {key: cfg.data[key] for key in ("classes", "columns") if key in cfg.data and key in data_cfg}
         cfg.data = OmegaConf.merge(data_cfg, kept)
-        inspect_targets(resolve(cfg))
+        inspect_targets(resolve(cfg), packages)
         data, _ = build(cfg)
     return cfg, model.eval(), data
 
@@ -107,14 +108,32 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
                 f"{key}={override.value()} would change the run {named}; resume continues it as it was.\n"
                 f"A value: resume_changed=[{key}]; another group: a new run with init_from={named}"
             )
-        longer = longer or key in LENGTHS
+        longer = longer or key in LENGTHS and _is_longer(override.value(), old)
         OmegaConf.update(cfg, key, override.value())
     if (path / "metrics.json").exists() and not longer:
         raise Refused(f"{named} is finished; to go on, say a longer trainer.max_epochs (or max_steps, max_time)")
+    packages = allowed_packages(words)
+    permit(resolve(cfg), packages)
     judge(cfg, dict(cfg.choice))
     if longer:
+        inspect_targets(resolve(cfg)["scheduler"], packages)
         _check_schedule(cfg)
-    return Composed(cfg, dict(cfg.choice), list(OmegaConf.load(path / "overrides.yaml"))), path
+    told = list(OmegaConf.load(path / "overrides.yaml"))
+    return Composed(cfg, dict(cfg.choice), told, allowed=packages), path
+
+
+def _is_longer(new: Any, old: Any) -> bool:
+    """Whether a limit is further away than before; -1 and null are no limit, a time is compared as it is written."""
+    if new in (-1, None) or old in (-1, None):
+        return new in (-1, None) and old not in (-1, None)
+    return new > old if isinstance(new, int) and isinstance(old, int) else str(new) != str(old)
+
+
+def planned(words: list[str]) -> tuple[Composed, Path | None]:
+    """The run that words describe: a new one, or one that is there and goes on in its directory."""
+    resumes = [override for override in parse(words) if override.key_or_group == "resume"]
+    found = continuation(words) if resumes and resumes[-1].value() is not None else None
+    return found or (admit(words), None)
 
 
 def _check_schedule(cfg: DictConfig) -> None:

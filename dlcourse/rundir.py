@@ -55,7 +55,7 @@ class RunDirectory:
     def __init__(self, path: Path | None):
         self.path = path
         self.lock: FileLock | None = None
-        self.surplus = 0  # rows that an earlier life of this run wrote after its last checkpoint
+        self.surplus: list[dict[str, Any]] = []  # rows that an earlier life wrote after its last checkpoint
 
     @classmethod
     def create(cls, composed: Composed) -> "RunDirectory":
@@ -84,7 +84,7 @@ class RunDirectory:
         """Keep the first ``rows`` of metrics.jsonl: what was written after the checkpoint will be written again."""
         assert self.path is not None
         written = read_rows(self.path / "metrics.jsonl")
-        self.surplus = max(len(written) - rows, 0)
+        self.surplus = written[rows:]
         write(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in written[:rows]))
 
     def _make(self, composed: Composed) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dlcourse.config import Composed, resolve
-from dlcourse.errors import CONFIG, ENVIRONMENT, Refused
+from dlcourse.errors import Refused, explain, explain_device
 from dlcourse.gate import inspect_targets
 from dlcourse.restore import rewind, start_from
 from dlcourse.rundir import RunDirectory, environment, read_rows, write, write_json
@@ -51,7 +51,9 @@ def build(cfg: DictConfig) -> tuple[Any, Any]:
     try:
         return instantiate(tree["data"], _convert_="all"), instantiate(tree["model"], _convert_="all")
     except Exception as error:
-        raise explain(error) or error from error
+        if known := explain(error):
+            raise known from error
+        raise
 
 
 def train(composed: Composed, continued: Path | None = None) -> Result:
@@ -63,7 +65,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
 
     quieten()
     cfg = composed.cfg
-    inspect_targets(resolve(cfg))
+    inspect_targets(resolve(cfg), composed.allowed)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data, model = build(cfg)
     use_threads(model, data)
@@ -110,7 +112,9 @@ def use_threads(model: Any, data: Any) -> None:
 
     if "OMP_NUM_THREADS" in os.environ:
         return
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    from dlcourse.inference import at_rest
+
+    with at_rest(model), FlopCounterMode(display=False) as counter:
         model(model.example_input_array)
     rows = 512 if data.batch_size == "full" else data.batch_size
     step = 3 * counter.get_total_flops() / len(model.example_input_array) * rows  # forward, and twice that backward
@@ -120,6 +124,7 @@ def use_threads(model: Any, data: Any) -> None:
 def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> tuple[Any, Any]:
     """Lightning's Trainer, with what belongs to every run beside what the configuration chose."""
     from hydra.utils import instantiate
+    from lightning.pytorch.callbacks import ProgressBar
 
     from dlcourse.callbacks.checkpoints import AtomicIO, Checkpoints
     from dlcourse.callbacks.interrupt import Interrupt
@@ -138,18 +143,22 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
         loggers = [MetricsFile(run.path / "metrics.jsonl"), *map(instantiate, nodes)]
         for logger in loggers:
             logger.log_hyperparams({**tree, "choice": choices})
-            logger.surplus = run.surplus
+            logger.surplus = list(run.surplus)
     try:
         trainer = instantiate(
             tree["trainer"],
             _convert_="all",
             callbacks=callbacks,
+            # without a progress callback there is none: Lightning would add its own
+            enable_progress_bar=cfg.trainer.enable_progress_bar and any(isinstance(c, ProgressBar) for c in chosen),
             logger=loggers,
             plugins=[AtomicIO()],
             default_root_dir=run.path and str(run.path),
         )
     except Exception as error:
-        raise explain_device(error, cfg) or error from error
+        if known := explain_device(error, cfg):
+            raise known from error
+        raise
     if run.lock is not None:
         import torch
 
@@ -218,48 +227,6 @@ def report(run: RunDirectory, *known: Any) -> Any:
         traceback.print_exc()
         print(f"the report failed; python scripts/report.py run={run.path} makes it again", file=sys.stderr)
         return None
-
-
-def explain(error: BaseException) -> Refused | None:
-    """The refusal behind an error, where there is one to tell: ours, a full disk, a wrong argument, memory."""
-    from hydra.errors import InstantiationException
-
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__
-    for link in chain:
-        if isinstance(link, Refused):
-            return link
-        if "OutOfMemoryError" in type(link).__name__ or "can't allocate memory" in str(link):
-            return Refused(
-                "out of memory: halve data.batch_size and set trainer.accumulate_grad_batches=2", ENVIRONMENT
-            )
-        if isinstance(link, OSError) and link.errno in (13, 28, 30, 122):
-            return Refused(f"cannot write {link.filename or 'the run directory'}: {link.strerror}", ENVIRONMENT)
-    if isinstance(error, InstantiationException) and isinstance(chain[-1], ValueError | TypeError | KeyError):
-        key = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
-        return Refused(f"{key}: {chain[-1]}".removeprefix(": "), CONFIG)
-    return None
-
-
-def explain_device(error: Exception, cfg: DictConfig) -> Refused | None:
-    """A trainer that cannot be made: the devices that are there, where that is the reason."""
-    import torch
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
-    if explain(error) is not None:
-        return explain(error)
-    cause = error.__cause__
-    if not isinstance(cause, MisconfigurationException | ValueError | RuntimeError):
-        return None
-    there = ["cpu"] + [f"{torch.cuda.device_count()} cuda"] * torch.cuda.is_available()
-    there += ["mps"] * torch.backends.mps.is_available()
-    asked = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={cfg.trainer.devices}"
-    first = str(cause).strip().splitlines()[0]
-    is_device = any(word in first.lower() for word in ("device", "accelerator", "gpu", "mps", "cuda"))
-    return Refused(f"{asked}: {first}\nThis machine has: {', '.join(there)}", ENVIRONMENT if is_device else CONFIG)
 
 
 def quieten() -> None:

@@ -26,11 +26,15 @@ class AtomicIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(beside, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        beside = path.with_name(f".{path.name}.part")  # the run's lock lets one process write here
+        try:
+            with open(beside, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except Exception:
+            beside.unlink()
+            raise
         if path.name == LAST and path.exists():
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(beside, path)
@@ -44,7 +48,7 @@ class AtomicIO(CheckpointIO):
 
 def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """The contents of a checkpoint, after every byte has passed its checksum; nothing in it can run."""
-    if "://" in str(path):
+    if re.match(r"\w+:/", str(path)):  # a Path has made one slash of two
         raise Refused(f"{path}: checkpoints are files, not addresses", CHECKPOINT)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -54,10 +58,12 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
         raise Refused(f"{path}: there is no such checkpoint", CHECKPOINT) from None
-    except zipfile.BadZipFile:
-        raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None
     except pickle.UnpicklingError:
         raise Refused(f"{path} holds more than tensors and plain values; it is not loaded", CHECKPOINT) from None
+    except (Refused, PermissionError):
+        raise
+    except Exception:  # a damaged header can look like anything
+        raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None
 
 
 def usable(folder: Path) -> tuple[Path, list[str]]:
@@ -85,7 +91,9 @@ class Checkpoints(Checkpoint):
         self.every_steps = int(float(amount)) if unit == "steps" else None
         self.every_seconds = float(amount) * {"s": 1, "m": 60, "h": 3600, "steps": float("inf")}[unit]
         self.best: dict[str, float] = {}
-        self.saved_step = -1
+        self.before: dict[str, Any] = {}  # the hyper-parameters of the checkpoint that a resume began with
+        self.held: dict[str, Any] | None = None  # the state at trainer.max_steps
+        self.saved_step = 0
         self.saved_at = -float("inf")
 
     @property
@@ -108,6 +116,9 @@ class Checkpoints(Checkpoint):
     ) -> None:
         checkpoint["hyper_parameters"] = self.hyper_parameters
         checkpoint["rng"] = random_state()
+        interrupted = any(getattr(callback, "received", 0) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        # By early stopping or max_time: a resume must not train on.
+        checkpoint["stopped"] = trainer.should_stop and not interrupted and not self._at_last_step(trainer)
         checkpoint["rows"] = trainer.loggers[0].rows if trainer.loggers else 0  # type: ignore[attr-defined]
 
     def on_load_checkpoint(
@@ -115,14 +126,57 @@ class Checkpoints(Checkpoint):
     ) -> None:
         if trainer.state.fn == "fit":
             set_random_state(checkpoint["rng"])
+            trainer.should_stop = checkpoint["stopped"]
+            self.before = checkpoint["hyper_parameters"]["model"]
+            self.saved_step = checkpoint["global_step"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What a resume was asked to change holds again after Lightning has restored the old values."""
+        for part, objects in (
+            ("optimizer", trainer.optimizers[0].param_groups),
+            ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
+        ):
+            new, old = self.hyper_parameters["model"][part], self.before.get(part, {})
+            for key in [key for key in old if new[key] != old[key]]:
+                for values in objects:
+                    if key == "lr":
+                        values["initial_lr"] = new[key]
+                        values["lr"] *= new[key] / old[key]
+                    elif values.get(key) == old[key]:
+                        values[key] = new[key]
+                if key == "lr":
+                    for config in trainer.lr_scheduler_configs:
+                        config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
 
     def save_last(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.folder / LAST)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
+    @staticmethod
+    def _at_last_step(trainer: pl.Trainer) -> bool:
+        return 0 < trainer.max_steps <= trainer.global_step
+
+    @staticmethod
+    def can_save(trainer: pl.Trainer) -> bool:
+        """Whether a checkpoint after this batch holds everything.
+
+        It could not hold gradients that wait for more batches, and Lightning would not repeat the validation or
+        the end of the epoch that follow the batch.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        follows = loop._is_training_done or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        return not loop._should_accumulate() and not follows
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._at_last_step(trainer):
+            trainer.should_stop = True  # or Lightning would end without validating what the last steps reached
+            if not trainer.is_last_batch:
+                # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
+                self.held = trainer._checkpoint_connector.dump_checkpoint()
+        if not self.can_save(trainer):
+            return
         if self.every_steps is not None:
-            due = trainer.global_step % self.every_steps == 0 and trainer.global_step != self.saved_step
+            due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):
             due = trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every_seconds)
         else:
@@ -146,11 +200,14 @@ class Checkpoints(Checkpoint):
         if self.monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(trainer.callback_metrics))
             raise Refused(f"monitor={self.monitor} is logged by no step; there are: {known}")
-        if trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1):
+        if self.held is None and trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1):
             self.save_last(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save_last(trainer)
+        if self.held is None:
+            self.save_last(trainer)
+        else:
+            trainer.strategy.save_checkpoint(self.held, self.folder / LAST)
 
 
 def random_state() -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Interrupt(pl.Callback):
         self.received = 0
         self.before: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         def handle(signum: int, frame: FrameType | None) -> None:
             if self.received:
                 signal.signal(signum, signal.SIG_DFL)
@@ -34,15 +34,19 @@ class Interrupt(pl.Callback):
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signum)  # type: ignore[arg-type]
 
+        # Only now: Lightning registers a SIGTERM handler of its own after on_fit_start.
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             try:
                 self.before[signum] = signal.signal(signum, handle)
             except ValueError:  # not the main thread: whoever runs us there has handlers of their own
                 return
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         while self.before:
             signal.signal(*self.before.popitem())
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.on_train_end(trainer, pl_module)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
         if trainer.world_size == 1:
@@ -52,8 +56,7 @@ class Interrupt(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The last step of an epoch is followed by its validation, and then by on_train_epoch_end.
-        if not trainer.is_last_batch and self._asked(trainer):
+        if self.checkpoints.can_save(trainer) and self._asked(trainer):
             self.checkpoints.save_last(trainer)
             raise Interrupted(self.received or signal.SIGTERM)
 

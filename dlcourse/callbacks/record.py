@@ -30,6 +30,11 @@ class Record(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.losses = [torch.tensor(loss) for loss in state_dict["losses"]]
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.check(trainer)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.losses = [loss.to(pl_module.device) for loss in self.losses]
         self.started = time.monotonic()

@@ -47,6 +47,7 @@ class Data(pl.LightningDataModule):
         split_seed: int = 0,
         val_fraction: float = 0.1,
         standardise: bool = True,
+        reshuffle: bool = True,
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
     ):
         super().__init__()
@@ -54,7 +55,7 @@ class Data(pl.LightningDataModule):
         self.classes = list(classes) if classes else None
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.split_seed, self.val_fraction = split_seed, val_fraction
-        self.standardise, self.augment = standardise, augment
+        self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
         self.sets: dict[str, Rows] = {}
 
     def arrays(self) -> tuple[Split, Split | None]:
@@ -152,7 +153,8 @@ class Data(pl.LightningDataModule):
 
     @property
     def y_std(self) -> Tensor:
-        return self.sets["train"].y.std(0, correction=0).clamp_min(1e-12) if self._scales_targets else torch.ones(())
+        std = self.sets["train"].y.std(0, correction=0) if self._scales_targets else torch.ones(())
+        return torch.where(std > 0, std, torch.ones_like(std))
 
     @property
     def _scales_targets(self) -> bool:
@@ -164,7 +166,8 @@ class Data(pl.LightningDataModule):
         if train and len(rows) < world:
             raise Refused(f"data={self.name}: {len(rows)} training rows for {world} processes; lower trainer.devices")
         batch = EVALUATION_BATCH if not train else len(rows) if self.batch_size == "full" else int(self.batch_size)
-        sampler = EpochSampler(len(rows), batch, seed=self.seed, train=train, rank=rank, world=world)
+        order = {"seed": self.seed, "train": train, "reshuffle": self.reshuffle}
+        sampler = EpochSampler(len(rows), batch, **order, rank=rank, world=world)  # type: ignore[arg-type]
         workers = self.num_workers if train else 0  # evaluation reads whole blocks of memory: nothing to prepare
         return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)
 
@@ -179,7 +182,8 @@ class Data(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches, whole and on their device."""
-        if self.augment is None or not self.trainer.training:  # type: ignore[union-attr]
+        # Lightning's model summary sends its example through here too: a tensor.
+        if self.augment is None or not self.trainer.training or isinstance(batch, Tensor):  # type: ignore[union-attr]
             return batch
         x, y, index = batch
         return self.augment(x, self.seed, self.trainer.current_epoch, index), y, index  # type: ignore[union-attr]
@@ -188,10 +192,16 @@ class Data(pl.LightningDataModule):
         """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""
         path = Path(path)
         if path.suffix == ".npy":
-            x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+            try:
+                x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+            except (ValueError, TypeError, EOFError) as error:
+                raise Refused(f"{path} holds no array of numbers ({error})") from None
             x = x[None] if tuple(x.shape) == self.shape else x
             if tuple(x.shape[1:]) != self.shape:
                 raise Refused(f"{path}: expected (N, {_dims(self.shape)}), found {tuple(x.shape)}")
+            finite = torch.isfinite(x).flatten(1).all(1)
+            if not bool(finite.all()):
+                raise Refused(f"{path}: row {int((~finite).nonzero()[0])} is not finite; remove or fill it")
             return x
         if len(self.shape) != 3:
             raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(self.shape)})")

@@ -24,21 +24,36 @@ class Rows(Dataset):
 class EpochSampler(Sampler[Tensor]):
     """Batches of row positions for one of ``world`` processes.
 
-    Training: a permutation drawn from (seed, epoch), every process with the same number of rows (the few left over
-    change each epoch); a single last row joins the batch before it, where batch norm could not use it alone.
-    Evaluation: each row exactly once, and as many batches on every process, so that collective calls stay paired.
+    Training: a permutation drawn from (seed, epoch) (the first epoch's without ``reshuffle``), every process with the
+    same number of rows (the few left over change each epoch); a single last row joins the batch before it, where
+    batch norm could not use it alone. Evaluation: each row exactly once, and as many batches on every process, so
+    that collective calls stay paired.
     """
 
     def __init__(
-        self, rows: int, batch_size: int, *, seed: int = 0, train: bool = False, rank: int = 0, world: int = 1
+        self,
+        rows: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        train: bool = False,
+        reshuffle: bool = True,
+        rank: int = 0,
+        world: int = 1,
     ):
-        self.rows, self.batch_size, self.seed, self.train = rows, batch_size, seed, train
+        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.train, self.reshuffle = train, reshuffle
         self.rank, self.world = rank, world
         self.epoch = 0
-        self.skip = 0
+        self.done = (0, 0)  # an epoch, and how many of its batches were served before a checkpoint
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+    @property
+    def begin(self) -> int:
+        """The first batch of this epoch that is still to be served."""
+        return self.done[1] if self.done[0] == self.epoch else 0
 
     def _sizes(self) -> list[int]:
         """The sizes of this process's batches."""
@@ -61,13 +76,13 @@ class EpochSampler(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         if self.train:
             # Two numbers to one seed: neighbouring epochs and neighbouring seeds share no stream.
-            generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63)
+            epoch = self.epoch if self.reshuffle else 0
+            generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + epoch) % 2**63)
             order = torch.randperm(self.rows, generator=generator)[: self.rows // self.world * self.world]
         else:
             order = torch.arange(self.rows)
         batches = order[self.rank :: self.world].split(self._sizes())
-        skip, self.skip = self.skip, 0
-        yield from batches[skip:]
+        yield from batches[self.begin :]
 
 
 class Loader(DataLoader):
@@ -82,16 +97,16 @@ class Loader(DataLoader):
         self.served = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self.served = self.sampler.skip  # type: ignore[attr-defined]
+        self.served = self.sampler.begin  # type: ignore[attr-defined]
         for batch in super().__iter__():
             self.served += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"served": self.served % len(self)}
+        return {"epoch": self.sampler.epoch, "served": self.served}  # type: ignore[attr-defined]
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.sampler.skip = state["served"]  # type: ignore[attr-defined]
+        self.sampler.done = (state["epoch"], state["served"])  # type: ignore[attr-defined]
 
 
 def as_it_is(batch: Any) -> Any:

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from dlcourse.errors import ForwardFailed
 from dlcourse.metrics import Metrics
 
 
@@ -62,7 +63,7 @@ class Model(pl.LightningModule):
         try:
             z = self(self.example_input_array)
         except Exception as error:
-            raise RuntimeError(f"{type(self).__name__} failed on inputs of the data's shape {shape}") from error
+            raise ForwardFailed(f"{type(self).__name__} failed on inputs of the data's shape {shape}") from error
         self.train()
         if z.shape != (2, outputs):
             raise ValueError(
@@ -114,6 +115,26 @@ class Model(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
+        for config in self.trainer.lr_scheduler_configs:
+            if config.reduce_on_plateau:
+                config.scheduler.step(self.trainer.callback_metrics[self.monitor])  # type: ignore[arg-type]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Plateau has moved in ``on_train_epoch_end``, before the checkpoint of that epoch; Lightning comes later."""
+        if metric is None:
+            scheduler.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """In the middle of an epoch its figures so far belong to the state, added up over the processes."""
+        sums = self.stage_metrics["train"].sums
+        reduce = self.trainer.strategy.reduce  # in place, so on copies
+        checkpoint["train_sums"] = {k: reduce(v.clone(), reduce_op="sum") for k, v in sums.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.state.fn == "fit":
+            mine = self.trainer.global_rank == 0
+            sums = {k: (v if mine else v * 0).to(self.device) for k, v in checkpoint["train_sums"].items()}
+            self.stage_metrics["train"].sums = sums
 
     def on_validation_epoch_end(self) -> None:
         self._log_epoch("val")
@@ -150,6 +171,9 @@ class Model(pl.LightningModule):
         # A schedule that is told the number of steps moves every step, the others every epoch.
         each_step = depends_on_total(self.scheduler_factory)
         horizon = {"total_steps": int(self.trainer.estimated_stepping_batches)} if each_step else {}
+        if each_step:
+            # To count them Lightning has set the loader up, before it restores the loader's place: once more, later.
+            self.trainer.fit_loop._combined_loader = None
         schedule = {
             "scheduler": self.scheduler_factory(optimizer, **horizon),
             "interval": "step" if each_step else "epoch",

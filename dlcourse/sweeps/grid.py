@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dlcourse.config import CHECKOUT
+from dlcourse.config import CHECKOUT, parse
 from dlcourse.errors import Refused
 from dlcourse.rundir import write
 
@@ -21,7 +21,7 @@ class Grid:
     """
 
     def __init__(self, words: list[str], name: str = "sweep"):
-        given = dict(word.split("=", 1) for word in words if "=" in word)
+        given = {override.key_or_group: str(override.value()) for override in parse(words)}
         digest = hashlib.sha256("\0".join(sorted(words)).encode()).hexdigest()[:8]
         folder = Path(given.get("paths.runs_dir", "runs"), "sweeps", f"{given.get('sweep', name)}_{digest}")
         self.folder = Path(given.get("sweep_dir", folder)).expanduser().resolve()

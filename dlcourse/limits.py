@@ -1,0 +1,154 @@
+"""What fits: ranges of numbers, a loss and its data, a figure and its direction; judged before torch is imported."""
+
+import math
+import re
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcourse.errors import Refused
+
+FITTING_LOSS = {"classes": "cross_entropy", "binary": "bce", "values": "mse"}
+
+
+class Limit(NamedTuple):
+    """The range of a number: low and high (excluded where ``open``), whole or not; words and lists accepted beside."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: str = ""  # which ends are excluded: "(", ")" or "()"
+    whole: bool = False
+    words: tuple[Any, ...] = ()
+    listed: str = "never"  # or "may", "must": a list of such numbers
+
+    def __str__(self) -> str:
+        left, right = "(" if "(" in self.open else "[", ")" if ")" in self.open else "]"
+        kind = "a whole number" if self.whole else "a number"
+        also = "".join(f" or {'null' if word is None else word}" for word in self.words)
+        left, right = "(" if self.low == -math.inf else left, ")" if self.high == math.inf else right
+        return f"{kind} in {left}{self.low:g}, {self.high:g}{right}{also}"
+
+    def admits(self, value: Any) -> bool:
+        if value in self.words and not isinstance(value, bool):
+            return True
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        if self.whole and value != int(value):
+            return False
+        above = value > self.low if "(" in self.open else value >= self.low
+        below = value < self.high if ")" in self.open else value <= self.high
+        return above and below
+
+
+POSITIVE, SHARE = Limit(0, open="("), Limit(0, 1, open=")")
+COUNT, COUNTS = Limit(1, whole=True), Limit(1, whole=True, listed="must")
+#: Every numeric key that a person sets by hand, and its range. A list is judged item by item.
+LIMITS: dict[str, Limit] = {
+    "seed": Limit(0, 2**32 - 1, whole=True),
+    "data.batch_size": Limit(1, whole=True, words=("full",)),
+    "data.num_workers": Limit(0, 64, whole=True),
+    "data.split_seed": Limit(0, 2**32 - 1, whole=True),
+    "data.val_fraction": Limit(0, 1, open="()"),
+    "model.hidden": COUNTS,
+    "model.channels": COUNTS,
+    "model.kernel": COUNT,
+    "model.pool": COUNT,
+    "model.dropout": SHARE,
+    "optimizer.lr": POSITIVE,
+    "optimizer.adamw_lr": POSITIVE,
+    "optimizer.momentum": SHARE,
+    "optimizer.weight_decay": Limit(0),
+    "optimizer.eps": POSITIVE,
+    "optimizer.betas": SHARE._replace(listed="must"),
+    "optimizer.rho": SHARE,
+    "optimizer.alpha": SHARE,
+    "loss.label_smoothing": SHARE,
+    "loss.delta": POSITIVE,
+    "loss.class_weights": Limit(0, words=(None,), listed="may"),
+    "trainer.max_epochs": Limit(1, whole=True, words=(-1, None)),
+    "trainer.max_steps": Limit(1, whole=True, words=(-1,)),
+    "trainer.num_nodes": COUNT,
+    "trainer.accumulate_grad_batches": COUNT,
+    "trainer.gradient_clip_val": Limit(0, open="(", words=(None,)),
+    "trainer.limit_train_batches": POSITIVE,
+    "trainer.limit_val_batches": POSITIVE,
+    "trainer.limit_test_batches": POSITIVE,
+    "trainer.val_check_interval": POSITIVE,
+    "trainer.check_val_every_n_epoch": COUNT,
+    "trainer.log_every_n_steps": COUNT,
+}
+EVERY = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
+#: The figures that every run logs, the direction in which each is better, and the tasks that have it.
+FIGURES = {
+    "loss": ("min", ("binary", "classes", "values")),
+    "acc": ("max", ("binary", "classes")),
+    "mae": ("min", ("values",)),
+    "r2": ("max", ("values",)),
+}
+
+
+def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
+    """Refuse numbers out of range, parts that are none, and a loss that cannot fit the data."""
+    _judge_shape(cfg)
+    for key, limit in LIMITS.items():
+        value = OmegaConf.select(cfg, key, default=limit)
+        if value is not limit:
+            _judge_number(key, value, limit)
+    task = cfg.data.task
+    if task not in FITTING_LOSS:
+        raise Refused(f"data.task={task}: expected one of {', '.join(FITTING_LOSS)}")
+    if task not in cfg.loss.get("tasks", [task]):
+        raise Refused(
+            f"loss={choices['loss']} cannot fit data={choices['data']} ({task}); try loss={FITTING_LOSS[task]}"
+        )
+    full = cfg.get("optimizer_batch") == "full"
+    if full and cfg.data.batch_size != "full":
+        raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
+    _judge_monitor("", cfg.monitor, cfg.mode, task)
+    for name, node in cfg.callbacks.items():
+        if node is not None and "monitor" in node:
+            _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), task)
+    if "mode" in cfg.scheduler:
+        _judge_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, task)
+    every = cfg.checkpoint.every
+    if every is not None and not EVERY.fullmatch(str(every)):
+        raise Refused(f"checkpoint.every={every}: expected a time or a number of steps, as 30s, 10m or 500steps")
+
+
+def _judge_shape(cfg: DictConfig) -> None:
+    """Groups and the model's parts are what they must be: mappings, most of them with a target."""
+    parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
+    for key in ("data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
+        if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)) or "_target_" not in node:
+            raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
+    for key in ("callbacks", "logger", "checkpoint", "paths", "debug"):
+        if not OmegaConf.is_dict(OmegaConf.select(cfg, key)):
+            raise Refused(f"{key}={OmegaConf.select(cfg, key)}: expected a mapping; its keys are set one by one")
+    for name, node in cfg.callbacks.items():
+        if node is not None and not (OmegaConf.is_dict(node) and "_target_" in node):
+            raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
+    for key in ("tags", "loss.tasks", "resume_changed", "init_from_skip"):
+        value = OmegaConf.select(cfg, key, default=[])
+        if not OmegaConf.is_list(value) and value != []:
+            raise Refused(f"{key}={value}: expected a list, as [{value}]")
+
+
+def _judge_number(key: str, value: Any, limit: Limit) -> None:
+    is_list = OmegaConf.is_list(value)
+    if is_list and limit.listed == "never" or not is_list and limit.listed == "must":
+        raise Refused(f"{key}={value}: expected {limit}" + (", or several in a list" if limit.listed == "must" else ""))
+    for item in value if is_list else [value]:
+        if not limit.admits(item):
+            raise Refused(f"{key}={item}: expected {limit}")
+
+
+def _judge_monitor(where: str, monitor: Any, mode: Any, task: str) -> None:
+    stage, _, figure = str(monitor).partition("/")
+    logged = [name for name, (_, tasks) in FIGURES.items() if task in tasks]
+    if stage not in ("val", "train"):
+        raise Refused(f"{where}monitor={monitor}: expected a figure of val or train; test sets choose nothing")
+    if figure not in logged:
+        listed = ", ".join(f"{stage}/{name}" for name in logged)
+        raise Refused(f"{where}monitor={monitor}: no run on {task} logs it; there are {listed}")
+    if mode != FIGURES[figure][0]:
+        raise Refused(f"{where}mode={mode}: {monitor} is best at its {FIGURES[figure][0]}")

@@ -1,0 +1,149 @@
+"""Every file of conf/ composes, and every choice whose hardware and data are here trains a batch."""
+
+import importlib.util
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+from PIL import Image
+
+import dlcourse
+from dlcourse.config import CONF, Composed, groups, resolve
+from dlcourse.gate import admit, targets
+
+CHOICES = [f"{path.parent.relative_to(CONF)}={path.stem}" for path in sorted(CONF.rglob("*/*.yaml"))]
+#: What may have to be left out, and why; what is left out here is asserted below.
+NEEDS = {
+    "trainer=gpu": "no gpu here",
+    "trainer=mps": "no mps here",
+    "trainer=ddp": "several processes",
+    "sweep=digits_grid": "a sweep, not a run",
+    "logger=tensorboard": "pip install -e '.[tensorboard]'",
+    "data=mnist": "no MNIST/raw in the data directory",
+    "data=fashion_mnist": "no FashionMNIST/raw in the data directory",
+    "data=cifar10": "no cifar10 in the data directory",
+    "experiment=mnist_lenet5": "no MNIST/raw in the data directory",
+}
+ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> dict[str, list[str]]:
+    """A table and a folder of pictures of one's own, as the words that name them."""
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{'north' if x > 0 else 'south'},{k % 3}" for k, x in enumerate(rng.normal(size=60))]
+    (folder / "table.csv").write_text("\n".join(["x,side,kind", *rows]))
+    for name in ("circle", "square"):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for k in range(12):
+            Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)).save(
+                folder / "pictures" / name / f"{k}.png"
+            )
+    pictures = ["data=image_folder", f"data.path={folder / 'pictures'}"]
+    return {
+        "data=csv": [f"data.path={folder / 'table.csv'}", "data.target=kind"],
+        "data=image_folder": pictures[1:],
+        "model=lenet5": [*pictures, "data.size=28"],
+    }
+
+
+def words(choice: str, own: dict[str, list[str]]) -> list[str]:
+    """The choice, with what it cannot do without; on a small table where pictures do not matter."""
+    group, name = choice.split("=")
+    small = ["data=iris"] if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") else []
+    return [f"data.augment={name}" if group == "augment" else choice, *small, *own.get(choice, [])]
+
+
+def missing(composed: Composed) -> str | None:
+    """Why a configuration cannot train here, judged by what it says, not by its name."""
+    cfg = composed.cfg
+    there = {"gpu": torch.cuda, "mps": torch.backends.mps}.get(cfg.trainer.accelerator)
+    if there is not None and not there.is_available():
+        return f"no {cfg.trainer.accelerator} here"
+    if cfg.trainer.strategy != "auto":
+        return "several processes"
+    if composed.multirun:
+        return "a sweep, not a run"
+    named = {node["_target_"] for _, node in targets(resolve(cfg)["logger"])}
+    if any("TensorBoard" in name for name in named) and importlib.util.find_spec("tensorboard") is None:
+        return "pip install -e '.[tensorboard]'"
+    if "data_dir" in cfg.data:
+        folder = getattr(get_class(cfg.data._target_), "folder", cfg.data.name)
+        if not (Path(cfg.data.data_dir) / folder).is_dir():
+            return f"no {folder} in the data directory"
+    return None
+
+
+@cache
+def admitted(*words: str) -> Composed:
+    return admit([*words])
+
+
+def test_every_file_is_found():
+    """All of conf/ but the root and the models' common part is a choice of a group; every group has a default."""
+    files = {path for path in CONF.rglob("*.yaml")} - {CONF / "config.yaml", CONF / "parts.yaml"}
+    assert len(CHOICES) == len(files) > 80 and not [choice for choice in CHOICES if choice.startswith("hydra=")]
+    assert [f"{group}={name}" for group, names in groups().items() for name in names] == CHOICES
+    defaults = [entry for entry in OmegaConf.load(CONF / "config.yaml").defaults if not isinstance(entry, str)]
+    chosen = {str(key): str(value) for entry in defaults for key, value in entry.items() if "override" not in str(key)}
+    assert set(chosen) == set(groups()) - {"augment"}, "augment is named by data.augment"
+    assert all(value in groups()[key] for key, value in chosen.items())
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_file_says_what_it_is(choice):
+    group, name = choice.split("=")
+    lines = (CONF / group / f"{name}.yaml").read_text("utf-8").splitlines()
+    first = next(line for line in lines if not line.startswith("# @package"))
+    assert first.startswith("# ") and len(first) > 10
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes(choice, own):
+    composed = admitted(*words(choice, own))
+    group, name = choice.split("=")
+    if group == "augment":
+        file = OmegaConf.load(CONF / group / f"{name}.yaml")
+        assert composed.cfg.data.augment == (file or None)
+    else:
+        assert composed.choices[group] == name
+    resolve(composed.cfg)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_trains_a_batch(choice, own, runs):
+    composed = admitted(*words(choice, own))
+    if reason := missing(composed):
+        pytest.skip(reason)
+    quiet = ["callbacks.summary=null"] if "summary" in composed.cfg.callbacks else []
+    result = dlcourse.run(*words(choice, own), *ONE_BATCH, *quiet, f"paths.runs_dir={runs}")
+    assert result.metrics["steps"] == 1 and result.metrics["epochs"] == 1
+    assert all(np.isfinite(value) for value in result.metrics.values() if not isinstance(value, str))
+    assert "test/loss" in result.metrics and (result.run_dir / "report.html").is_file()
+    figure = "test/r2" if composed.cfg.data.task == "values" else "test/acc"
+    assert figure in result.metrics and {row["step"] for row in result.history} <= {0, 1}
+    left = {path.name for path in result.run_dir.iterdir()}
+    assert ("wandb" in left) == (choice == "logger=wandb")
+    assert ("metrics.csv" in left) == (choice == "logger=csv")
+
+
+def test_what_is_left_out_here(own):
+    """Exactly what needs hardware, an extra, or a download that is not here; all else must train."""
+    skipped = {choice: reason for choice in CHOICES if (reason := missing(admitted(*words(choice, own))))}
+    data_dir = Path(os.environ.get("DLCOURSE_DATA_DIR", CONF.parent / "data"))
+    here = {
+        "trainer=gpu": torch.cuda.is_available(),
+        "trainer=mps": torch.backends.mps.is_available(),
+        "logger=tensorboard": importlib.util.find_spec("tensorboard") is not None,
+        "data=mnist": (data_dir / "MNIST" / "raw").is_dir(),
+        "data=fashion_mnist": (data_dir / "FashionMNIST" / "raw").is_dir(),
+        "data=cifar10": (data_dir / "cifar10").is_dir(),
+        "experiment=mnist_lenet5": (data_dir / "MNIST" / "raw").is_dir(),
+    }
+    assert skipped == {choice: reason for choice, reason in NEEDS.items() if not here.get(choice, False)}

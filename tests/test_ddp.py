@@ -1,0 +1,54 @@
+"""Two processes on the CPU: one run directory, the mathematics of one process, test figures of every row once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+# 18 rows are cut off for validation, which leaves a training set that two processes divide evenly.
+WORDS = ["optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=2", "logger=none", "callbacks=none", "seed=3"]
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=16"]
+
+
+def train(launcher: list[str], *words: str) -> str:
+    done = subprocess.run([*launcher, "train.py", *WORDS, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("one") / "run"
+    train([sys.executable], "data.batch_size=32", f"run_dir={run}")
+    return run
+
+
+@pytest.mark.parametrize(
+    "launcher", [[sys.executable], [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]]
+)
+def test_two_processes_equal_one(one: Path, tmp_path: Path, launcher: list[str]) -> None:
+    run = tmp_path / "run"
+    out = train(launcher, *TWO, f"run_dir={run}")
+    assert out.count("run: ") == 1, "only the first process speaks"
+    for name, weight in weights(one).items():
+        torch.testing.assert_close(weights(run)[name], weight, rtol=1e-5, atol=1e-6)
+    ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (run, one))
+    assert ours["test/acc"] == theirs["test/acc"] and ours["steps"] == theirs["steps"]
+    assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-5)
+
+
+def test_evaluation_counts_each_row_once_on_any_number_of_processes(one: Path, tmp_path: Path) -> None:
+    """359 test rows on two processes: as many right as on one, with the same weights."""
+    frozen = ["optimizer.lr=1e-30", f"init_from={one}", "trainer.max_epochs=1"]
+    train([sys.executable], *TWO, *frozen, f"run_dir={tmp_path / 'run'}")
+    ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (tmp_path / "run", one))
+    assert ours["test/acc"] == theirs["test/acc"]
+    assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-6)

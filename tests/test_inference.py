@@ -1,0 +1,196 @@
+"""A trained run at work: the same figures again, predictions of each task, an exported file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dlcourse
+from dlcourse.errors import Refused
+from dlcourse.inference import ask, export_onnx, predictions
+from dlcourse.inference import test as evaluate
+from dlcourse.restore import other_data, restore
+
+RUNS = {
+    "mlp": ["trainer.max_epochs=8"],
+    "cnn": ["model=cnn", "model.channels=[8,16]", "model.hidden=[32]", "trainer.max_epochs=4"],
+    "binary": ["data=moons", "trainer.max_epochs=5"],
+    "values": ["data=diabetes", "trainer.max_epochs=20"],
+    "perceptron": ["model=perceptron", "data=blobs", "trainer.max_epochs=2"],
+    "perceptrons": ["model=perceptron", "trainer.max_epochs=2"],
+    "sigmoids": ["model=sigmoid_neuron", "data=iris", "trainer.max_epochs=5"],
+    "augmented": ["data.augment=shift", "trainer.max_epochs=1"],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """``trained(name)``: the directory of that run, trained at its first use."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name) / "run"
+            dlcourse.run(*RUNS[name], "trainer=cpu", f"run_dir={made[name]}")
+        return made[name]
+
+    return get
+
+
+def figures(path):
+    written = json.loads((path / "metrics.json").read_text())
+    return {name: value for name, value in written.items() if name.startswith("test/")}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_evaluate_repeats_the_figures_of_training(trained, name):
+    path = trained(name)
+    assert evaluate(*restore(path)) == figures(path)
+
+
+@pytest.mark.parametrize("name", ["mlp", "values"])
+def test_evaluate_with_the_data_named_again(trained, name):
+    path = trained(name)
+    words = ["data=digits"] if name == "mlp" else ["data=diabetes"]
+    assert evaluate(*restore(path, other_data(words))) == figures(path)
+
+
+def test_evaluate_on_other_data_that_does_not_fit(trained):
+    with pytest.raises(Refused, match="data=iris.*shape.*trained on"):
+        restore(trained("mlp"), other_data(["data=iris"]))
+    with pytest.raises(Refused, match="which data"):
+        other_data(["data.path=x.csv"])
+
+
+def test_evaluate_touches_no_file(trained):
+    path = trained("mlp")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    evaluate(*restore(path))
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_pictures_of_digits(trained, tmp_path, name):
+    """A PNG of a test digit (16 is white, 255) gives the same answer as the row, and mostly its class."""
+    _, model, data = restore(trained(name))
+    data.setup()
+    rows = data.sets["test"]
+    for k in range(30):
+        pixels = (rows.x[k, 0] * 255 / 16).round().numpy().astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k:02d}.png")
+    x = data.read(tmp_path)
+    assert (x - rows.x[:30]).abs().max() < 16 / 255
+    said = [line.split("\t")[0] for line in predictions(model, data, x)]
+    assert said == [line.split("\t")[0] for line in predictions(model, data, rows.x[:30])]
+    assert sum(a == str(b) for a, b in zip(said, rows.y[:30].tolist(), strict=True)) >= 27
+    assert list(predictions(model, data, data.read(tmp_path / "07.png")))[0].split("\t")[0] == said[7]
+
+
+def test_npy_of_digits_is_raw(trained, tmp_path):
+    _, model, data = restore(trained("mlp"))
+    data.setup()
+    np.save(tmp_path / "x.npy", data.sets["test"].x[:5].numpy())
+    assert list(predictions(model, data, data.read(tmp_path / "x.npy"))) == list(
+        predictions(model, data, data.sets["test"].x[:5])
+    )
+
+
+def test_predictions_add_up_to_the_accuracy(trained):
+    for name in ("mlp", "binary", "perceptron", "perceptrons", "sigmoids"):
+        _, model, data = restore(trained(name))
+        data.setup()
+        rows = data.sets["test"]
+        names = [line.split("\t")[0] for line in predictions(model, data, rows.x)]
+        truth = [data.classes[int(y)] for y in rows.y.flatten().tolist()]
+        share = sum(a == b for a, b in zip(names, truth, strict=True)) / len(truth)
+        assert share == pytest.approx(figures(trained(name))["test/acc"], abs=1e-6), name
+
+
+def parsed(line):
+    best, *pairs = line.split("\t")
+    return best, {name: float(value) for name, value in (pair.split("=") for pair in pairs)}
+
+
+@pytest.mark.parametrize("name", ["mlp", "binary"])
+def test_probabilities(trained, name):
+    _, model, data = restore(trained(name))
+    data.setup()
+    for line in predictions(model, data, data.sets["test"].x[:20]):
+        best, shares = parsed(line)
+        assert list(shares) == data.classes
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-3) and all(0 <= p <= 1 for p in shares.values())
+        assert shares[best] == max(shares.values())
+
+
+@pytest.mark.parametrize("name", ["perceptron", "perceptrons"])
+def test_scores_where_a_loss_has_no_probabilities(trained, name):
+    _, model, data = restore(trained(name))
+    data.setup()
+    x = data.sets["test"].x[:20]
+    z, _ = ask(model, x)
+    for line, row in zip(predictions(model, data, x), z.tolist(), strict=True):
+        best, scores = parsed(line)
+        assert scores[best] == max(scores.values())
+        expected = row if len(row) > 1 else [-row[0], row[0]]
+        assert list(scores.values()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_values_are_in_the_targets_units(trained):
+    path = trained("values")
+    _, model, data = restore(path)
+    data.setup()
+    rows = data.sets["test"]
+    said = torch.tensor([float(line) for line in predictions(model, data, rows.x)])
+    mae = (said - rows.y[:, 0]).abs().mean().item()
+    assert mae == pytest.approx(figures(path)["test/mae"], rel=1e-4)
+
+
+def test_a_prediction_depends_on_no_other_row(trained, monkeypatch):
+    _, model, data = restore(trained("cnn"))
+    data.setup()
+    x = data.sets["test"].x[:9]
+    model.train()  # asked in the middle of something: batch norm must not see the rows
+    alone = torch.cat([ask(model, row[None])[0] for row in x])
+    assert torch.allclose(ask(model, x)[0], alone, atol=1e-4)
+    monkeypatch.setattr("dlcourse.inference.BATCH", 2)
+    assert torch.allclose(ask(model, x)[0], alone, atol=1e-4)
+    assert model.training
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "binary", "values"])
+def test_onnx(trained, tmp_path, name):
+    """Raw inputs to what a person reads, in a batch of any size, within 1e-4 of the model."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e '.[export]')")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (pip install -e '.[export]')")
+    _, model, data = restore(trained(name))
+    assert export_onnx(model, data, tmp_path / "model.onnx") <= 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    x = data.sets["test"].x.float()
+    with torch.inference_mode():
+        own = model.output(model(x))
+    for size in (1, 7, len(x)):
+        there = torch.from_numpy(session.run(None, {"x": x[:size].numpy()})[0])
+        assert there.shape == (size, data.outputs)
+        assert (there - own[:size]).abs().max() <= 1e-4 * own.abs().max().clamp_min(1)
+
+
+def test_an_export_that_differs_leaves_no_file(trained, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e '.[export]')")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (pip install -e '.[export]')")
+    _, model, data = restore(trained("mlp"))
+    monkeypatch.setattr("dlcourse.inference.TOLERANCE", -1.0)
+    with pytest.raises(Refused, match="differs from the trained one"):
+        export_onnx(model, data, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_without_its_packages(trained, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    _, model, data = restore(trained("mlp"))
+    with pytest.raises(Refused, match=r"onnxruntime.*\[export\]"):
+        export_onnx(model, data, tmp_path / "model.onnx")

@@ -1,0 +1,106 @@
+"""The figures of a pass against scikit-learn's, however the rows are cut into batches and processes."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score
+
+from dlcourse.metrics import Metrics
+
+SIZES = [1, 7, 32, 13, 47]  # 100 rows
+
+
+def outputs(task):
+    generator = torch.Generator().manual_seed(1)
+    n = sum(SIZES)
+    if task == "classes":
+        return torch.randn(n, 4, generator=generator), torch.randint(4, (n,), generator=generator)
+    if task == "binary":
+        z = torch.randn(n, 1, generator=generator)
+        return z, (z + torch.randn(n, 1, generator=generator) > 0).float()
+    y = torch.randn(n, 3, generator=generator) * torch.tensor([1.0, 5.0, 100.0]) + torch.tensor([0.0, 300.0, -7.0])
+    return y + torch.randn(n, 3, generator=generator) * torch.tensor([0.5, 4.0, 10.0]), y
+
+
+def row_loss(z, y):
+    return (z.sum(1) - y.reshape(len(y), -1).sum(1)).abs()
+
+
+def reference(task, z, y):
+    figures = {"loss": row_loss(z, y).double().mean().item()}
+    if task == "classes":
+        figures["acc"] = accuracy_score(y.numpy(), z.numpy().argmax(1))
+    elif task == "binary":
+        figures["acc"] = accuracy_score(y.numpy() > 0.5, z.numpy() > 0)
+    else:
+        figures["mae"] = mean_absolute_error(y.numpy(), z.numpy())
+        figures["r2"] = r2_score(y.numpy().astype(np.float64), z.numpy().astype(np.float64))
+    return figures
+
+
+def fed(task, z, y, sizes):
+    metrics = Metrics(task)
+    for part_z, part_y in zip(z.split(sizes), y.split(sizes), strict=True):
+        metrics.update(row_loss(part_z, part_y).mean() if len(part_z) else torch.tensor(float("nan")), part_z, part_y)
+    return metrics
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "values"])
+@pytest.mark.parametrize("sizes", [SIZES, [100], [1] * 100, [99, 1], [60, 0, 40]])
+def test_uneven_batches(task, sizes):
+    z, y = outputs(task)
+    found = {name: float(value) for name, value in fed(task, z, y, sizes).compute().items()}
+    assert found == pytest.approx(reference(task, z, y), rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "values"])
+@pytest.mark.parametrize("cut", [1, 30, 50, 99])
+def test_two_processes(task, cut):
+    """``reduce`` adds up the sums of both, whose numbers of rows differ."""
+    z, y = outputs(task)
+    one, other = fed(task, z[:cut], y[:cut], [cut]), fed(task, z[cut:], y[cut:], [100 - cut])
+    theirs = iter(list(other.sums.values()))
+    found = one.compute(lambda mine: mine + next(theirs))
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(reference(task, z, y), rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "values"])
+def test_compute_starts_afresh(task):
+    z, y = outputs(task)
+    metrics = fed(task, z, y, SIZES)
+    metrics.compute()
+    assert metrics.compute() == {}
+    metrics.update(row_loss(z[:9], y[:9]).mean(), z[:9], y[:9])
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found == pytest.approx(reference(task, z[:9], y[:9]), rel=1e-5)
+
+
+def test_r2_far_from_zero_keeps_its_digits():
+    """Σy² − (Σy)²/n loses digits where the mean is large against the deviation; float64 sums leave enough."""
+    generator = torch.Generator().manual_seed(2)
+    y = 1000 + torch.randn(5000, 1, generator=generator)
+    z = y + 0.3 * torch.randn(5000, 1, generator=generator)
+    found = fed("values", z, y, [512] * 9 + [392]).compute()["r2"]
+    assert float(found) == pytest.approx(r2_score(y.double().numpy(), z.double().numpy()), abs=1e-4)
+
+
+def test_many_rows_are_counted_exactly():
+    """A float32 counter would stand still at 2^24."""
+    metrics, z = Metrics("classes"), torch.zeros(2**22, 2)
+    for _ in range(5):
+        metrics.update(torch.tensor(1.0), z, torch.zeros(2**22, dtype=torch.long))
+    metrics.update(torch.tensor(1.0), z[:1], torch.zeros(1, dtype=torch.long))
+    assert int(metrics.sums["n"]) == 5 * 2**22 + 1
+
+
+def test_ties_are_the_first_class_and_zero():
+    metrics = Metrics("binary")
+    metrics.update(torch.tensor(0.0), torch.zeros(4, 1), torch.tensor([[0.0], [1.0], [0.0], [1.0]]))
+    assert float(metrics.compute()["acc"]) == 0.5
+
+
+def test_a_non_finite_loss_shows():
+    metrics = Metrics("classes")
+    metrics.update(torch.tensor(float("nan")), torch.zeros(2, 2), torch.zeros(2, dtype=torch.long))
+    metrics.update(torch.tensor(1.0), torch.zeros(2, 2), torch.zeros(2, dtype=torch.long))
+    assert torch.isnan(metrics.compute()["loss"])

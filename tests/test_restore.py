@@ -1,0 +1,478 @@
+"""A run that was stopped and goes on ends bit for bit as the run that was never stopped."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import dlcourse.callbacks.checkpoints as checkpoints
+from dlcourse.callbacks.checkpoints import AtomicIO, Checkpoints, load
+from dlcourse.errors import Refused
+from dlcourse.gate import admit
+from dlcourse.models.base import Model
+from dlcourse.restore import continuation, restore
+from dlcourse.training import train
+
+# Digits in batches of 128: 11 batches an epoch, the last one of 14 rows.
+BATCHES = 11
+WORDS = [
+    "logger=none",
+    "callbacks=none",
+    "trainer=cpu",
+    "model.hidden=[16]",
+    "data.batch_size=128",
+    "trainer.log_every_n_steps=3",
+    "checkpoint.every=2steps",
+    "trainer.max_epochs=3",
+]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code base catches it to save anything."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bare():
+    """No report: its page has tests of its own, and is no part of what is compared here."""
+    import dlcourse.report.page
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dlcourse.report.page, "build_report", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """``straight(words)``: the directory of the run that nothing stopped; one for each set of words."""
+    made = {}
+
+    def get(words):
+        key = tuple(words)
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("straight") / "run"
+            train(admit([*WORDS, *words, f"run_dir={made[key]}"]))
+        return made[key]
+
+    return get
+
+
+def killed(path, words, monkeypatch, step, hook="training_step"):
+    """Train until the step-th call (from 0) of a hook of the model, which dies before it does anything."""
+    original, calls = getattr(Model, hook), iter(range(10**6))
+
+    def dying(self, *args):
+        if next(calls) == step:
+            raise Killed
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, hook, dying)
+        with pytest.raises(Killed):
+            train(admit([*WORDS, *words, f"run_dir={path}"]))
+    assert not (path / "metrics.json").exists()
+
+
+def resumed(path, *words):
+    return train(*continuation([f"resume={path}", *words]))
+
+
+def rows(path):
+    return (path / "metrics.jsonl").read_text()
+
+
+def flat(tree, path=""):
+    """The leaves of a checkpoint's tree by their place."""
+    if isinstance(tree, dict | list | tuple):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {k: v for key, value in items for k, v in flat(value, f"{path}/{key}").items()}
+    return {path: tree}
+
+
+def assert_same(one, other, parts=("state_dict", "optimizer_states", "lr_schedulers", "rng"), name="last.ckpt"):
+    a, b = load(one / "checkpoints" / name), load(other / "checkpoints" / name)
+    assert (a["global_step"], a["epoch"]) == (b["global_step"], b["epoch"])
+    for part in parts:
+        left, right = flat(a[part]), flat(b[part])
+        assert left.keys() == right.keys()
+        for place, value in left.items():
+            same = torch.equal(value, right[place]) if isinstance(value, torch.Tensor) else value == right[place]
+            assert same, f"{part}{place} differs"
+
+
+def assert_same_run(one, other):
+    """Weights, optimizer, schedule, random numbers, best checkpoint, every row of figures and the final ones."""
+    assert rows(one) == rows(other)
+    assert_same(one, other)
+    assert_same(one, other, ("state_dict",), "best.ckpt")
+    a, b = (json.loads((path / "metrics.json").read_text()) for path in (one, other))
+    clock = ("seconds", "samples_per_s")
+    assert {k: v for k, v in a.items() if k not in clock} == {k: v for k, v in b.items() if k not in clock}
+
+
+CHOICES = {
+    "plain": [],
+    "dropout": ["model.dropout=0.3"],
+    "batch norm": ["model=cnn", "model.channels=[4]", "model.hidden=[8]", "model.dropout=0.2"],
+    "augmented": ["data.augment=shift"],
+    "momentum": ["optimizer=momentum"],
+    "one_cycle": ["scheduler=one_cycle"],
+    "step": ["scheduler=step", "scheduler.step_size=1"],
+    "clipped": ["trainer.gradient_clip_val=0.1"],
+}
+
+
+@pytest.mark.parametrize("words", CHOICES.values(), ids=CHOICES.keys())
+@pytest.mark.parametrize("step", [BATCHES, BATCHES + 5], ids=["at the end of an epoch", "in the middle"])
+def test_resume_is_exact(straight, tmp_path, monkeypatch, words, step):
+    killed(tmp_path / "run", words, monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 7, 10, 12, 21, 23, 32])
+def test_killed_at_any_step(straight, tmp_path, monkeypatch, step):
+    killed(tmp_path / "run", [], monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert_same_run(straight([]), tmp_path / "run")
+
+
+def test_killed_twice(straight, tmp_path, monkeypatch):
+    words = ["model.dropout=0.3"]
+    killed(tmp_path / "run", words, monkeypatch, 6)
+    with monkeypatch.context() as patch:
+        calls, original = iter(range(10**6)), Model.training_step
+
+        def dying(self, *args):
+            if next(calls) == 9:
+                raise Killed
+            return original(self, *args)
+
+        patch.setattr(Model, "training_step", dying)
+        with pytest.raises(Killed):
+            resumed(tmp_path / "run")
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+def test_every_row_is_seen_once_an_epoch(tmp_path, monkeypatch):
+    killed(tmp_path / "run", ["trainer.max_epochs=2"], monkeypatch, BATCHES + 6)
+    seen, original = {}, Model.training_step
+
+    def watching(self, batch, batch_idx):
+        seen.setdefault(self.trainer.current_epoch, []).extend(batch[2].tolist())
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Model, "training_step", watching)
+    step = load(tmp_path / "run/checkpoints/last.ckpt")["global_step"]
+    assert step == BATCHES + 5  # 16 = 8 × 2steps, one step before the kill
+    result = resumed(tmp_path / "run")
+    assert list(seen) == [1]
+    train_rows = result.data.sets["train"].index.tolist()
+    first = result.data.train_dataloader().sampler
+    first.set_epoch(1)
+    order = [train_rows[k] for batch in list(first)[:5] for k in batch.tolist()]
+    assert len(set(seen[1])) == len(seen[1])
+    assert sorted([*order, *seen[1]]) == train_rows
+
+
+@pytest.mark.parametrize("step", [1, BATCHES + 4])
+def test_workers(straight, tmp_path, monkeypatch, step):
+    words = ["data.num_workers=1", "trainer.max_epochs=2"]
+    killed(tmp_path / "run", words, monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+    assert rows(straight(["trainer.max_epochs=2"])) == rows(tmp_path / "run")
+
+
+@pytest.mark.parametrize("every", ["2steps", "11steps"])
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_killed_during_validation(straight, tmp_path, monkeypatch, every, epoch):
+    words = [f"checkpoint.every={every}"]
+    killed(tmp_path / "run", words, monkeypatch, epoch, "validation_step")
+    resumed(tmp_path / "run")
+    assert_same_run(straight([]), tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [2, 3, 8, 11, 14])
+def test_killed_between_validations(straight, tmp_path, monkeypatch, step):
+    words = ["trainer.val_check_interval=0.25", "trainer.max_epochs=2"]  # after batches 2, 4, 6, 8, 10
+    killed(tmp_path / "run", words, monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 10, 11, 14])
+@pytest.mark.parametrize("every", ["1steps", "0.001s"])
+def test_accumulation(straight, tmp_path, monkeypatch, step, every):
+    """The checkpoint never lies between the batches of one step, whose summed gradients it could not hold."""
+    words = ["trainer.accumulate_grad_batches=2", "trainer.max_epochs=2", "trainer.log_every_n_steps=2"]
+    killed(tmp_path / "run", [*words, f"checkpoint.every={every}"], monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [BATCHES, BATCHES + 3, 2 * BATCHES + 3])
+def test_plateau(straight, tmp_path, monkeypatch, step):
+    """The plateau schedule has seen the epoch that its checkpoint ends; every epoch here lowers the rate."""
+    words = ["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=10", "trainer.max_epochs=5"]
+    monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 10)).__next__)  # save at each epoch's end
+    killed(tmp_path / "run", words, monkeypatch, step)
+    resumed(tmp_path / "run")
+    rates = [row["lr"] for row in map(json.loads, rows(tmp_path / "run").splitlines()) if "lr" in row]
+    assert len(set(rates)) >= 3  # the schedule does something
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+STOPPING = [
+    "callbacks=early_stopping",
+    "callbacks.early_stopping.patience=2",
+    "callbacks.early_stopping.min_delta=10",
+    "trainer.max_epochs=8",
+]
+
+
+@pytest.mark.parametrize("step", [BATCHES, BATCHES + 5, 2 * BATCHES + 3])
+def test_early_stopping(straight, tmp_path, monkeypatch, step):
+    killed(tmp_path / "run", STOPPING, monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert load(tmp_path / "run/checkpoints/last.ckpt")["epoch"] == 3  # epochs 0, 1, 2, the last two without gain
+    assert_same_run(straight(STOPPING), tmp_path / "run")
+
+
+def test_early_stopping_decided_before_the_kill(straight, tmp_path, monkeypatch):
+    """Killed after the epoch that said stop, before the test: the resume trains no further epoch."""
+    monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 10)).__next__)
+    killed(tmp_path / "run", STOPPING, monkeypatch, 0, "test_step")
+    resumed(tmp_path / "run")
+    assert_same_run(straight(STOPPING), tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [4, 5, 6, 8])
+def test_limited_batches(straight, tmp_path, monkeypatch, step):
+    """An epoch that ends before the rows do is over: the next one begins with its first batch."""
+    words = ["trainer.limit_train_batches=4"]
+    monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 10)).__next__)
+    killed(tmp_path / "run", words, monkeypatch, step)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+def test_values(straight, tmp_path, monkeypatch):
+    words = ["data=sine", "optimizer=momentum", "data.batch_size=64", "trainer.max_epochs=2"]
+    killed(tmp_path / "run", words, monkeypatch, 20)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+def test_full_batch(straight, tmp_path, monkeypatch):
+    words = ["data=linear", "optimizer=lbfgs", "trainer.max_epochs=4"]
+    monkeypatch.setitem(globals(), "WORDS", [word for word in WORDS if not word.startswith("data.batch_size")])
+    killed(tmp_path / "run", words, monkeypatch, 50)
+    resumed(tmp_path / "run")
+    assert_same_run(straight(words), tmp_path / "run")
+
+
+def test_interrupted_by_a_signal(straight, tmp_path, monkeypatch):
+    """SIGTERM after any batch, also one that takes no step: the state is saved, the resume exact."""
+    import signal
+
+    words = ["trainer.accumulate_grad_batches=2", "trainer.max_epochs=2", "trainer.log_every_n_steps=2"]
+    for step in (2, 3, BATCHES - 1, BATCHES):
+        path, original, calls = tmp_path / f"run{step}", Model.training_step, iter(range(10**6))
+
+        def asking(self, *args, step=step, calls=calls, original=original):
+            if next(calls) == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Model, "training_step", asking)
+            with pytest.raises(Exception, match="SIGTERM") as stopped:
+                train(admit([*WORDS, *words, f"run_dir={path}"]))
+        assert stopped.value.code == 143
+        status = json.loads((path / "status.json").read_text())
+        assert (status["status"], status["exit_code"]) == ("interrupted", 143)
+        resumed(path)
+        assert_same_run(straight(words), path)
+
+
+@pytest.mark.parametrize("step", [BATCHES, BATCHES + 5])
+def test_killed_inside_the_write(straight, tmp_path, monkeypatch, step):
+    """The checkpoint that was not finished does not count; the one before it does."""
+    with monkeypatch.context() as patch:
+        original, writes = AtomicIO.save_checkpoint, []
+
+        def dying(self, checkpoint, path, storage_options=None):
+            writes.append(path)
+            if len(writes) > 6:
+                Path(path).with_name(f".{Path(path).name}.1").write_bytes(b"half")
+                raise Killed
+            original(self, checkpoint, path, storage_options)
+
+        patch.setattr(AtomicIO, "save_checkpoint", dying)
+        with pytest.raises(Killed):
+            train(admit([*WORDS, f"run_dir={tmp_path / 'run'}"]))
+    resumed(tmp_path / "run")
+    assert_same_run(straight([]), tmp_path / "run")
+
+
+def test_a_damaged_last_checkpoint(straight, tmp_path, monkeypatch, capsys):
+    """The one before it is used, that is said, and the end is the same."""
+    killed(tmp_path / "run", ["model.dropout=0.3"], monkeypatch, BATCHES + 6)
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    resumed(tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "last.ckpt is damaged" in said and "going on from last.prev.ckpt" in said
+    assert_same_run(straight(["model.dropout=0.3"]), tmp_path / "run")
+
+
+def test_both_damaged(tmp_path, monkeypatch):
+    killed(tmp_path / "run", [], monkeypatch, BATCHES + 6)
+    for name in ("last.ckpt", "last.prev.ckpt"):
+        (tmp_path / "run/checkpoints" / name).write_bytes(b"")
+    with pytest.raises(Refused, match="last.ckpt") as refusal:
+        resumed(tmp_path / "run")
+    assert refusal.value.code == 4
+
+
+@pytest.mark.parametrize("length", ["trainer.max_epochs", "trainer.max_steps"])
+def test_a_longer_run(straight, tmp_path, length):
+    """A finished run goes on as if it had been that long from the start, also from the middle of an epoch."""
+    short, long = ("2", "3") if length.endswith("epochs") else (str(BATCHES + 6), str(2 * BATCHES + 6))
+    words = ["model.dropout=0.3", "trainer.max_epochs=-1"] if length.endswith("steps") else ["model.dropout=0.3"]
+    train(admit([*WORDS, *words, f"{length}={short}", f"run_dir={tmp_path / 'run'}"]))
+    resumed(tmp_path / "run", f"{length}={long}")
+    reference = straight([*words, f"{length}={long}"])
+    assert_same(reference, tmp_path / "run", ("state_dict", "optimizer_states", "rng"))
+    if length.endswith("epochs"):
+        assert_same_run(reference, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    train(admit([*WORDS, "trainer.max_epochs=1", f"run_dir={path}"]))
+    return path
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    killed(tmp_path / "run", [], monkeypatch, BATCHES + 3)
+    return tmp_path / "run"
+
+
+def test_finished_needs_a_longer_limit(finished):
+    with pytest.raises(Refused, match="is finished.*trainer.max_epochs") as refusal:
+        continuation([f"resume={finished}"])
+    assert refusal.value.code == 2
+
+
+def test_a_limit_that_is_not_longer(finished):
+    """The same limit again would train nothing, and unlink the finished figures for it."""
+    with pytest.raises(Refused, match="max_epochs"):
+        resumed(finished, "trainer.max_epochs=1")
+    assert (finished / "metrics.json").exists()
+
+
+def test_longer_is_refused_where_the_schedule_knows_the_total(tmp_path, monkeypatch):
+    killed(tmp_path / "run", ["scheduler=one_cycle"], monkeypatch, 5)
+    with pytest.raises(Refused, match="scheduler=one_cycle.*init_from") as refusal:
+        continuation([f"resume={tmp_path / 'run'}", "trainer.max_epochs=9"])
+    assert refusal.value.code == 2
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr=0.1", "optimizer=sgd", "seed=1", "model.hidden=[8]", "tags=[x]"])
+def test_other_words_are_refused(stopped, word):
+    with pytest.raises(Refused, match="resume_changed|init_from") as refusal:
+        continuation([f"resume={stopped}", word])
+    assert refusal.value.code == 2
+    assert word.split("=")[0] in str(refusal.value)
+
+
+def test_a_change_that_is_asked_for_by_name(stopped):
+    at = load(stopped / "checkpoints/last.ckpt")["global_step"]
+    resumed(stopped, "optimizer.lr=0.0123", "resume_changed=[optimizer.lr]")
+    written = [json.loads(line) for line in rows(stopped).splitlines()]
+    after = [row["lr"] for row in written if "lr" in row and row["step"] > at]
+    assert after and all(lr == 0.0123 for lr in after)
+    assert {row["lr"] for row in written if "lr" in row and row["step"] <= at} == {0.001}
+
+
+def test_a_group_cannot_be_changed_even_by_name(stopped):
+    with pytest.raises(Refused, match="init_from"):
+        continuation([f"resume={stopped}", "optimizer=sgd", "resume_changed=[optimizer]"])
+
+
+def test_resume_auto(tmp_path, monkeypatch):
+    assert continuation(["resume=auto", f"run_dir={tmp_path / 'run'}"]) is None
+    killed(tmp_path / "run", [], monkeypatch, 4)
+    composed, path = continuation(["resume=auto", f"run_dir={tmp_path / 'run'}", "optimizer=adam"])
+    assert path == (tmp_path / "run").resolve()
+    with pytest.raises(Refused, match="run_dir"):
+        continuation(["resume=auto"])
+
+
+def test_no_such_run(tmp_path):
+    with pytest.raises(Refused, match="no run directory"):
+        continuation([f"resume={tmp_path}"])
+
+
+def test_init_from_starts_with_the_best_weights(finished, tmp_path, monkeypatch):
+    started, original = {}, Model.on_train_start
+
+    def watching(self):
+        started.update({name: p.detach().clone() for name, p in self.named_parameters()})
+        original(self)
+
+    monkeypatch.setattr(Model, "on_train_start", watching)
+    best = load(finished / "checkpoints/best.ckpt")["state_dict"]
+    words = [*WORDS, "trainer.max_epochs=1", "seed=5", f"init_from={finished}"]
+    train(admit([*words, f"run_dir={tmp_path / 'all'}"]))
+    assert started and all(torch.equal(p, best[name]) for name, p in started.items())
+    train(admit([*words, "init_from_skip=[network.3]", f"run_dir={tmp_path / 'skip'}"]))
+    assert torch.equal(started["network.1.weight"], best["network.1.weight"])
+    assert not torch.equal(started["network.3.weight"], best["network.3.weight"])
+
+
+def test_init_from_another_architecture(finished, tmp_path):
+    """What differs is named; skipping it helps."""
+    words = [*WORDS, "trainer.max_epochs=1", "data=iris", "data.batch_size=32", f"init_from={finished}"]
+    with pytest.raises(Refused, match=r"mean is \(1, 1, 1\) there and \(4,\) here") as refusal:
+        train(admit([*words, f"run_dir={tmp_path / 'refused'}"]))
+    assert refusal.value.code == 4
+    wider = [*WORDS, "model.hidden=[8]", f"init_from={finished}"]
+    with pytest.raises(Refused, match=r"network\.1\.weight is \(16, 64\) there and \(8, 64\) here"):
+        train(admit([*wider, f"run_dir={tmp_path / 'wider'}"]))
+    deeper = [*WORDS, "model.hidden=[16,16]", f"init_from={finished}"]
+    with pytest.raises(Refused, match=r"missing there: network\.5\.weight"):
+        train(admit([*deeper, f"run_dir={tmp_path / 'deeper'}"]))
+    train(admit([*words, "init_from_skip=[network.1,network.3,mean,std,y_]", f"run_dir={tmp_path / 'run'}"]))
+    assert (tmp_path / "run/metrics.json").exists()
+
+
+def test_restore_brings_the_best_weights_and_the_standardisation(finished):
+    cfg, model, data = restore(finished)
+    best = load(finished / "checkpoints/best.ckpt")["state_dict"]
+    assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
+    data.setup()
+    assert torch.allclose(model.mean, data.sets["train"].x.mean().reshape(1, 1, 1))
+    assert not model.training
+    assert cfg.model.hidden == [16]
+
+
+def test_state_of_checkpoints_comes_back(tmp_path, monkeypatch):
+    killed(tmp_path / "run", [], monkeypatch, 2 * BATCHES + 5)
+    saved = load(tmp_path / "run/checkpoints/last.ckpt")["callbacks"]["Checkpoints"]["best"]
+    loaded, original = [], Checkpoints.load_state_dict
+
+    def watching(self, state):
+        original(self, state)
+        loaded.append(self.best)
+
+    monkeypatch.setattr(Checkpoints, "load_state_dict", watching)
+    resumed(tmp_path / "run")
+    assert loaded[0] == saved and saved["epoch"] in (0, 1)
