@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, explain
 
 
 def guarded(command: Callable[[list[str]], int]) -> int:
@@ -26,8 +26,11 @@ def guarded(command: Callable[[list[str]], int]) -> int:
     except Exception as error:
         code = getattr(error, "code", None)  # an interrupted run has saved its state and says 130 or 143
         if isinstance(code, int) and code > 128:
-            print(f"stopped by {error}; the state is saved", file=sys.stderr)
+            print(f"stopped by {error}; resume= continues the run", file=sys.stderr)
             return code
+        if known := explain(error):
+            print(known, file=sys.stderr)
+            return known.code
         traceback.print_exc()
         return 1
 

@@ -1,8 +1,10 @@
 """Refusals: what ends a command with a sentence instead of a traceback."""
 
+import errno
 from typing import Any
 
 CONFIG, DIVERGED, CHECKPOINT, ENVIRONMENT = 2, 3, 4, 5
+UNWRITABLE = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
 class Refused(Exception):
@@ -37,7 +39,7 @@ def explain(error: BaseException) -> Refused | None:
             return Refused(
                 "out of memory: halve data.batch_size and set trainer.accumulate_grad_batches=2", ENVIRONMENT
             )
-        if isinstance(link, OSError) and link.errno in (13, 28, 30, 122):
+        if isinstance(link, OSError) and link.errno in UNWRITABLE:
             return Refused(f"cannot write {link.filename or 'the run directory'}: {link.strerror}", ENVIRONMENT)
     forward = any(isinstance(link, ForwardFailed) for link in chain)
     if isinstance(error, InstantiationException) and not forward and isinstance(chain[-1], ValueError | TypeError):

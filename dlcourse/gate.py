@@ -38,6 +38,8 @@ def admit(words: list[str]) -> Composed:
             raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
     composed = compose(words)._replace(allowed=allowed_packages(words))
     cfg, choices = composed.cfg, composed.choices
+    if "activation" not in cfg.model and any(word.startswith("activation") for word in words):
+        raise Refused(f"model={choices['model']} has no hidden units: an activation has no place there")
     complete(cfg)
     permit(resolve(cfg), composed.allowed)
     if "facts" in cfg.data:

@@ -20,6 +20,7 @@ def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
 
     trainer = pl.Trainer(
         accelerator=cfg.trainer.accelerator,
+        devices=1,
         precision=cfg.trainer.precision,
         limit_test_batches=cfg.trainer.limit_test_batches,
         logger=False,
@@ -47,9 +48,9 @@ def at_rest(model: nn.Module) -> Iterator[None]:
 
 def ask(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Logits and outputs of raw inputs, a batch at a time."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    first = next(model.parameters())
     with at_rest(model):
-        z = [model(part.to(device)) for part in x.split(BATCH)]
+        z = [model(part.to(first.device, first.dtype)) for part in x.split(BATCH)]
         return torch.cat([part.float().cpu() for part in z]), torch.cat([model.output(p).float().cpu() for p in z])
 
 

@@ -49,11 +49,30 @@ LIMITS: dict[str, Limit] = {
     "data.num_workers": Limit(0, 64, whole=True),
     "data.split_seed": Limit(0, 2**32 - 1, whole=True),
     "data.val_fraction": Limit(0, 1, open="()"),
+    "data.n_samples": Limit(2, whole=True),
+    "data.noise": Limit(0),
+    "data.std": POSITIVE,
+    "data.turns": POSITIVE,
+    "data.factor": SHARE,
+    "data.size": COUNT,
+    "data.features": COUNT,
+    "data.augment.pixels": Limit(0, whole=True),
+    "data.augment.padding": Limit(0, whole=True),
+    "data.augment.degrees": Limit(0, 180),
+    "data.augment.translate": Limit(0, 1),
+    "data.augment.scale": SHARE,
     "model.hidden": COUNTS,
     "model.channels": COUNTS,
     "model.kernel": COUNT,
     "model.pool": COUNT,
     "model.dropout": SHARE,
+    "activation.negative_slope": Limit(),
+    "activation.alpha": Limit(),
+    "activation.init": Limit(),
+    "activation.num_parameters": COUNT,
+    "init.std": POSITIVE,
+    "init.gain": POSITIVE,
+    "init.a": Limit(),
     "optimizer.lr": POSITIVE,
     "optimizer.adamw_lr": POSITIVE,
     "optimizer.momentum": SHARE,
@@ -62,6 +81,29 @@ LIMITS: dict[str, Limit] = {
     "optimizer.betas": SHARE._replace(listed="must"),
     "optimizer.rho": SHARE,
     "optimizer.alpha": SHARE,
+    "optimizer.dampening": Limit(0, 1),
+    "optimizer.lr_decay": Limit(0),
+    "optimizer.initial_accumulator_value": Limit(0),
+    "optimizer.ns_steps": COUNT,
+    "optimizer.max_iter": COUNT,
+    "optimizer.history_size": COUNT,
+    "optimizer.tolerance_grad": Limit(0),
+    "optimizer.tolerance_change": Limit(0),
+    "scheduler.step_size": COUNT,
+    "scheduler.gamma": POSITIVE,
+    "scheduler.factor": Limit(0, 1, open="("),
+    "scheduler.total_iters": Limit(0, whole=True),
+    "scheduler.patience": Limit(0, whole=True),
+    "scheduler.cooldown": Limit(0, whole=True),
+    "scheduler.threshold": Limit(0),
+    "scheduler.min_lr": Limit(0),
+    "scheduler.warmup": Limit(0, 1),
+    "scheduler.start": Limit(0, 1),
+    "scheduler.final": Limit(0, 1),
+    "callbacks.progress.seconds": Limit(0),
+    "callbacks.summary.max_depth": Limit(-1, whole=True),
+    "callbacks.early_stopping.patience": COUNT,
+    "callbacks.early_stopping.min_delta": Limit(0),
     "loss.label_smoothing": SHARE,
     "loss.delta": POSITIVE,
     "loss.class_weights": Limit(0, words=(None,), listed="may"),
@@ -78,6 +120,7 @@ LIMITS: dict[str, Limit] = {
     "trainer.log_every_n_steps": COUNT,
 }
 EVERY = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
+TIME = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
 #: The figures that every run logs, the direction in which each is better, and the tasks that have it.
 FIGURES = {
     "loss": ("min", ("binary", "classes", "values")),
@@ -101,6 +144,8 @@ def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise Refused(
             f"loss={choices['loss']} cannot fit data={choices['data']} ({task}); try loss={FITTING_LOSS[task]}"
         )
+    if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:
+        raise Refused("model.norm=batch needs more than one row a batch; set model.norm=null, or data.batch_size")
     full = cfg.get("optimizer_batch") == "full"
     if full and cfg.data.batch_size != "full":
         raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
@@ -110,6 +155,8 @@ def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
             _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), task)
     if "mode" in cfg.scheduler:
         _judge_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, task)
+    if not TIME.fullmatch(str(cfg.trainer.max_time)):
+        raise Refused(f"trainer.max_time={cfg.trainer.max_time}: expected days:hours:minutes:seconds, as 00:01:30:00")
     every = cfg.checkpoint.every
     if every is not None and not EVERY.fullmatch(str(every)):
         raise Refused(f"checkpoint.every={every}: expected a time or a number of steps, as 30s, 10m or 500steps")

@@ -16,9 +16,17 @@ class Metrics:
     def __init__(self, task: str):
         self.task = task
         self.sums: dict[str, Tensor] = {}
+        self.before: dict[str, Tensor] = {}
+        self.batch: int | None = None
 
-    def update(self, loss: Tensor, z: Tensor, y: Tensor) -> None:
-        """Add one batch: its mean loss, its outputs z and its targets y (values: both in the target's own units)."""
+    def update(self, loss: Tensor, z: Tensor, y: Tensor, batch: int | None = None) -> None:
+        """Add one batch: its mean loss, its outputs z and its targets y (values: both in the target's own units).
+
+        The same batch again, as L-BFGS asks for it several times a step, takes the place of what it said before.
+        """
+        if batch is not None and batch == self.batch:
+            self.sums = self.before
+        self.before, self.batch = dict(self.sums), batch
         n = len(y)
         if n == 0:  # a rank with nothing left
             return
@@ -39,7 +47,7 @@ class Metrics:
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda x: x) -> dict[str, Tensor]:
         """The figures, after ``reduce`` has added up the sums of all processes; starts afresh."""
         s = {name: reduce(value) for name, value in self.sums.items()}
-        self.sums = {}
+        self.sums, self.batch = {}, None
         if not s:
             return {}
         figures = {"loss": s["loss"] / s["n"]}
@@ -47,5 +55,7 @@ class Metrics:
             figures["acc"] = s["correct"] / s["n"]
         else:
             figures["mae"] = (s["abs"] / s["n"]).mean()
-            figures["r2"] = (1 - s["sq"] / (s["yy"] - s["y"] ** 2 / s["n"])).mean()
+            spread = s["yy"] - s["y"] ** 2 / s["n"]
+            if bool((spread > 0).all()):  # of targets that are all the same there is nothing to explain
+                figures["r2"] = (1 - s["sq"] / spread).mean()
         return {name: value.float() for name, value in figures.items()}

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from dlcourse.building import build, quieten
 from dlcourse.config import Composed, parse, resolve
 from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.gate import admit, allowed_packages, inspect_targets, judge, permit
@@ -16,22 +18,25 @@ from dlcourse.rundir import RunDirectory, open_run
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 
 
-def opened(run: str | Path | None) -> tuple[Path, DictConfig]:
+def opened(run: str | Path | None, packages: Sequence[str] = ()) -> tuple[Path, DictConfig]:
     """A run directory and its configuration, which passes the same gate as words do."""
     path, cfg = open_run(run)
-    permit(resolve(cfg), allowed_packages(sys.argv[1:]))
-    judge(cfg, dict(cfg.choice))
+    try:
+        permit(resolve(cfg), packages)
+        judge(cfg, dict(cfg.choice))
+    except (OmegaConfBaseException, AttributeError) as error:
+        raise Refused(f"{path / 'config.yaml'} is not the configuration of a run: {error}") from None
     return path, cfg
 
 
-def restore(run: str | Path | None, data_cfg: DictConfig | None = None) -> tuple[DictConfig, Any, Any]:
-    """The configuration of a run, the model with its best weights, and the data: its own, or other data that fits."""
+def restore(run: str | Path | None, words: Sequence[str] = ()) -> tuple[DictConfig, Any, Any]:
+    """The configuration of a run, the model with its best weights, and the data: its own or that of the words."""
     from dlcourse.callbacks.checkpoints import BEST, load
-    from dlcourse.training import build, quieten
 
-    path, cfg = opened(run)
+    packages = allowed_packages(list(words))
+    data_cfg = other_data([word for word in words if word.startswith("data")])
+    path, cfg = opened(run, packages)
     quieten()
-    packages = allowed_packages(sys.argv[1:])
     inspect_targets(resolve(cfg), packages)
     data, model = build(cfg)
     take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
@@ -93,9 +98,10 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
         named = str(given["run_dir"].value())
         if not (Path(named).expanduser() / "config.yaml").is_file():
             return None
-        words = [f"resume={named}"]
+        words = [f"resume={named}", *(word for word in words if word.startswith("allow="))]
         given = {override.key_or_group: override for override in parse(words)}
-    path, cfg = opened(named)
+    packages = allowed_packages(words)
+    path, cfg = opened(named, packages)
     changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
     allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
     longer = False
@@ -108,11 +114,13 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
                 f"{key}={override.value()} would change the run {named}; resume continues it as it was.\n"
                 f"A value: resume_changed=[{key}]; another group: a new run with init_from={named}"
             )
-        longer = longer or key in LENGTHS and _is_longer(override.value(), old)
-        OmegaConf.update(cfg, key, override.value())
+        new = override.value()
+        if key not in allowed and new != old and not _is_longer(new, old):
+            raise Refused(f"{key}={new} is less than the run's {old}; if it is meant: resume_changed=[{key}]")
+        longer = longer or key in LENGTHS and _is_longer(new, old)
+        OmegaConf.update(cfg, key, new)
     if (path / "metrics.json").exists() and not longer:
         raise Refused(f"{named} is finished; to go on, say a longer trainer.max_epochs (or max_steps, max_time)")
-    packages = allowed_packages(words)
     permit(resolve(cfg), packages)
     judge(cfg, dict(cfg.choice))
     if longer:
@@ -148,8 +156,8 @@ def _check_schedule(cfg: DictConfig) -> None:
         )
 
 
-def rewind(run: RunDirectory) -> Path | None:
-    """The checkpoint to continue from; the rows written after it are cut off. None: from the start."""
+def rewind(run: RunDirectory, composed: Composed) -> Path | None:
+    """The checkpoint to continue from (None: from the start); until it is found nothing of the run is touched."""
     from dlcourse.callbacks.checkpoints import LAST, PREVIOUS, load, usable
 
     assert run.path is not None
@@ -160,6 +168,5 @@ def rewind(run: RunDirectory) -> Path | None:
         for complaint in complaints:
             print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
     if run.lock is not None:
-        rows = load(checkpoint)["rows"] if checkpoint else 0
-        run.cut_rows(rows)
+        run.go_on(composed, load(checkpoint)["rows"] if checkpoint else 0)
     return checkpoint

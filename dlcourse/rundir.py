@@ -13,6 +13,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dlcourse.config import CHECKOUT, Composed, stored
 from dlcourse.errors import ENVIRONMENT, Refused
@@ -31,7 +33,7 @@ def write(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -67,25 +69,15 @@ class RunDirectory:
             raise Refused(f"cannot write {error.filename or run.path}: {error.strerror}", ENVIRONMENT) from None
         return run
 
-    @classmethod
-    def reopen(cls, path: Path, composed: Composed) -> "RunDirectory":
-        """The directory of a run that goes on."""
-        run = cls(path)
-        try:
-            run.acquire()
-            (path / "metrics.json").unlink(missing_ok=True)
-            write(path / "config.yaml", OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
-            run.status("running")
-        except OSError as error:
-            raise Refused(f"cannot write {error.filename or path}: {error.strerror}", ENVIRONMENT) from None
-        return run
-
-    def cut_rows(self, rows: int) -> None:
-        """Keep the first ``rows`` of metrics.jsonl: what was written after the checkpoint will be written again."""
+    def go_on(self, composed: Composed, rows: int) -> None:
+        """Begin again behind the first ``rows`` of metrics.jsonl: what came after the checkpoint will come again."""
         assert self.path is not None
+        (self.path / "metrics.json").unlink(missing_ok=True)
+        write(self.path / "config.yaml", OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
         written = read_rows(self.path / "metrics.jsonl")
         self.surplus = written[rows:]
         write(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in written[:rows]))
+        self.status("running")
 
     def _make(self, composed: Composed) -> None:
         cfg, choices = composed.cfg, composed.choices
@@ -98,6 +90,8 @@ class RunDirectory:
         self.acquire()
         if (self.path / "config.yaml").exists():
             raise Refused(f"run_dir={self.path} holds a run already; continue it with resume={self.path}")
+        if any(file.name != ".lock" for file in self.path.iterdir()):
+            raise Refused(f"run_dir={self.path} holds other files; a run begins in a new or an empty directory")
         (self.path / "checkpoints").mkdir(exist_ok=True)
         write(self.path / "config.yaml", OmegaConf.to_yaml(stored(cfg, choices)))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(composed.words)))
@@ -157,7 +151,22 @@ def open_run(run: str | Path | None) -> tuple[Path, DictConfig]:
     path = Path(run).expanduser().resolve()
     if not (path / "config.yaml").is_file():
         raise Refused(f"run={run} is no run directory: it has no config.yaml")
-    cfg = OmegaConf.load(path / "config.yaml")
-    assert isinstance(cfg, DictConfig)
+    try:
+        cfg = OmegaConf.load(path / "config.yaml")
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise Refused(f"{path / 'config.yaml'} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(cfg, DictConfig) or not isinstance(cfg.get("choice"), DictConfig):
+        raise Refused(f"{path / 'config.yaml'} is not the configuration of a run")
     cfg.run_dir = str(path)
     return path, cfg
+
+
+def is_live(path: Path) -> bool:
+    """Whether a process holds the lock of a run directory."""
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

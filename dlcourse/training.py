@@ -1,6 +1,7 @@
 """A run from its configuration to its test figures."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -12,13 +13,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from dlcourse.building import build, quieten, use_threads
 from dlcourse.config import Composed, resolve
-from dlcourse.errors import Refused, explain, explain_device
+from dlcourse.errors import DIVERGED, Refused, explain, explain_device
 from dlcourse.gate import inspect_targets
 from dlcourse.restore import rewind, start_from
 from dlcourse.rundir import RunDirectory, environment, read_rows, write, write_json
-
-SMALL_STEP = 1e8  # floating-point operations
 
 
 @dataclass
@@ -43,19 +43,6 @@ def first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def build(cfg: DictConfig) -> tuple[Any, Any]:
-    """The data and the model that a configuration describes; what their constructors refuse is refused."""
-    from hydra.utils import instantiate
-
-    tree = resolve(cfg)
-    try:
-        return instantiate(tree["data"], _convert_="all"), instantiate(tree["model"], _convert_="all")
-    except Exception as error:
-        if known := explain(error):
-            raise known from error
-        raise
-
-
 def train(composed: Composed, continued: Path | None = None) -> Result:
     """Build, fit, test the best checkpoint, and write the run directory; every way out leaves its status behind.
 
@@ -63,62 +50,82 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     """
     import lightning.pytorch as pl
 
+    from dlcourse.callbacks.interrupt import stoppable
+
     quieten()
     cfg = composed.cfg
     inspect_targets(resolve(cfg), composed.allowed)
+    check_processes(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data, model = build(cfg)
     use_threads(model, data)
     if cfg.init_from:
         start_from(model, cfg.init_from, cfg.init_from_skip)
+    with stoppable():
+        run, checkpoint = open_directory(composed, continued)
+        cfg.run_dir = run.path and str(run.path)
+        code, loggers = 1, []
+        try:
+            trainer, checkpoints = make_trainer(cfg, composed.choices, run)
+            loggers = trainer.loggers
+            begin(trainer, cfg, composed.choices, run)
+            metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
+            if run.lock is not None:
+                publish(run, model, data, metrics, loggers)
+            code = 0
+            return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
+        except BaseException as error:
+            known = explain(error)
+            code = getattr(known or error, "code", 1)
+            code = code if isinstance(code, int) else 1
+            leave(run, code, str(known or error).strip() or type(error).__name__)
+            if known is not None:
+                raise known from error
+            raise
+        finally:
+            for logger in loggers:
+                if hasattr(logger, "close"):
+                    try:
+                        logger.close(code)
+                    except Exception as error:  # what a server says of a finished run does not change its end
+                        print(f"{type(logger).__name__} could not be closed: {error}", file=sys.stderr)
+            run.release()
+
+
+def check_processes(cfg: DictConfig) -> None:
+    """A launcher's processes and the trainer's must be as many, or one would train and the others wait."""
+    started = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if started > 1 and cfg.trainer.strategy == "auto":
+        raise Refused(f"{started} processes were started for a trainer of one; add trainer=ddp trainer.devices=…")
+
+
+def open_directory(composed: Composed, continued: Path | None) -> tuple[RunDirectory, Path | None]:
+    """The directory of a run, made or locked by the first process, and the checkpoint that it goes on from."""
     run = RunDirectory(continued)
-    if first_process():
-        run = RunDirectory.reopen(continued, composed) if continued else RunDirectory.create(composed)
-    cfg.run_dir = run.path and str(run.path)
-    code, loggers = 1, []
+    if not first_process():
+        return run, rewind(run, composed) if continued else None
+    if continued is None:
+        return RunDirectory.create(composed), None
+    run.acquire()
     try:
-        checkpoint = rewind(run) if continued else None
-        trainer, checkpoints = make_trainer(cfg, composed.choices, run)
-        loggers = trainer.loggers
-        metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
-        if run.lock is not None:
-            publish(run, model, data, metrics, loggers)
-        code = 0
-        return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
-    except BaseException as error:
-        known = explain(error)
-        code = getattr(known or error, "code", 1)
-        code = code if isinstance(code, int) else 1
-        ending = "interrupted" if code > 128 else "failed"
-        run.status(ending, code, str(known or error).strip() or type(error).__name__)
-        if run.lock is not None and code == 1:
-            write(run.path / "error.txt", traceback.format_exc())  # type: ignore[operator]
-        if run.lock is not None and (run.path / "metrics.jsonl").exists():  # type: ignore[operator]
-            report(run)
-        if known is not None:
-            raise known from error
-        raise
-    finally:
-        for logger in loggers:
-            if hasattr(logger, "close"):
-                logger.close(code)
+        return run, rewind(run, composed)
+    except BaseException:
         run.release()
+        raise
 
 
-def use_threads(model: Any, data: Any) -> None:
-    """One thread for small steps: sharing them out costs more than it saves, and far more on a busy machine."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    if "OMP_NUM_THREADS" in os.environ:
+def leave(run: RunDirectory, code: int, reason: str) -> None:
+    """What a run that did not finish says of itself, as far as the disk takes it."""
+    if run.lock is None or run.path is None:
         return
-    from dlcourse.inference import at_rest
-
-    with at_rest(model), FlopCounterMode(display=False) as counter:
-        model(model.example_input_array)
-    rows = 512 if data.batch_size == "full" else data.batch_size
-    step = 3 * counter.get_total_flops() / len(model.example_input_array) * rows  # forward, and twice that backward
-    torch.set_num_threads(1 if step < SMALL_STEP else torch.get_num_threads())
+    try:
+        run.status("interrupted" if code > 128 else "failed", code, reason)
+        if code == 1:
+            write(run.path / "error.txt", traceback.format_exc())
+    except OSError as error:
+        print(f"cannot write {run.path}: {error.strerror}", file=sys.stderr)
+    if (run.path / "metrics.jsonl").exists():
+        report(run)
 
 
 def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> tuple[Any, Any]:
@@ -141,9 +148,6 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
         assert run.path is not None
         nodes = [node for node in tree["logger"].values() if isinstance(node, dict) and "_target_" in node]
         loggers = [MetricsFile(run.path / "metrics.jsonl"), *map(instantiate, nodes)]
-        for logger in loggers:
-            logger.log_hyperparams({**tree, "choice": choices})
-            logger.surplus = list(run.surplus)
     try:
         trainer = instantiate(
             tree["trainer"],
@@ -159,14 +163,21 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
         if known := explain_device(error, cfg):
             raise known from error
         raise
-    if run.lock is not None:
-        import torch
-
-        write_json(
-            run.path / "environment.json",  # type: ignore[operator]
-            environment(str(trainer.strategy.root_device), torch.get_num_threads()),
-        )
     return trainer, checkpoints
+
+
+def begin(trainer: Any, cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> None:
+    """What is known of a run before its first step: where it runs, and for the loggers its configuration."""
+    import torch
+
+    if run.lock is None:
+        return
+    assert run.path is not None
+    device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
+    write_json(run.path / "environment.json", environment(device, threads))
+    for logger in trainer.loggers:
+        logger.log_hyperparams({**resolve(cfg), "choice": choices})
+        logger.surplus = list(run.surplus)
 
 
 def fit_and_test(
@@ -174,7 +185,7 @@ def fit_and_test(
 ) -> dict[str, float]:
     """Train, then test the weights that validation chose; metrics.json is written last."""
     from dlcourse.callbacks.checkpoints import BEST
-    from dlcourse.callbacks.interrupt import Interrupted
+    from dlcourse.callbacks.record import Record
 
     started = time.monotonic()
     if model.frozen and run.lock is not None:
@@ -183,15 +194,15 @@ def fit_and_test(
         raise Refused("no parameter gets a gradient: nothing could train (is a step activation before every layer?)")
     trainer.fit(model, datamodule=data, ckpt_path=checkpoint and str(checkpoint))
     seconds = time.monotonic() - started
-    interrupt = next(c for c in trainer.callbacks if hasattr(c, "received"))
-    if interrupt.received:
-        raise Interrupted(interrupt.received)
     if trainer.global_step == 0:
         raise Refused("no step was trained: look at trainer.max_epochs, max_steps and limit_train_batches")
     epochs = trainer.current_epoch
     trainer.test(model, datamodule=data, ckpt_path=str(checkpoints.folder / BEST), verbose=False)
     test = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    samples = len(data.sets["train"]) * epochs
+    for name, value in test.items():
+        if not math.isfinite(value):
+            raise Refused(f"diverged: {name} is {value} with the best weights", DIVERGED)
+    record = next(callback for callback in trainer.callbacks if isinstance(callback, Record))
     best = {name: value for name, value in checkpoints.best.items() if "/" in name}
     return {
         **test,
@@ -200,7 +211,7 @@ def fit_and_test(
         "epochs": epochs,
         "steps": trainer.global_step,
         "seconds": round(seconds, 3),
-        "samples_per_s": round(samples / seconds, 1),
+        "samples_per_s": round(record.rows * trainer.world_size / seconds, 1),
     }
 
 
@@ -227,27 +238,6 @@ def report(run: RunDirectory, *known: Any) -> Any:
         traceback.print_exc()
         print(f"the report failed; python scripts/report.py run={run.path} makes it again", file=sys.stderr)
         return None
-
-
-def quieten() -> None:
-    """Lightning's hints about a person's own choices are of no use here; its warnings stay."""
-    import logging
-    import warnings
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.callbacks.model_summary").setLevel(logging.INFO)
-    for message in (
-        ".*does not have many workers.*",  # batches are indexed from memory
-        ".*sync_dist=True.*",  # the sums were added up over the processes already
-        ".*exists and is not empty.*",  # the run directory is made before the loggers
-        ".*lr_scheduler.step.*",
-        ".*was configured so 1 batch.*",
-        ".*is smaller than the logging interval.*",
-        ".*No device id is provided.*",
-        ".*LeafSpec.*",  # Lightning's own use of torch
-    ):
-        warnings.filterwarnings("ignore", message)
 
 
 def finished(run_dir: Path) -> dict[str, Any] | None:

@@ -8,9 +8,9 @@ from dlcourse.cli import guarded, said, table
 def evaluate(words: list[str]) -> int:
     run = said(words, "run", groups=("data",)).get("run")
     from dlcourse.inference import test
-    from dlcourse.restore import other_data, restore
+    from dlcourse.restore import restore
 
-    cfg, model, data = restore(run, other_data([word for word in words if word.startswith("data")]))
+    cfg, model, data = restore(run, words)
     table(test(cfg, model, data), data.note)
     return 0
 

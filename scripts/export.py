@@ -15,7 +15,7 @@ def export(words: list[str]) -> int:
     from dlcourse.rundir import open_run
 
     path, _ = open_run(given.get("run"))
-    _, model, data = restore(path)
+    _, model, data = restore(path, words)
     worst = export_onnx(model, data, path / "model.onnx")
     print(f"onnx: {path / 'model.onnx'}  (raw inputs x (batch, {', '.join(map(str, data.shape))}), float32)")
     print(f"largest difference from the model on the test set: {worst:.1e} (allowed {TOLERANCE:g})")

@@ -14,7 +14,7 @@ def predict(words: list[str]) -> int:
     from dlcourse.inference import predictions
     from dlcourse.restore import restore
 
-    _, model, data = restore(given.get("run"))
+    _, model, data = restore(given.get("run"), words)
     for line in predictions(model, data, data.read(given["input"])):
         print(line)
     return 0

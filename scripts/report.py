@@ -13,7 +13,7 @@ def report(words: list[str]) -> int:
 
     model = data = None
     if (path / "metrics.json").exists():  # of a run that is not finished only the files tell
-        _, model, data = restore(path)
+        _, model, data = restore(path, words)
         data.setup()
     print(f"report: {build_report(path, model, data).path}")
     return 0

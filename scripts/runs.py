@@ -11,8 +11,10 @@ from tabulate import tabulate
 
 from dlcourse.cli import guarded, said
 from dlcourse.errors import Refused
+from dlcourse.rundir import is_live
 
-COLUMNS = ("run", "words", "status", "val/loss", "val/acc", "val/r2", "test/loss", "test/acc", "test/r2")
+FIGURES = ("loss", "acc", "r2", "mae")
+COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "test") for name in FIGURES))
 
 
 def runs(words: list[str]) -> int:
@@ -34,6 +36,8 @@ def runs(words: list[str]) -> int:
 def row(path: Path) -> dict[str, object]:
     """What a run directory says of itself."""
     status = json.loads((path / "status.json").read_text("utf-8"))["status"]
+    if status == "running" and not is_live(path):
+        status = "killed"
     words: Any = OmegaConf.load(path / "overrides.yaml") if (path / "overrides.yaml").exists() else []
     metrics = path / "metrics.json"
     figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}

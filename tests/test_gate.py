@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlcourse.config import Composed, compose, groups, resolve, stored
+from dlcourse.config import CONF, Composed, complete, compose, groups, resolve, stored
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.gate import admit, admit_multirun, allowed_packages, inspect_targets, permit, shipped, targets
 from dlcourse.limits import LIMITS, judge
@@ -105,7 +105,9 @@ def refusal(function, *args) -> str:
 
 @cache
 def composed(words: str) -> Composed:
-    return compose(words.split())
+    made = compose(words.split())
+    complete(made.cfg)
+    return made
 
 
 # Targets
@@ -248,11 +250,10 @@ def test_a_person_allows_a_package(monkeypatch, tmp_path):
     refusal(permit, {"_target_": "mynets._private.Net"}, ["mynets"])
 
 
-def test_nothing_but_the_person_allows(tmp_path, monkeypatch):
+def test_nothing_but_the_person_allows(tmp_path):
     """Neither a configuration nor a run directory; a run directory passes the same gate as words."""
     from dlcourse.restore import opened
 
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", f"run={tmp_path}"])
     made = composed("logger=none")
     cfg = stored(made.cfg, made.choices)
     OmegaConf.save(cfg, tmp_path / "config.yaml")
@@ -261,8 +262,7 @@ def test_nothing_but_the_person_allows(tmp_path, monkeypatch):
     cfg.model._target_ = "evil.Net"
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     assert "evil.Net" in refusal(opened, tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", f"run={tmp_path}", "allow=[evil]"])
-    opened(tmp_path)
+    opened(tmp_path, ["evil"])
 
 
 @pytest.mark.parametrize(
@@ -480,6 +480,57 @@ TABLE = {  # key: the words it needs, good values, bad values
     "trainer.check_val_every_n_epoch": ("", *WHOLE[:1], [0, -1, 1.5]),
     "trainer.log_every_n_steps": ("", *WHOLE[:1], [0, -1, 1.5]),
 }
+ANY = ([-1, 0, 0.5, 3], [None, [1]])
+FROM_ZERO = ([0, 0.5, 1e9], [-0.1, None, [1]])
+NATURAL = ([0, 1, 7], [-1, 0.5, None, [1]])
+UNIT = ([0, 0.5, 1], [-0.1, 1.1, None, [0.5]])
+TABLE |= {
+    "data.n_samples": ("data=moons", [2, 1000], [1, 0, -1, 2.5, None]),
+    "data.noise": ("data=moons", *FROM_ZERO),
+    "data.std": ("data=blobs", *RATE),
+    "data.turns": ("data=spirals", *RATE),
+    "data.size": ("data=image_folder data.task=classes", *WHOLE),
+    "data.features": ("data=iris", *WHOLE),
+    "data.augment.pixels": ("data.augment=shift", *NATURAL),
+    "data.augment.padding": ("data.augment=flip_crop", *NATURAL),
+    "data.augment.degrees": ("data.augment=affine", [0, 10, 180], [-1, 181, None]),
+    "data.augment.translate": ("data.augment=affine", *UNIT),
+    "data.augment.scale": ("data.augment=affine", *SHARES),
+    "activation.negative_slope": ("activation=leaky_relu", *ANY),
+    "activation.alpha": ("activation=elu", *ANY),
+    "activation.init": ("activation=prelu", *ANY),
+    "activation.num_parameters": ("activation=prelu", *WHOLE),
+    "init.std": ("init=gaussian", *RATE),
+    "init.gain": ("init=xavier", *RATE),
+    "init.a": ("init=he", *ANY),
+    "data.factor": ("data=circles", [0, 0.5], [1, -0.1, None]),
+    "optimizer.dampening": ("optimizer=sgd", *UNIT),
+    "optimizer.lr_decay": ("optimizer=adagrad", *FROM_ZERO),
+    "optimizer.initial_accumulator_value": ("optimizer=adagrad", *FROM_ZERO),
+    "optimizer.ns_steps": ("optimizer=muon", *WHOLE),
+    "optimizer.max_iter": ("optimizer=lbfgs", *WHOLE),
+    "optimizer.history_size": ("optimizer=lbfgs", *WHOLE),
+    "optimizer.tolerance_grad": ("optimizer=lbfgs", *FROM_ZERO),
+    "optimizer.tolerance_change": ("optimizer=lbfgs", *FROM_ZERO),
+    "scheduler.step_size": ("scheduler=step", *WHOLE),
+    "scheduler.gamma": ("scheduler=step", *RATE),
+    "scheduler.factor": ("scheduler=plateau", [0.1, 1], [0, 1.5, None]),
+    "scheduler.total_iters": ("scheduler=constant", *NATURAL),
+    "scheduler.patience": ("scheduler=plateau", *NATURAL),
+    "scheduler.cooldown": ("scheduler=plateau", *NATURAL),
+    "scheduler.threshold": ("scheduler=plateau", *FROM_ZERO),
+    "scheduler.min_lr": ("scheduler=plateau", *FROM_ZERO),
+    "scheduler.warmup": ("scheduler=one_cycle", *UNIT),
+    "scheduler.start": ("scheduler=one_cycle", *UNIT),
+    "scheduler.final": ("scheduler=one_cycle", *UNIT),
+    "callbacks.progress.seconds": ("", *FROM_ZERO),
+    "callbacks.summary.max_depth": ("", [-1, 0, 2], [-2, 0.5, None]),
+    "callbacks.early_stopping.patience": ("callbacks=early_stopping", *WHOLE),
+    "callbacks.early_stopping.min_delta": ("callbacks=early_stopping", *FROM_ZERO),
+}
+#: Numbers of conf/ that are facts of the data, a place in a shape, or said in words elsewhere.
+NO_CHOICE = {"data.outputs", "data.b", "activation.dim", "data.channels", "optimizer_batch", "trainer.devices"}
+NO_CHOICE |= {"trainer.num_sanity_val_steps"}
 NEEDS = {**{key: words for key, (words, *_) in TABLE.items()}, "checkpoint.every": ""}
 
 
@@ -501,6 +552,26 @@ def test_the_table_of_ranges_is_whole():
     assert set(TABLE) == set(LIMITS)
     for key, (words, *_) in TABLE.items():
         assert OmegaConf.select(composed(words).cfg, key, default=TABLE) is not TABLE, f"{key} is no key"
+
+
+def test_every_number_of_conf_has_its_range():
+    """Found on the disk: a new YAML whose number has no row fails here."""
+
+    def numbers(tree, path):
+        if isinstance(tree, dict):
+            for key, value in tree.items():
+                yield from numbers(value, f"{path}.{key}" if path else key)
+        elif isinstance(tree, int | float) and not isinstance(tree, bool):
+            yield path
+
+    found = set()
+    for group, choices in groups().items():
+        for choice in choices:
+            tree = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml"), resolve=False) or {}
+            text = (CONF / group / f"{choice}.yaml").read_text()
+            home = {"augment": "data.augment"}.get(group, group)
+            found |= set(numbers(tree, "" if "@package _global_" in text else home))
+    assert found - NO_CHOICE - set(LIMITS) == set()
 
 
 @pytest.mark.parametrize("key", TABLE)

@@ -11,7 +11,7 @@ import dlcourse
 from dlcourse.errors import Refused
 from dlcourse.inference import ask, export_onnx, predictions
 from dlcourse.inference import test as evaluate
-from dlcourse.restore import other_data, restore
+from dlcourse.restore import restore
 
 RUNS = {
     "mlp": ["trainer.max_epochs=8"],
@@ -54,14 +54,14 @@ def test_evaluate_repeats_the_figures_of_training(trained, name):
 def test_evaluate_with_the_data_named_again(trained, name):
     path = trained(name)
     words = ["data=digits"] if name == "mlp" else ["data=diabetes"]
-    assert evaluate(*restore(path, other_data(words))) == figures(path)
+    assert evaluate(*restore(path, words)) == figures(path)
 
 
 def test_evaluate_on_other_data_that_does_not_fit(trained):
     with pytest.raises(Refused, match="data=iris.*shape.*trained on"):
-        restore(trained("mlp"), other_data(["data=iris"]))
+        restore(trained("mlp"), ["data=iris"])
     with pytest.raises(Refused, match="which data"):
-        other_data(["data.path=x.csv"])
+        restore(trained("mlp"), ["data.path=x.csv"])
 
 
 def test_evaluate_touches_no_file(trained):

@@ -74,8 +74,8 @@ def test_l1_an_mlp_solves_xor(run, activation):
 
 def test_l1_two_layers_of_threshold_units_are_xor():
     """(x OR y) AND NOT (x AND y), with weights by hand: an MLP of perceptrons."""
+    from dlcourse.building import build
     from dlcourse.gate import admit
-    from dlcourse.training import build
 
     data, model = build(admit(["data=xor", "model.hidden=[2]", "activation=step"]).cfg)
     data.setup()

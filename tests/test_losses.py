@@ -17,8 +17,14 @@ TASKS = ("binary", "classes", "values")
 SHAPES = {"binary": (6, 1), "classes": (6, 4), "values": (6, 2)}
 
 
+def shipped(path: Path) -> Any:
+    """The loss of a file; one that sets other keys as well holds its own below its group's name."""
+    file = OmegaConf.load(path)
+    return file.get("loss", file)
+
+
 def load(name: str, task: str, **options: Any):
-    loaded = OmegaConf.create({"data": {"task": task}, "loss": OmegaConf.load(CONF / f"{name}.yaml")})
+    loaded = OmegaConf.create({"data": {"task": task}, "loss": shipped(CONF / f"{name}.yaml")})
     return instantiate(OmegaConf.merge(loaded, {"loss": options}).loss)
 
 
@@ -121,7 +127,7 @@ CASES = [pytest.param(row, task, id=f"{row.name}-{task}-{row.options}") for row 
 
 
 def test_every_file_and_task_has_a_reference():
-    on_disk = {(path.stem, task) for path in CONF.glob("*.yaml") for task in OmegaConf.load(path).tasks}
+    on_disk = {(path.stem, task) for path in CONF.glob("*.yaml") for task in shipped(path).tasks}
     assert {(row.name, task) for row in TABLE for task in row.tasks.split()} == on_disk
 
 
@@ -233,10 +239,7 @@ def test_vectorises(row, task):
 
 
 REFUSED_TASKS = [
-    (path.stem, task)
-    for path in sorted(CONF.glob("*.yaml"))
-    for task in TASKS
-    if task not in OmegaConf.load(path).tasks
+    (path.stem, task) for path in sorted(CONF.glob("*.yaml")) for task in TASKS if task not in shipped(path).tasks
 ]
 
 

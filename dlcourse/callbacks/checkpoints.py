@@ -185,10 +185,16 @@ class Checkpoints(Checkpoint):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
+        if trainer.state.fn == "fit" and self.monitor.startswith("val/"):
+            self.keep_best(trainer)
+
+    def keep_best(self, trainer: pl.Trainer) -> None:
+        """Write best.ckpt if the monitored figure is better than before."""
+        if self.monitor not in trainer.callback_metrics:
             return
         score = float(trainer.callback_metrics[self.monitor])
-        if self.best and (score >= self.best[self.monitor] if self.mode == "min" else score <= self.best[self.monitor]):
+        old = self.best.get(self.monitor)
+        if old is not None and (score >= old if self.mode == "min" else score <= old):
             return
         figures = {
             k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
@@ -197,13 +203,15 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.folder / BEST)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.monitor not in trainer.callback_metrics:
-            known = ", ".join(sorted(trainer.callback_metrics))
-            raise Refused(f"monitor={self.monitor} is logged by no step; there are: {known}")
+        if self.monitor.startswith("train/"):  # logged by the hook before this one
+            self.keep_best(trainer)
         if self.held is None and trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1):
             self.save_last(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.best:  # stopped before the first validation: the last weights are the best that are known
+            self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+            trainer.save_checkpoint(self.folder / BEST)
         if self.held is None:
             self.save_last(trainer)
         else:

@@ -1,6 +1,9 @@
 """SIGINT, SIGTERM and SIGUSR1: stop after the current step, with the state saved."""
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -8,13 +11,33 @@ import lightning.pytorch as pl
 
 from dlcourse.callbacks.checkpoints import Checkpoints
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
 
 class Interrupted(Exception):
-    """A run that was asked to stop, and has saved where it stands; ``code`` is 128 + the signal, as 130 or 143."""
+    """A run that was asked to stop; it can go on from its last checkpoint. ``code`` is 128 + the signal."""
 
     def __init__(self, signum: int):
         super().__init__(signal.Signals(signum).name)
         self.code = 128 + signum
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Before and after the training loop a signal ends the run at once; what is on the disk stays as it is."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # whoever runs us there has handlers of their own
+        return
+    before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 class Interrupt(pl.Callback):
@@ -35,15 +58,16 @@ class Interrupt(pl.Callback):
                 trainer.strategy.launcher.kill(signum)  # type: ignore[arg-type]
 
         # Only now: Lightning registers a SIGTERM handler of its own after on_fit_start.
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            try:
-                self.before[signum] = signal.signal(signum, handle)
-            except ValueError:  # not the main thread: whoever runs us there has handlers of their own
-                return
+        if threading.current_thread() is threading.main_thread():
+            self.before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         while self.before:
             signal.signal(*self.before.popitem())
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.received:
+            raise Interrupted(self.received)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.on_train_end(trainer, pl_module)

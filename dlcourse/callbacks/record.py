@@ -22,6 +22,7 @@ class Record(pl.Callback):
     def __init__(self, run: RunDirectory):
         self.run = run
         self.losses: list[Tensor] = []
+        self.rows = 0  # that this process has trained on
         self.started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -43,6 +44,7 @@ class Record(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.losses.append(outputs["loss"])
+        self.rows += len(batch[0])
         if len(self.losses) >= trainer.log_every_n_steps * trainer.accumulate_grad_batches:  # type: ignore[attr-defined]
             values = self.check(trainer)
             self.losses.clear()

@@ -1,5 +1,6 @@
 """The base of all data: checks, splits, standardisation and batches."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlcourse.data.picture import described, picture
 from dlcourse.data.sampler import EpochSampler, Loader, Rows
 from dlcourse.errors import Refused
 
@@ -205,11 +207,12 @@ class Data(pl.LightningDataModule):
             return x
         if len(self.shape) != 3:
             raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(self.shape)})")
-        from dlcourse.data.files import picture  # a family itself, which imports this base
-
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
         if not files:
             raise Refused(f"{path} holds no {', '.join(PICTURES)}")
+        for file in files:
+            if (found := described(file)) != (wanted := _dims(self.shape)):
+                print(f"{file.name}: {found} was converted to {wanted}", file=sys.stderr)
         return torch.stack([picture(file, self.shape) for file in files]).float()
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dlcourse.data.base import SMALL, Data, Split
 from dlcourse.data.facts import Rows, find, label, pictures, present, shown, table, value
+from dlcourse.data.picture import picture
 from dlcourse.errors import Refused
 
 TEST_PART = 5  # one row in so many is for testing
@@ -78,20 +78,6 @@ class ImageFolder(Data):
         x = torch.stack([picture(file, self.shape) for group in files.values() for file in group])
         y = torch.tensor([known.index(name) for name, group in files.items() for _ in group])
         return (x, y.float().unsqueeze(1) if self.task == "binary" else y), None
-
-
-def picture(path: str | Path, shape: Sequence[int]) -> Tensor:
-    """One PNG or JPEG file, upright, converted to the channels and size of ``shape`` (C, H, W), uint8."""
-    from PIL import Image, ImageOps
-
-    channels, height, width = shape
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
-            upright = ImageOps.exif_transpose(file).convert("RGB" if channels == 3 else "L")
-            pixels = np.array(upright.resize((width, height), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Refused(f"{path} is no readable PNG or JPEG picture ({error}); replace or remove it") from error
-    return torch.from_numpy(pixels).reshape(height, width, channels).permute(2, 0, 1)
 
 
 def in_test_set(row: Sequence[str]) -> bool:

@@ -92,22 +92,22 @@ class Model(pl.LightningModule):
         a = self.loss.output(z)  # type: ignore[operator]
         return a * self.y_std + self.y_mean if self.task == "values" else a
 
-    def _step(self, batch: tuple[Tensor, Tensor, Tensor], stage: str) -> Tensor:
+    def _step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int, stage: str) -> Tensor:
         x, y, _ = batch
         z = self(x)
         loss = self.loss_of(z, y)
         z = z.detach()
-        self.stage_metrics[stage].update(loss.detach(), self.output(z) if self.task == "values" else z, y)
+        self.stage_metrics[stage].update(loss.detach(), self.output(z) if self.task == "values" else z, y, batch_idx)
         return loss
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self._step(batch, "train")
+        return self._step(batch, batch_idx, "train")
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self._step(batch, "val")
+        return self._step(batch, batch_idx, "val")
 
     def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self._step(batch, "test")
+        return self._step(batch, batch_idx, "test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The logits of a batch; ``output`` makes them readable."""

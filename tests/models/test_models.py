@@ -12,12 +12,12 @@ from torch.func import functional_call, grad, vmap
 
 import dlcourse
 import dlcourse.training
+from dlcourse.building import build
 from dlcourse.config import resolve
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.gate import admit
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
-from dlcourse.training import build
 
 CONF = Path(__file__).parents[2] / "conf"
 SMOOTH = "activation=tanh"  # finite differences need a smooth function
