@@ -106,6 +106,9 @@ def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[st
     """The words of a script as a dictionary; one that it does not know is refused."""
     from dlcourse.config import nearest, parse
 
+    if {"--help", "-h"} & set(words):
+        print(sys.modules["__main__"].__doc__)
+        raise SystemExit(0)
     given = {}
     for override in parse(words):
         key = override.key_or_group
@@ -129,6 +132,7 @@ def tell(result: Any) -> int:
     from dlcourse.training import first_process
 
     if first_process():
+        print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
         print(f"run: {_shown(result.run_dir)}")
         print(f"report: {_shown(result.run_dir / 'report.html')}", flush=True)

@@ -54,9 +54,24 @@ OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), r
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """«; did you mean …?», or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    """«; did you mean …?», or nothing. Names are compared by their last part; lr is near learning_rate."""
+
+    def initials(name: str) -> str:
+        return "".join(part[:1] for part in name.split("_")) if "_" in name else ""
+
+    last = {name.rpartition(".")[2]: name for name in known}
+    word = word.rpartition(".")[2]
+    close = [name for name in last if name == word or name == initials(word) or initials(name) == word]
+    close = close or difflib.get_close_matches(word, list(last), n=1, cutoff=0.5)
+    return f"; did you mean {last[close[0]]}?" if close else ""
+
+
+def leaves(node: Any, path: str = "") -> list[str]:
+    """The dotted names of all values of a configuration."""
+    if not isinstance(node, DictConfig):
+        return [path]
+    names = [str(key) for key in node if not str(key).startswith("_")]
+    return [leaf for key in names for leaf in leaves(node._get_node(key), f"{path}.{key}" if path else key)]
 
 
 def groups() -> dict[str, list[str]]:
@@ -73,12 +88,14 @@ def parse(words: list[str]) -> list[Override]:
     for word in words:
         shown = word if word.isprintable() else repr(word)
         if "=" not in word and not word.startswith("~"):
-            raise Refused(f"{shown}: expected key=value or group=choice (python train.py --help lists them)")
+            raise Refused(f"{shown}: expected key=value or group=choice, without spaces (python train.py --help)")
         try:
             parsed.append(OverridesParser.create().parse_override(word))
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            raise Refused(f"{shown}: {reason}\nQuote words with spaces, commas or brackets: '{shown}'") from None
+            raise Refused(
+                f"{shown}: {reason}\nNo spaces around =, and quotes around commas and brackets: 'model.hidden=[64,32]'"
+            ) from None
     known = groups()
     for override in parsed:
         key = override.key_or_group
@@ -158,11 +175,17 @@ def _require(cfg: DictConfig, dotted: str) -> None:
     for part in dotted.split("."):
         if not isinstance(node, DictConfig) or part not in node:
             here = ".".join(path)
-            known = [str(key) for key in node if not str(key).startswith("_")] if isinstance(node, DictConfig) else []
+            known = (
+                [str(key) for key in node if not str(key).startswith(("_", "hydra"))]
+                if isinstance(node, DictConfig)
+                else []
+            )
             known = [".".join([*path, key]) for key in known] + ([] if path else list(groups()))
             where = f"{here} has no key {part}" if here else f"no key or group {dotted}"
             listed = ", ".join(sorted(set(known)))
-            raise Refused(f"{where}{nearest('.'.join([*path, part]), known)}\nThere are: {listed}")
+            # A word without its group, as lr for optimizer.lr, is looked for inside the groups.
+            inside = [leaf for leaf in leaves(cfg) if leaf.rpartition(".")[2] == part] if not path else []
+            raise Refused(f"{where}{nearest(dotted, inside or known)}\nThere are: {listed}")
         path.append(part)
         node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
 

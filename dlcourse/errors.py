@@ -41,6 +41,11 @@ def explain(error: BaseException) -> Refused | None:
             )
         if isinstance(link, OSError) and link.errno in UNWRITABLE:
             return Refused(f"cannot write {link.filename or 'the run directory'}: {link.strerror}", ENVIRONMENT)
+        if type(link).__name__ == "MisconfigurationException":
+            return Refused(str(link).strip().splitlines()[0], CONFIG)
+        if isinstance(error, InstantiationException) and isinstance(link, ImportError):
+            extras = "pip install -e '.[tensorboard,export]' brings what the extras need"
+            return Refused(f"{str(link).strip().splitlines()[0]}\n{extras}", ENVIRONMENT)
     forward = any(isinstance(link, ForwardFailed) for link in chain)
     if isinstance(error, InstantiationException) and not forward and isinstance(chain[-1], ValueError | TypeError):
         key = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
@@ -53,11 +58,9 @@ def explain_device(error: Exception, cfg: Any) -> Refused | None:
     import torch
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-    if explain(error) is not None:
-        return explain(error)
     cause = error.__cause__
     if not isinstance(cause, MisconfigurationException | ValueError | RuntimeError):
-        return None
+        return explain(error)
     there = ["cpu"] + [f"{torch.cuda.device_count()} cuda"] * torch.cuda.is_available()
     there += ["mps"] * torch.backends.mps.is_available()
     asked = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={cfg.trainer.devices}"

@@ -18,9 +18,9 @@ from dlcourse.rundir import RunDirectory, open_run
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 
 
-def opened(run: str | Path | None, packages: Sequence[str] = ()) -> tuple[Path, DictConfig]:
+def opened(run: str | Path | None, packages: Sequence[str] = (), word: str = "run") -> tuple[Path, DictConfig]:
     """A run directory and its configuration, which passes the same gate as words do."""
-    path, cfg = open_run(run)
+    path, cfg = open_run(run, word)
     try:
         permit(resolve(cfg), packages)
         judge(cfg, dict(cfg.choice))
@@ -66,7 +66,7 @@ def start_from(model: Any, run: str, skip: Sequence[str]) -> None:
     """``init_from=RUN``: begin with the best weights of another run, but for those whose names begin with ``skip``."""
     from dlcourse.callbacks.checkpoints import BEST, load
 
-    path, _ = open_run(run)
+    path, _ = open_run(run, "init_from")
     take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path, skip)
 
 
@@ -101,7 +101,7 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
         words = [f"resume={named}", *(word for word in words if word.startswith("allow="))]
         given = {override.key_or_group: override for override in parse(words)}
     packages = allowed_packages(words)
-    path, cfg = opened(named, packages)
+    path, cfg = opened(named, packages, "resume")
     changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
     allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
     longer = False

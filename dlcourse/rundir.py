@@ -144,13 +144,13 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def open_run(run: str | Path | None) -> tuple[Path, DictConfig]:
-    """The directory and the configuration of a run that a command names by ``run=``."""
+def open_run(run: str | Path | None, word: str = "run") -> tuple[Path, DictConfig]:
+    """The directory and the configuration of a run that a command names by ``run=`` (or another word)."""
     if not run:
         raise Refused("run=: which run directory? (python scripts/runs.py lists them)")
     path = Path(run).expanduser().resolve()
     if not (path / "config.yaml").is_file():
-        raise Refused(f"run={run} is no run directory: it has no config.yaml")
+        raise Refused(f"{word}={run} is no run directory: it has no config.yaml")
     try:
         cfg = OmegaConf.load(path / "config.yaml")
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:

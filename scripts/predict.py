@@ -1,6 +1,7 @@
 """A line for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE"""
 
 import sys
+from itertools import repeat
 from pathlib import Path
 
 from dlcourse.cli import guarded, said
@@ -9,14 +10,19 @@ from dlcourse.errors import Refused
 
 def predict(words: list[str]) -> int:
     given = said(words, "run", "input")
-    if not given.get("input") or not Path(given["input"]).exists():
-        raise Refused(f"input={given.get('input', '')}: there is no such file or folder")
+    if "input" not in given:
+        raise Refused("input=: which file or folder? (python scripts/predict.py run=RUN input=FILE)")
+    path = Path(given["input"])
+    if not path.exists():
+        raise Refused(f"input={path}: there is no such file or folder")
+    from dlcourse.data.picture import pictures_in
     from dlcourse.inference import predictions
     from dlcourse.restore import restore
 
     _, model, data = restore(given.get("run"), words)
-    for line in predictions(model, data, data.read(given["input"])):
-        print(line)
+    lines = predictions(model, data, data.read(path))
+    for name, line in zip(pictures_in(path) if path.is_dir() else repeat(None), lines, strict=False):
+        print(f"{name.name}\t{line}" if name else line)
     return 0
 
 

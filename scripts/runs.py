@@ -24,7 +24,7 @@ def runs(words: list[str]) -> int:
         raise Refused(f"format={given['format']}: expected table or csv")
     rows = [row(path.parent) for path in sorted(root.rglob("status.json"))]
     if given.get("format") == "csv":
-        writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore")
+        writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:

@@ -449,3 +449,8 @@ def test_a_multirun_where_every_trial_is_refused(light, tmp_path):
     rc, _, err = light(*words)
     assert rc == 2 and len(err.splitlines()) <= 3 and "try loss=mse" in err
     assert {path.name for path in tmp_path.iterdir()} <= {"poison", "my sweep"}
+
+
+def test_a_key_without_its_group_is_found_inside(tmp_path):
+    rc, _, err = ended(start("lr=0.1", cwd=tmp_path))
+    assert rc == 2 and "did you mean optimizer.lr?" in err and len(err.splitlines()) <= 3

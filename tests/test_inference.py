@@ -194,3 +194,16 @@ def test_an_export_without_its_packages(trained, tmp_path, monkeypatch):
     _, model, data = restore(trained("mlp"))
     with pytest.raises(Refused, match=r"onnxruntime.*\[export\]"):
         export_onnx(model, data, tmp_path / "model.onnx")
+
+
+def test_a_picture_that_is_converted_is_said(trained, tmp_path, capsys):
+    """Other sizes and channels are taken, and it is told; what is no picture is refused by name."""
+    _, _, data = restore(trained("mlp"))
+    Image.new("RGB", (40, 30)).save(tmp_path / "wide.png")
+    Image.new("L", (8, 8)).save(tmp_path / "fits.png")
+    assert data.read(tmp_path).shape == (2, 1, 8, 8)
+    told = capsys.readouterr().err
+    assert "wide.png: 3, 30, 40 was converted to 1, 8, 8" in told and "fits.png" not in told
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(Refused, match="table.csv: data=digits reads pictures"):
+        data.read(tmp_path / "table.csv")

@@ -104,3 +104,19 @@ def test_a_non_finite_loss_shows():
     metrics.update(torch.tensor(float("nan")), torch.zeros(2, 2), torch.zeros(2, dtype=torch.long))
     metrics.update(torch.tensor(1.0), torch.zeros(2, 2), torch.zeros(2, dtype=torch.long))
     assert torch.isnan(metrics.compute()["loss"])
+
+
+def test_the_same_batch_again_takes_its_place():
+    """L-BFGS asks for the loss of a batch several times a step; it counts once, as it was last."""
+    metrics = Metrics("binary")
+    y = torch.ones(4, 1)
+    for z in (-1.0, -1.0, 1.0):
+        metrics.update(torch.tensor(-z), torch.full((4, 1), z), y, batch=0)
+    metrics.update(torch.tensor(3.0), torch.full((4, 1), -1.0), y, batch=1)
+    assert {name: float(value) for name, value in metrics.compute().items()} == {"loss": 1.0, "acc": 0.5}
+
+
+def test_there_is_no_r2_of_targets_that_are_all_the_same():
+    metrics = Metrics("values")
+    metrics.update(torch.tensor(1.0), torch.zeros(3, 1), torch.ones(3, 1))
+    assert set(metrics.compute()) == {"loss", "mae"}

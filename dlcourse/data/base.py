@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlcourse.data.picture import described, picture
+from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
 from dlcourse.data.sampler import EpochSampler, Loader, Rows
 from dlcourse.errors import Refused
 
@@ -20,7 +20,6 @@ SMALL = 20  # fewer rows than this are not split
 TEST_FRACTION = 0.2
 TEST_SEED = 20  # a constant: no choice of seed moves a row into or out of the test set
 EVALUATION_BATCH = 512
-PICTURES = (".png", ".jpg", ".jpeg")
 
 
 class Data(pl.LightningDataModule):
@@ -207,9 +206,9 @@ class Data(pl.LightningDataModule):
             return x
         if len(self.shape) != 3:
             raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(self.shape)})")
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
-        if not files:
-            raise Refused(f"{path} holds no {', '.join(PICTURES)}")
+        files = pictures_in(path) if path.is_dir() else [path]
+        if not files or not path.is_dir() and path.suffix.lower() not in SUFFIXES:
+            raise Refused(f"{path}: data={self.name} reads pictures ({', '.join(SUFFIXES)}), folders of them, and .npy")
         for file in files:
             if (found := described(file)) != (wanted := _dims(self.shape)):
                 print(f"{file.name}: {found} was converted to {wanted}", file=sys.stderr)

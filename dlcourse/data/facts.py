@@ -29,6 +29,8 @@ def csv_facts(path: str | None, target: str | None, task: str | None = None) -> 
         raise Refused("data=csv reads your own file: set data.path=FILE.csv and data.target=COLUMN")
     _check_task(task)
     names, rows = table(path)
+    if target is None:
+        raise Refused(f"data.target: which column is to be predicted? {path} has {shown(names)}")
     at = find(path, names, target, "data.target")
     if len(rows) < 2:
         raise Refused(f"{path} has {len(rows)} rows below its header, at least 2 are needed")

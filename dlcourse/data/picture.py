@@ -9,6 +9,13 @@ from torch import Tensor
 
 from dlcourse.errors import Refused
 
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
 
 def picture(path: str | Path, shape: Sequence[int]) -> Tensor:
     """One PNG or JPEG file, upright, converted to the channels and size of ``shape`` (C, H, W), uint8."""

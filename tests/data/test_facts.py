@@ -79,7 +79,7 @@ MANY = "".join(f"name{n},{n % 2}\n" for n in range(30))
 @pytest.mark.parametrize(
     ("content", "target", "task", "words"),
     [
-        (GOOD, None, None, "no column 'None'|data.target|It has: a, b, y"),
+        (GOOD, None, None, "data.target|which column|a, b, y"),
         (GOOD, "yy", None, "no column 'yy'|did you mean 'y'|It has: a, b, y"),
         (GOOD, "y", "class", "data.task=class|binary, classes, values"),
         (GOOD, "y", "values", ""),
