@@ -111,7 +111,9 @@ def parse(words: list[str]) -> list[Override]:
 
 
 def values_of(override: Override) -> list[str]:
-    """The values that a word names: one, or all those of a sweep."""
+    """The values that a word names: one, or all those of a sweep; none where it deletes."""
+    if override.is_delete():
+        return []
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [override.get_value_string()]
@@ -166,10 +168,12 @@ def _explain_keys(parsed: list[Override]) -> None:
     for override in parsed:
         if _is_group(override) or override.is_add():
             continue
-        _require(cfg, override.key_or_group)
+        named = [group for group, choices in groups().items() if set(values_of(override)) & set(choices)]
+        _require(cfg, override.key_or_group, named)
 
 
-def _require(cfg: DictConfig, dotted: str) -> None:
+def _require(cfg: DictConfig, dotted: str, named: list[str]) -> None:
+    """``named`` are the groups that have the word's value among their choices: modle=cnn is near model, not mode."""
     node: Any = cfg
     path: list[str] = []
     for part in dotted.split("."):
@@ -185,7 +189,8 @@ def _require(cfg: DictConfig, dotted: str) -> None:
             listed = ", ".join(sorted(set(known)))
             # A word without its group, as lr for optimizer.lr, is looked for inside the groups.
             inside = [leaf for leaf in leaves(cfg) if leaf.rpartition(".")[2] == part] if not path else []
-            raise Refused(f"{where}{nearest(dotted, inside or known)}\nThere are: {listed}")
+            hint = nearest(dotted, named) if not path else ""
+            raise Refused(f"{where}{hint or nearest(dotted, inside or known)}\nThere are: {listed}")
         path.append(part)
         node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
 

@@ -83,7 +83,10 @@ class Readable(nn.Module):
 
 
 def export_onnx(model: Any, data: Any, path: Path) -> float:
-    """Write an ONNX file with a batch of any size, and return how far it lies from the model on the test set."""
+    """Write an ONNX file with a batch of any size, and return how far it lies from the model on the test set.
+
+    The largest difference of any output, relative to the largest output where that exceeds 1 (values in their units).
+    """
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter needs it)

@@ -117,7 +117,7 @@ def test_a_typo_is_two_and_three_lines_before_torch_is_imported(light, word, sai
         ("model._target_=torch.load", "torch.load may not run"),
         ("model=cnn,mlp", "-m"),
         ("--cfg job model=ccn", "did you mean cnn?"),
-        ("--help optimizr=adam", "did you mean optimizer?"),
+        ("--help modle=cnn", "did you mean model?"),
         ("--config-dir /tmp", "allow=[config_dir]"),
         ("--config-name x", "--config-name"),
         ("--experimental-rerun x.pickle", "--experimental-rerun"),

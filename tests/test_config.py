@@ -195,7 +195,7 @@ def test_a_stored_configuration_comes_back_the_same(words):
 def test_stored_keeps_whole_groups_and_paths_as_references():
     composed = completed("data=mnist", "model.dropout=0.5", "callbacks=early_stopping")
     raw = OmegaConf.to_container(stored(composed.cfg, composed.choices), resolve=False)
-    for name in ("loss", "optimizer", "scheduler", "init", "activation", "monitor", "mode"):
+    for name in ("loss", "optimizer", "scheduler", "init", "activation", "monitor"):
         assert raw["model"][name] == f"${{{name}}}"
     assert raw["data"]["seed"] == "${seed}" and raw["data"]["data_dir"] == "${paths.data_dir}"
     assert raw["callbacks"]["early_stopping"]["monitor"] == "${monitor}"

@@ -33,7 +33,7 @@ class AtomicIO(CheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except Exception:
-            beside.unlink()
+            beside.unlink(missing_ok=True)  # or a folder that cannot be written would be told as a missing file
             raise
         if path.name == LAST and path.exists():
             os.replace(path, path.with_name(PREVIOUS))

@@ -36,13 +36,12 @@ class Model(pl.LightningModule):
         scheduler: Callable[..., Any],
         init: Callable[[nn.Module], None],
         monitor: str = "val/loss",
-        mode: str = "min",
         compile: bool = False,
     ):
         super().__init__()
         self.network, self.loss = network, loss
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
-        self.monitor, self.mode = monitor, mode
+        self.monitor = monitor
         self.task: str = loss.task  # type: ignore[assignment]
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(self.task) for stage in ("train", "val", "test")}

@@ -396,3 +396,14 @@ def test_a_monitor_that_no_step_logs_is_refused_before_training(tmp_path, word):
         dlcourse.run(*WORDS, word, "mode=max", f"run_dir={tmp_path / 'run'}")
     assert refusal.value.code == 2
     assert not (tmp_path / "run/metrics.jsonl").exists() or not (tmp_path / "run/metrics.jsonl").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told_as_such(tmp_path, monkeypatch):
+    """The error of opening the file comes through, and not that there is none to remove."""
+
+    def denied(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", denied)
+    with pytest.raises(PermissionError):
+        AtomicIO().save_checkpoint({}, tmp_path / "last.ckpt")
