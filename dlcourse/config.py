@@ -50,6 +50,14 @@ def _env(name: str, *default: Any) -> Any:
 
 
 OmegaConf.register_new_resolver("oc.env", _env, replace=True)
+
+
+def _one_kernel(precision: Any, clip: Any) -> bool:
+    """Whether an optimizer may update all at once: not where mixed precision must undo its scaling before a clip."""
+    return "mixed" not in str(precision) or clip is None
+
+
+OmegaConf.register_new_resolver("one_kernel", _one_kernel, replace=True)
 OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), replace=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dlcourse.building import build, quieten, use_threads
+from dlcourse.building import build, quieten
 from dlcourse.config import Composed, resolve
 from dlcourse.errors import DIVERGED, Refused, explain, explain_device
 from dlcourse.gate import inspect_targets
@@ -51,6 +51,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     import lightning.pytorch as pl
 
     from dlcourse.callbacks.interrupt import stoppable
+    from dlcourse.pace import settle
 
     quieten()
     cfg = composed.cfg
@@ -58,7 +59,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     check_processes(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data, model = build(cfg)
-    use_threads(model, data)
+    settle(model, data)
     if cfg.init_from:
         start_from(model, cfg.init_from, cfg.init_from_skip)
     with stoppable():
@@ -137,6 +138,7 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
     from dlcourse.callbacks.interrupt import Interrupt
     from dlcourse.callbacks.record import Record
     from dlcourse.loggers import MetricsFile
+    from dlcourse.pace import Unwatched
 
     tree = resolve(cfg)
     plain = {"model": tree["model"], "data": tree["data"], "choice": choices}
@@ -156,6 +158,7 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
             # without a progress callback there is none: Lightning would add its own
             enable_progress_bar=cfg.trainer.enable_progress_bar and any(isinstance(c, ProgressBar) for c in chosen),
             logger=loggers,
+            **({} if tree["trainer"]["profiler"] else {"profiler": Unwatched()}),
             plugins=[AtomicIO()],
             default_root_dir=run.path and str(run.path),
         )

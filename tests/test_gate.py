@@ -455,6 +455,8 @@ TABLE = {  # key: the words it needs, good values, bad values
     "model.hidden": ("", *WIDTHS),
     "model.channels": ("model=cnn", *WIDTHS),
     "model.kernel": ("model=cnn", *WHOLE),
+    "model.stride": ("model=cnn", *WHOLE),
+    "model.padding": ("model=cnn", [0, 2, None], [-1, 0.5, [1]]),
     "model.pool": ("model=cnn", *WHOLE),
     "model.dropout": ("", *SHARES),
     "optimizer.lr": ("", *RATE),

@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from scipy.optimize import minimize
 
+import dlcourse.config  # noqa: F401  (what conf/ computes)
 from dlcourse.optimizers import Muon, orthogonal
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -27,7 +28,7 @@ Gradient = Callable[[np.ndarray], np.ndarray]
 def composed(name: str) -> DictConfig:
     """The choice as Hydra reads it: some files hold keys beside their group's."""
     with initialize_config_dir(str(CONF), version_base=None):
-        return compose(overrides=[f"+optimizer={name}"])
+        return compose(overrides=[f"+optimizer={name}", "+trainer=auto"])
 
 
 def factory(name: str, **options: Any):

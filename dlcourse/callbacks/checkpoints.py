@@ -173,15 +173,13 @@ class Checkpoints(Checkpoint):
             if not trainer.is_last_batch:
                 # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
                 self.held = trainer._checkpoint_connector.dump_checkpoint()
-        if not self.can_save(trainer):
-            return
         if self.every_steps is not None:
             due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):
             due = trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every_seconds)
         else:
             return
-        if due:
+        if due and self.can_save(trainer):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -225,7 +223,7 @@ def random_state() -> dict[str, Any]:
     state = {
         "torch": torch.get_rng_state(),
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
-        "python": [version, list(internal), gauss],
+        "python": [version, torch.tensor(internal), gauss],  # one object to write, not 625,
     }
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
@@ -237,6 +235,6 @@ def set_random_state(state: dict[str, Any]) -> None:
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    random.setstate((version, tuple(torch.as_tensor(internal).tolist()), gauss))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

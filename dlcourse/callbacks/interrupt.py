@@ -80,7 +80,7 @@ class Interrupt(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.checkpoints.can_save(trainer) and self._asked(trainer):
+        if self._asked(trainer) and self.checkpoints.can_save(trainer):
             self.checkpoints.save_last(trainer)
             raise Interrupted(self.received or signal.SIGTERM)
 

@@ -170,6 +170,8 @@ class Data(pl.LightningDataModule):
         order = {"seed": self.seed, "train": train, "reshuffle": self.reshuffle}
         sampler = EpochSampler(len(rows), batch, **order, rank=rank, world=world)  # type: ignore[arg-type]
         workers = self.num_workers if train else 0  # evaluation reads whole blocks of memory: nothing to prepare
+        if self.trainer and self.trainer.strategy.root_device.type == "cuda" and not workers:
+            rows = rows.to(self.trainer.strategy.root_device)  # once, instead of a copy a step
         return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)
 
     def train_dataloader(self) -> Loader:
@@ -181,9 +183,13 @@ class Data(pl.LightningDataModule):
     def test_dataloader(self) -> Loader:
         return self._loader("test")
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if isinstance(batch, Tensor):  # the example of Lightning's model summary
+            return batch.to(device)
+        return tuple(part.to(device, non_blocking=True) for part in batch)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches, whole and on their device."""
-        # Lightning's model summary sends its example through here too: a tensor.
         if self.augment is None or not self.trainer.training or isinstance(batch, Tensor):  # type: ignore[union-attr]
             return batch
         x, y, index = batch

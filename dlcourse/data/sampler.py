@@ -17,7 +17,11 @@ class Rows(Dataset):
     def __len__(self) -> int:
         return len(self.x)
 
+    def to(self, device: torch.device) -> "Rows":
+        return Rows(self.x.to(device), self.y.to(device), self.index.to(device))
+
     def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = rows.to(self.x.device)
         return self.x[rows], self.y[rows], self.index[rows]
 
 

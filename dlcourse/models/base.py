@@ -46,6 +46,8 @@ class Model(pl.LightningModule):
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(self.task) for stage in ("train", "val", "test")}
         init(network)
+        if len(shape) == 3:
+            network.to(memory_format=torch.channels_last)  # how convolutions read pictures fastest
         per_channel = (shape[0], *[1] * (len(shape) - 1))
         self.register_buffer("mean", torch.zeros(per_channel))
         self.register_buffer("std", torch.ones(per_channel))
@@ -54,6 +56,13 @@ class Model(pl.LightningModule):
         self.frozen = self._dry_forward(outputs)
         if compile:
             network.compile()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook that runs some forty times a step; it is neither parameter nor module.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def _dry_forward(self, outputs: int) -> list[str]:
         """Pass two rows through, before any data is read; freeze and name the parameters that no gradient reaches."""
@@ -179,6 +188,11 @@ class Model(pl.LightningModule):
             "monitor": self.monitor,
         }
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+for _hook in (Model.training_step, Model.validation_step, Model.test_step, Model.predict_step):
+    # Lightning asks for it at every step, and would work it out anew.
+    _hook.__signature__ = inspect.signature(_hook)  # type: ignore[attr-defined]
 
 
 def depends_on_total(scheduler: Callable[..., Any]) -> bool:

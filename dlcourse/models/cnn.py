@@ -14,7 +14,9 @@ class CNN(Model):
 
     A kernel's weights are shared across space: the same features are found wherever they lie. ``channels`` lists
     the maps of each block, ``hidden`` the dense widths after them. One activation for all, or a list over blocks and
-    hidden layers. Lecture: L7.
+    hidden layers; one ``kernel`` and ``stride``, or a list over blocks. ``padding`` zeros on every side, null for
+    ⌊kernel/2⌋: an odd kernel with stride 1 then keeps the size. ``dropout`` in [0, 1) silences that share of each
+    dense layer's inputs during training. Lecture: L7, L18.
     """
 
     def __init__(
@@ -24,7 +26,9 @@ class CNN(Model):
         channels: Sequence[int],
         hidden: Sequence[int],
         activation: Any,
-        kernel: int = 3,
+        kernel: int | Sequence[int] = 3,
+        stride: int | Sequence[int] = 1,
+        padding: int | None = None,
         pool: int = 2,
         dropout: float = 0.0,
         norm: str | None = "batch",
@@ -40,24 +44,40 @@ class CNN(Model):
         f = iter(one_a_layer(activation, len(channels) + len(hidden)))
         maps, *size = shape
         layers: list[nn.Module] = []
-        for filters in channels:
-            layers.append(conv(maps, filters, kernel, padding=kernel // 2))
-            size = [(n + 2 * (kernel // 2) - kernel + 1) // pool for n in size]
+        kernels, strides = (one_a_block(key, k, len(channels)) for key, k in (("kernel", kernel), ("stride", stride)))
+        for filters, k, s in zip(channels, kernels, strides, strict=True):
+            p = k // 2 if padding is None else padding
+            # Batch norm has a bias of its own.
+            layers.append(conv(maps, filters, k, s, p, bias=norm is None))
+            size = [((n + 2 * p - k) // s + 1) // pool for n in size]
             if min(size) < 1:
                 raise ValueError(
                     f"model.channels={list(channels)} pools {list(shape)} down to nothing: "
-                    "fewer channels entries, or a smaller model.pool or model.kernel"
+                    "fewer channels entries, or a smaller model.pool, model.stride or model.kernel"
                 )
             if norm is not None:
                 layers.append(batch_norm(filters))
-            layers += [next(f)(), pooling(pool)]
+            layers.append(next(f)())
+            if pool > 1:
+                layers.append(pooling(pool))
             maps = filters
         layers.append(nn.Flatten())
         width = maps * prod(size)
         for units in hidden:
-            layers += [nn.Linear(width, units), next(f)()]
-            if dropout:
-                layers.append(nn.Dropout(dropout))
+            layers += [*_dropout(dropout), nn.Linear(width, units), next(f)()]
             width = units
-        layers.append(nn.Linear(width, outputs))
+        layers += [*_dropout(dropout), nn.Linear(width, outputs)]
         super().__init__(nn.Sequential(*layers), shape=shape, outputs=outputs, **parts)
+
+
+def one_a_block(key: str, value: int | Sequence[int], blocks: int) -> list[int]:
+    """The convolutions' kernels or strides: one number for all, or a list with one for each."""
+    if isinstance(value, int):
+        return [value] * blocks
+    if len(value) != blocks:
+        raise ValueError(f"model.{key} lists {len(value)} for {blocks} convolutions")
+    return list(value)
+
+
+def _dropout(share: float) -> list[nn.Module]:
+    return [nn.Dropout(share)] if share else []

@@ -1,5 +1,6 @@
 """Every model of conf/model on data that fits: gradients, shapes, what is refused, and what trains."""
 
+import copy
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dlcourse.errors import CONFIG, Refused
 from dlcourse.gate import admit
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
+from dlcourse.pace import use_threads
 
 CONF = Path(__file__).parents[2] / "conf"
 SMOOTH = "activation=tanh"  # finite differences need a smooth function
@@ -213,7 +215,7 @@ def test_choosing_the_threads_changes_nothing(monkeypatch):
     data, model = made("model=cnn", "model.channels=[2]", "model.hidden=[3]", "model.dropout=0.5")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    dlcourse.training.use_threads(model, data)
+    use_threads(model, data)
     torch.set_num_threads(threads)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
@@ -376,3 +378,49 @@ def test_probabilities_are_not_classes():
     assert torch.allclose(neuron.output(z), torch.tensor([[0.173], [0.689]]), atol=1e-3)
     _, perceptron = made("model=perceptron", "data=moons")
     assert perceptron.output(torch.tensor([[-0.1], [0.0], [0.1]])).flatten().tolist() == [0, 0, 1]
+
+
+def test_a_kernel_and_a_stride_for_each_convolution():
+    words = ["model=cnn", "model.channels=[4,5,6]", "model.kernel=[5,3,1]", "model.stride=[2,1,2]", "model.hidden=[]"]
+    _, model = made(*words, "model.pool=1", "model.norm=null")
+    convolutions = [layer for layer in model.network if isinstance(layer, nn.Conv2d)]
+    assert [c.kernel_size[0] for c in convolutions] == [5, 3, 1] and [c.stride[0] for c in convolutions] == [2, 1, 2]
+    assert [c.padding[0] for c in convolutions] == [2, 1, 0]
+    assert kinds(model) == ["Conv2d", "ReLU"] * 3 + ["Flatten", "Linear"]  # no pooling by 1
+    assert model.network[-1].in_features == 6 * 2 * 2
+
+
+@pytest.mark.parametrize("key", ["kernel", "stride"])
+def test_a_list_for_other_convolutions_is_refused(key):
+    with pytest.raises(Refused, match=f"model.{key} lists 2 for 3 convolutions"):
+        made("model=cnn", "model.channels=[4,4,4]", f"model.{key}=[1,1]", "model.pool=1")
+
+
+def test_keras_convnet_has_its_parameters():
+    """34,826, as keras.io/examples/vision/mnist_convnet prints."""
+    words = ["model.channels=[32,64]", "model.hidden=[]", "model.padding=0", "model.norm=null", "model.dropout=0.5"]
+    _, model = made("model=cnn", *words, shape=[1, 28, 28])
+    assert kinds(model) == [*["Conv2d", "ReLU", "MaxPool2d"] * 2, "Flatten", "Dropout", "Linear"]
+    assert sum(p.numel() for p in model.parameters()) == 34826
+
+
+def test_the_memory_format_changes_no_result():
+    """Weights lie channel by channel for speed; outputs and gradients are those of the plain layout."""
+    _, model = made("model=cnn", "model.channels=[4,6]", "model.hidden=[5]")
+    assert model.network[4].weight.is_contiguous(memory_format=torch.channels_last)
+    plain = copy.deepcopy(model)
+    plain.network.to(memory_format=torch.contiguous_format)
+    x, y = torch.randn(7, 1, 8, 8), torch.arange(7)
+    for each in (model, plain):
+        each.double()
+        each.loss_of(each(x.double()), y).backward()
+    for own, other in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(own.grad, other.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_the_hook_that_runs_is_an_attribute_and_parameters_stay_parameters():
+    model = own(nn.Linear(4, 3))
+    model._current_fx_name = "training_step"
+    assert model._current_fx_name == "training_step"
+    model.extra = nn.Parameter(torch.zeros(2))
+    assert "extra" in dict(model.named_parameters())
