@@ -1,0 +1,1 @@
+"""What dlcourse costs, measured beside others: whole processes, in turn, several times (scripts/benchmark.py)."""

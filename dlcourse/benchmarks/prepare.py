@@ -1,0 +1,33 @@
+"""The data as every contestant reads them: python -m dlcourse.benchmarks.prepare FOLDER
+
+A process of its own, so that the one which measures stays small: a process inherits its parent's peak of memory.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+
+from dlcourse.data.images import Mnist, to_idx
+from dlcourse.gate import admit
+
+
+def prepare(folder: Path) -> None:
+    """MNIST and the digits as every contestant reads them: IDX files, and arrays in .npz files."""
+    for name in ("mnist", "digits"):
+        cfg = admit([f"data={name}"]).cfg
+        train_set, test_set = instantiate(cfg.data, _convert_="all").arrays()
+        arrays = {"x_train": train_set[0].squeeze(1).numpy(), "y_train": train_set[1].numpy()}
+        if test_set is not None:
+            arrays |= {"x_test": test_set[0].squeeze(1).numpy(), "y_test": test_set[1].numpy()}
+            raw = folder / Mnist.folder
+            raw.mkdir(parents=True)
+            for stage, part in (("train", "train"), ("t10k", "test")):
+                (raw / f"{stage}-images-idx3-ubyte").write_bytes(to_idx(arrays[f"x_{part}"]))
+                (raw / f"{stage}-labels-idx1-ubyte").write_bytes(to_idx(arrays[f"y_{part}"]))
+        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    prepare(Path(sys.argv[1]))
