@@ -223,7 +223,7 @@ def random_state() -> dict[str, Any]:
     state = {
         "torch": torch.get_rng_state(),
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
-        "python": [version, torch.tensor(internal), gauss],  # one object to write, not 625,
+        "python": [version, torch.tensor(internal), gauss],  # one object to write, not 625
     }
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()

@@ -84,6 +84,7 @@ def test_each_benchmark_runs_on_a_small_size(name: str, tmp_path: Path):
     result = json.loads(kept.read_text())
     for contestant, rounds in result["figures"].items():
         assert len(rounds) == 1 and rounds[0], contestant
-        assert all(value > 0 for value in rounds[0].values()), (contestant, rounds)
+        # A share computed from a speed-up may fall below zero by chance; what was measured may not.
+        assert all(value > 0 for key, value in rounds[0].items() if key != "serial share"), (contestant, rounds)
     again = subprocess.run([*command[:2], "--show", str(kept)], cwd=ROOT, capture_output=True, text=True)
     assert again.stdout.strip() and again.stdout.strip() in done.stdout
