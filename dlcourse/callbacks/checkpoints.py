@@ -6,6 +6,7 @@ import random
 import re
 import time
 import zipfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def usable(folder: Path) -> tuple[Path, list[str]]:
 class Checkpoints(Checkpoint):
     """``last.ckpt`` after the first epoch, then at most once a second, at the end, and by ``every``; ``best.ckpt``.
 
-    Best is the lowest (``mode=min``) or highest ``monitor``, at the first validation that reaches it.
+    Best is the lowest (``mode=min``) or highest ``monitor``, at the first validation that reaches it. Its weights are
+    written (without the optimizer's state) together with ``last.ckpt`` or a second after it, whichever comes first.
     """
 
     def __init__(self, run: RunDirectory, monitor: str, mode: str, every: str | None, hyper_parameters: dict[str, Any]):
@@ -93,6 +95,7 @@ class Checkpoints(Checkpoint):
         self.best: dict[str, float] = {}
         self.before: dict[str, Any] = {}  # the hyper-parameters of the checkpoint that a resume began with
         self.held: dict[str, Any] | None = None  # the state at trainer.max_steps
+        self.held_best: dict[str, Any] | None = None  # the best weights, until they are written
         self.saved_step = 0
         self.saved_at = -float("inf")
 
@@ -149,8 +152,23 @@ class Checkpoints(Checkpoint):
                         config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
 
     def save_last(self, trainer: pl.Trainer) -> None:
+        self.write_best(trainer)
         trainer.save_checkpoint(self.folder / LAST)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+
+    def hold_best(self, trainer: pl.Trainer, figures: dict[str, float]) -> None:
+        self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
+        weights = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+        self.held_best = {**deepcopy(weights), "hyper_parameters": self.hyper_parameters}
+
+    def write_best(self, trainer: pl.Trainer) -> None:
+        if self.held_best is not None:
+            trainer.strategy.save_checkpoint(self.held_best, self.folder / BEST)
+            self.held_best = None
+
+    def a_second_ago(self, trainer: pl.Trainer) -> bool:
+        """Whether ``last.ckpt`` is that old, by the first process's clock."""
+        return trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1)
 
     @staticmethod
     def _at_last_step(trainer: pl.Trainer) -> bool:
@@ -187,7 +205,7 @@ class Checkpoints(Checkpoint):
             self.keep_best(trainer)
 
     def keep_best(self, trainer: pl.Trainer) -> None:
-        """Write best.ckpt if the monitored figure is better than before."""
+        """Keep the weights if the monitored figure is better than before."""
         if self.monitor not in trainer.callback_metrics:
             return
         score = float(trainer.callback_metrics[self.monitor])
@@ -197,23 +215,27 @@ class Checkpoints(Checkpoint):
         figures = {
             k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
         }
-        self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
-        trainer.save_checkpoint(self.folder / BEST)
+        self.hold_best(trainer, figures)
+        if self.a_second_ago(trainer):
+            self.write_best(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.monitor.startswith("train/"):  # logged by the hook before this one
             self.keep_best(trainer)
-        if self.held is None and trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1):
+        if self.held is None and self.a_second_ago(trainer):
             self.save_last(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.best:  # stopped before the first validation: the last weights are the best that are known
-            self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-            trainer.save_checkpoint(self.folder / BEST)
+            self.hold_best(trainer, {})
+        self.write_best(trainer)
         if self.held is None:
             self.save_last(trainer)
         else:
             trainer.strategy.save_checkpoint(self.held, self.folder / LAST)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.write_best(trainer)
 
 
 def random_state() -> dict[str, Any]:

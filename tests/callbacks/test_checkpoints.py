@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import random
+import time
 import zipfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -296,8 +297,8 @@ def test_contents_are_tensors_and_plain_values(run, name):
     content = torch.load(path, weights_only=True)
     for key, value in content.items():
         assert plain(dict(value) if isinstance(value, dict) else value), key
-    lightnings = {"state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch", "hyper_parameters"}
-    assert lightnings <= set(content)
+    lightnings = {"state_dict", "global_step", "epoch", "pytorch-lightning_version", "hyper_parameters"}
+    assert lightnings | ({"optimizer_states", "lr_schedulers"} if name == "last.ckpt" else set()) <= set(content)
     assert content["hyper_parameters"]["model"]["hidden"] == [16]
     assert content["hyper_parameters"]["data"]["classes"][3] == "3"
     assert "mean" in content["state_dict"]
@@ -316,7 +317,7 @@ def test_best_is_the_first_lowest(run):
 
 
 class Trainer:
-    """What `Checkpoints.on_validation_end` asks of a trainer."""
+    """What `Checkpoints.on_validation_end` asks of a trainer; it is its own strategy and connector."""
 
     sanity_checking = False
 
@@ -325,9 +326,18 @@ class Trainer:
         figures = {"val/acc": 0.5, "train/loss": 0.1, key: score}
         self.callback_metrics = {name: torch.tensor(figure) for name, figure in figures.items()}
         self.current_epoch, self.global_step = epoch, epoch * 10
+        self.strategy = self._checkpoint_connector = self
+        self.weights = torch.tensor(float(epoch))
         self.saved = []
 
-    def save_checkpoint(self, path):
+    def broadcast(self, value):
+        return value
+
+    def dump_checkpoint(self, weights_only):
+        return {"epoch": self.current_epoch, "state_dict": {"w": self.weights}}
+
+    def save_checkpoint(self, content, path):
+        assert float(content["state_dict"]["w"]) == content["epoch"]
         self.saved.append(Path(path).name)
 
 
@@ -352,6 +362,28 @@ def test_best_of_a_sequence(tmp_path, mode, scores, epochs):
     trainer = Trainer(key, scores[epochs[-1]], 9)
     restored.on_validation_end(trainer, None)
     assert trainer.saved == []
+
+
+@pytest.mark.parametrize("way", ["at the end", "at an exception", "a second later"])
+def test_the_best_weights_wait_for_the_next_writing(tmp_path, monkeypatch, way):
+    """Short epochs write nothing of their own: what is best meanwhile is a copy, and is not lost whatever comes."""
+    callback = Checkpoints(type("Run", (), {"path": tmp_path})(), "val/loss", "min", None, {})
+    trainer = Trainer("val/loss", 1.0, 3)
+    callback.saved_at = time.monotonic()
+    callback.on_validation_end(trainer, None)
+    assert trainer.saved == []
+    trainer.weights += 1  # training goes on
+    if way == "at the end":
+        callback.held = {"epoch": 4, "state_dict": {"w": 4.0}}
+        callback.on_train_end(trainer, None)
+        assert trainer.saved == ["best.ckpt", "last.ckpt"]
+    elif way == "at an exception":
+        callback.on_exception(trainer, None, RuntimeError())
+        assert trainer.saved == ["best.ckpt"]
+    else:
+        callback.saved_at -= 1
+        callback.on_validation_end(again := Trainer("val/loss", 0.5, 5), None)
+        assert again.saved == ["best.ckpt"] and callback.held_best is None
 
 
 @pytest.mark.parametrize(
