@@ -71,6 +71,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             loggers = trainer.loggers
             begin(trainer, cfg, composed.choices, run)
             metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
+            part()
             if run.lock is not None:
                 publish(run, model, data, metrics, loggers)
             code = 0
@@ -216,6 +217,14 @@ def fit_and_test(
         "seconds": round(seconds, 3),
         "samples_per_s": round(record.rows * trainer.world_size / seconds, 1),
     }
+
+
+def part() -> None:
+    """Leave the other processes, or Gloo's threads can abort this one when it ends (Lightning does it for NCCL only)."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def publish(run: RunDirectory, model: Any, data: Any, metrics: dict[str, float], loggers: list[Any]) -> None:
