@@ -220,7 +220,7 @@ def fit_and_test(
 
 
 def part() -> None:
-    """Leave the other processes, or Gloo's threads can abort this one when it ends (Lightning does it for NCCL only)."""
+    """Leave the other processes: Gloo's threads could abort this one at its end (for NCCL Lightning does it)."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
