@@ -319,7 +319,7 @@ def sequence(**changes):
 
 def test_a_cnn_on_sequences():
     model = sequence()
-    assert kinds(model)[:4] == ["Conv1d", "BatchNorm1d", "ReLU", "MaxPool1d"]
+    assert kinds(model)[:4] == ["Conv1d", "BatchNorm1d", "MaxPool1d", "ReLU"]
     assert model.network[9].in_features == 8 * 25
     model.eval()
     z = model(torch.randn(2, 1, 100))
@@ -400,8 +400,30 @@ def test_keras_convnet_has_its_parameters():
     """34,826, as keras.io/examples/vision/mnist_convnet prints."""
     words = ["model.channels=[32,64]", "model.hidden=[]", "model.padding=0", "model.norm=null", "model.dropout=0.5"]
     _, model = made("model=cnn", *words, shape=[1, 28, 28])
-    assert kinds(model) == [*["Conv2d", "ReLU", "MaxPool2d"] * 2, "Flatten", "Dropout", "Linear"]
+    assert kinds(model) == [*["Conv2d", "MaxPool2d", "ReLU"] * 2, "Flatten", "Dropout", "Linear"]
     assert sum(p.numel() for p in model.parameters()) == 34826
+
+
+@pytest.mark.parametrize("f", ["relu", "leaky_relu", "tanh", "gelu", "prelu", "falling"])
+def test_activation_after_pooling_only_where_it_is_the_same(f):
+    """Outputs and every gradient equal, bit by bit, those of the order convolution, activation, pooling (L7)."""
+    falling = ["activation=leaky_relu", "activation.negative_slope=-0.2"]
+    words = falling if f == "falling" else [f"activation={f}"]
+    _, model = made("model=cnn", "model.channels=[4,6]", "model.hidden=[]", *words)
+    layers = list(model.network)
+    for k, layer in enumerate(layers):
+        if isinstance(layer, nn.MaxPool2d) and isinstance(layers[k - 1], nn.BatchNorm2d):
+            layers[k : k + 2] = layers[k + 1], layer
+    assert (layers == list(model.network)) == (f not in ("relu", "leaky_relu"))
+    plain = nn.Sequential(*layers)
+    x = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0)).relu()  # with ties
+    gradients = []
+    for network in (plain, model.network):
+        network.zero_grad()
+        z = network(x)
+        z.square().sum().backward()
+        gradients.append([z, *(p.grad.clone() for p in network.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_the_memory_format_changes_no_result():
