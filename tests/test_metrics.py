@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score
 
-from dlcourse.metrics import Metrics
+from dlcourse.metrics import HELD_ROWS, Metrics
 
 SIZES = [1, 7, 32, 13, 47]  # 100 rows
 
@@ -59,7 +59,7 @@ def test_two_processes(task, cut):
     """``reduce`` adds up the sums of both, whose numbers of rows differ."""
     z, y = outputs(task)
     one, other = fed(task, z[:cut], y[:cut], [cut]), fed(task, z[cut:], y[cut:], [100 - cut])
-    theirs = iter(list(other.sums.values()))
+    theirs = iter(list(other.total().values()))
     found = one.compute(lambda mine: mine + next(theirs))
     assert {name: float(value) for name, value in found.items()} == pytest.approx(reference(task, z, y), rel=1e-5)
 
@@ -90,7 +90,7 @@ def test_many_rows_are_counted_exactly():
     for _ in range(5):
         metrics.update(torch.tensor(1.0), z, torch.zeros(2**22, dtype=torch.long))
     metrics.update(torch.tensor(1.0), z[:1], torch.zeros(1, dtype=torch.long))
-    assert int(metrics.sums["n"]) == 5 * 2**22 + 1
+    assert int(metrics.total()["n"]) == 5 * 2**22 + 1
 
 
 def test_ties_are_the_first_class_and_zero():
@@ -120,3 +120,29 @@ def test_there_is_no_r2_of_targets_that_are_all_the_same():
     metrics = Metrics("values")
     metrics.update(torch.tensor(1.0), torch.zeros(3, 1), torch.ones(3, 1))
     assert set(metrics.compute()) == {"loss", "mae"}
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "values"])
+def test_when_batches_are_added_up_changes_no_bit(task):
+    """A checkpoint adds up what is held; the resumed run's figures are those of the run that was never stopped."""
+    z, y = outputs(task)
+    z, y = z.repeat(40, 1), y.repeat(40, *[1] * (y.ndim - 1))
+    sizes = SIZES * 40
+    found = []
+    for every in (1, 3, 50, 10**9):
+        metrics = Metrics(task)
+        for k, (part_z, part_y) in enumerate(zip(z.split(sizes), y.split(sizes), strict=True)):
+            metrics.update(row_loss(part_z, part_y).mean(), part_z, part_y, batch=k)
+            if k % every == 0:
+                metrics.total()
+        found.append(metrics.total())
+    for other in found[1:]:
+        assert other.keys() == found[0].keys() and all(torch.equal(other[name], found[0][name]) for name in other)
+
+
+def test_few_rows_are_held():
+    metrics = Metrics("classes")
+    for k in range(500):
+        metrics.update(torch.tensor(1.0), torch.zeros(32, 2), torch.zeros(32, dtype=torch.long), batch=k)
+        assert metrics.rows == sum(len(y) for _, _, y in metrics.held) < HELD_ROWS + 32
+    assert int(metrics.total()["n"]) == 500 * 32 and metrics.held == []

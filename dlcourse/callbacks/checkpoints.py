@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from dlcourse.callbacks import Callback
 from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.rundir import RunDirectory
 
@@ -79,7 +80,7 @@ def usable(folder: Path) -> tuple[Path, list[str]]:
     raise Refused("\n".join(complaints), CHECKPOINT)
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(Callback, Checkpoint):
     """``last.ckpt`` after the first epoch, then at most once a second, at the end, and by ``every``; ``best.ckpt``.
 
     Best is the lowest (``mode=min``) or highest ``monitor``, at the first validation that reaches it. Its weights are

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from dlcourse.callbacks import Callback
 from dlcourse.callbacks.checkpoints import Checkpoints
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -40,7 +41,7 @@ def stoppable() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-class Interrupt(pl.Callback):
+class Interrupt(Callback):
     """The first signal asks, the second one stops at once (the last checkpoint stays intact)."""
 
     def __init__(self, checkpoints: Checkpoints):

@@ -8,8 +8,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from dlcourse.callbacks import Callback
 
-class Progress(ProgressBar):
+
+class Progress(Callback, ProgressBar):
     """One bar over the whole training, redrawn by time; without a terminal, a line at most every ``seconds``."""
 
     def __init__(self, seconds: float = 5.0):

@@ -9,11 +9,12 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from dlcourse.callbacks import Callback
 from dlcourse.errors import DIVERGED, Refused
 from dlcourse.rundir import RunDirectory
 
 
-class Record(pl.Callback):
+class Record(Callback):
     """A row of training loss and learning rate every ``log_every_n_steps``; timing; the first non-finite loss ends it.
 
     Losses stay on the device until a row is due, so a step costs no copy to the host.

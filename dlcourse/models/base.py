@@ -134,7 +134,7 @@ class Model(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """In the middle of an epoch its figures so far belong to the state, added up over the processes."""
-        sums = self.stage_metrics["train"].sums
+        sums = self.stage_metrics["train"].total()
         reduce = self.trainer.strategy.reduce  # in place, so on copies
         checkpoint["train_sums"] = {k: reduce(v.clone(), reduce_op="sum") for k, v in sums.items()}
 
