@@ -43,16 +43,17 @@ class Metrics:
         if not parts:
             return self.sums
         losses, zs, ys = zip(*parts, strict=True)
-        loss, z, y = torch.stack(losses).double(), torch.cat(zs), torch.cat(ys)
+        loss, z, y = torch.stack(losses), torch.cat(zs), torch.cat(ys)
+        exact = torch.float32 if loss.device.type == "mps" else torch.float64  # MPS has no float64
         n = torch.tensor([len(part) for part in ys], device=loss.device)
-        self._add("loss", loss * n)
+        self._add("loss", loss.to(exact) * n)
         self._add("n", n)
         if self.task == "classes":
             self._add("correct", z.argmax(1) == y)
         elif self.task == "binary":
             self._add("correct", ((z > 0) == (y > 0.5)).flatten())
         else:
-            y, error = y.double(), (y - z).double()
+            y, error = y.to(exact), (y - z).to(exact)
             for name, value in {"abs": error.abs(), "sq": error**2, "y": y, "yy": y**2}.items():
                 self._add(name, value)
         return self.sums
