@@ -4,7 +4,7 @@ import errno
 from typing import Any
 
 CONFIG, DIVERGED, CHECKPOINT, ENVIRONMENT = 2, 3, 4, 5
-UNWRITABLE = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+UNWRITABLE = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 class Refused(Exception):

@@ -240,14 +240,15 @@ def publish(run: RunDirectory, model: Any, data: Any, metrics: dict[str, float],
 
 
 def report(run: RunDirectory, *known: Any) -> Any:
-    """Make report.html; a picture that fails must not cost the run its figures."""
+    """Make report.html; a picture that fails, or a full disk, must not cost the run its figures."""
     from dlcourse.report.page import build_report
 
     assert run.path is not None
     try:
         return build_report(run.path, *known)
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if not explain(error):
+            traceback.print_exc()
         print(f"the report failed; python scripts/report.py run={run.path} makes it again", file=sys.stderr)
         return None
 

@@ -34,8 +34,12 @@ class AtomicIO(CheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except Exception:
+        except Exception as error:
             beside.unlink(missing_ok=True)  # or a folder that cannot be written would be told as a missing file
+            # PyTorch's writer tells a full disk as a position that it did not expect.
+            full = error if isinstance(error, OSError) else error.__context__
+            if isinstance(full, OSError):
+                raise OSError(full.errno, full.strerror, str(path)) from None
             raise
         if path.name == LAST and path.exists():
             os.replace(path, path.with_name(PREVIOUS))

@@ -1,10 +1,12 @@
 """Checkpoints survive a kill inside the write, are refused when damaged, and execute nothing."""
 
+import errno
 import json
 import math
 import os
 import pickle
 import random
+import resource
 import time
 import zipfile
 from contextlib import nullcontext
@@ -134,6 +136,20 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch, existing):
     with pytest.raises(OSError, match="No space"):
         AtomicIO().save_checkpoint(checkpoint(2), tmp_path / "last.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"] * existing  # no half a file takes up the room
+
+
+@pytest.mark.parametrize("limit", [100, 3000])
+def test_a_file_that_cannot_grow_is_told_as_such(tmp_path, limit):
+    """PyTorch's writer makes a RuntimeError about positions of it; the limit acts as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError) as told:
+            AtomicIO().save_checkpoint({"w": torch.zeros(5000)}, tmp_path / "last.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told.value.errno == errno.EFBIG and told.value.filename == str(tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99, 0.9999])
