@@ -1,4 +1,4 @@
-"""Real processes, killed for real: what is continued ends to the bit as what was never killed.
+"""The plain command, killed from outside at any instant: what is continued ends to the bit as what was never killed.
 
 The rows of metrics.jsonl, all weights and the state of the optimizer; with shuffling, dropout, augmentation, schedule.
 """
@@ -66,7 +66,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [3, 50, 170, 333])
+@pytest.mark.parametrize("after", [50, 333])
 def test_a1_to_a7_a_killed_run_is_continued_to_the_bit(whole: Path, tmp_path: Path, after: int) -> None:
     run = tmp_path / "run"
     process = start(*WORDS, f"run_dir={run}")

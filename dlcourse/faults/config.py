@@ -1,0 +1,100 @@
+"""E: words, models and losses that do not fit."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcourse.faults.rows import ABSENT, REFUSED, SILENT, SURVIVED, Outcome, Row, judged
+from dlcourse.faults.subjects import Subject
+
+
+def asked(
+    subject: Subject, folder: Path, *, words: Sequence[str] = (), named: tuple[str, ...] = (), **wishes: Any
+) -> Outcome:
+    """Words that should be refused; the plain script has one loss and one mode, which no word can change."""
+    if subject.name != "dlcourse" and any(word.startswith(("loss=", "mode=")) for word in words):
+        return Outcome(ABSENT, 0)
+    return judged(subject.train(folder / "run", *words, **{"epochs": 2, **wishes}), *named)
+
+
+def fits(subject: Subject, folder: Path, *, activation: str, loss: str, data: str) -> Outcome:
+    """A pair that is allowed trains to a finite figure; the plain script has one activation and one loss."""
+    if subject.name != "dlcourse":
+        return Outcome(ABSENT, 0)
+    words = [f"data={data}", f"activation={activation}", f"loss={loss}", "trainer.limit_train_batches=20"]
+    return judged(subject.train(folder / "run", *words, epochs=1), wrong=False)
+
+
+def narrow(subject: Subject, folder: Path) -> Outcome:
+    """Values of shape (N,) for outputs of shape (N, 1): broadcast, every output would be fitted to every target."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(800, 1, 8, 8)).astype(np.float32)
+    np.savez(folder / "own.npz", x=x, y=x[:, 0, :, 0].sum(1))
+    wishes: dict[str, Any] = {} if subject.name == "dlcourse" else {"regression": True}
+    words = (
+        ["loss=mse", "data.task=values", "data.outputs=1", "data.classes=null"] if subject.name == "dlcourse" else []
+    )
+    done = subject.train(folder / "run", *words, data=folder / "own.npz", epochs=5, **wishes)
+    return judged(done, "(800, 1)", "(800,)")
+
+
+def diverging(subject: Subject, folder: Path, **wishes: Any) -> Outcome:
+    """Training whose loss stops being a number: it ends at once, and nothing of it is kept as best."""
+    words = ["optimizer=sgd"] if subject.name == "dlcourse" else ["optimizer._target_=torch.optim.SGD"]
+    done = subject.train(folder / "run", *words, epochs=3, **wishes)
+    best = list((folder / "run").rglob("best.ckpt")) + list((folder / "run").glob("epoch*.ckpt"))
+    outcome = judged(done, "step")
+    return Outcome(SILENT, done.code, f"kept: {best}") if best and done.code == 0 else outcome
+
+
+def spelled(word: str, *named: str) -> Row:
+    plain = word.replace("model.hidden", "hidden").replace("trainer.max_epochs", "epochs")
+    return Row(f"E1-{word}", f"a typo: {word}", partial(_spelled, ours=word, plain=plain, named=named))
+
+
+def _spelled(subject: Subject, folder: Path, *, ours: str, plain: str, named: tuple[str, ...]) -> Outcome:
+    return asked(subject, folder, words=[ours if subject.name == "dlcourse" else plain], named=named)
+
+
+ROWS = [
+    spelled("optimizr.lr=1", "optimizer"),
+    spelled("optimizer.lrr=1", "optimizer.lr"),
+    spelled("scheduler=one_cicle", "one_cycle"),
+    spelled("+optimizer.learning_rate=1", "did you mean lr?"),
+    *(
+        Row(f"E2-{lr}", f"learning rate {lr}", partial(asked, lr=lr, named=("lr",)))
+        for lr in ("-1", "0", "nan", "inf", "true", "abc")
+    ),
+    Row("E2-1e30", "learning rate 1e30", partial(diverging, lr="1e30"), REFUSED, 3),
+    *(
+        Row(
+            f"E3-{activation}-{loss}-{data}",
+            f"{activation}, {loss}, {data}",
+            partial(fits, activation=activation, loss=loss, data=data),
+            SURVIVED,
+            0,
+        )
+        for activation, loss, data in (
+            ("tanh", "mse", "digits"),
+            ("sigmoid", "bce", "moons"),
+            ("softmax", "huber", "sine"),
+            ("step", "hinge", "moons"),
+        )
+    ),
+    *(
+        Row(
+            f"E3-{loss}-{data}",
+            f"{loss} cannot fit {data}",
+            partial(asked, words=[f"data={data}", f"loss={loss}"], named=(f"loss={loss}", data)),
+        )
+        for loss, data in (("perceptron", "sine"), ("cross_entropy", "diabetes"), ("bce", "sine"), ("hinge", "linear"))
+    ),
+    Row("E4", "targets (N,) for outputs (N, 1)", narrow),
+    Row("E5-monitor", "a monitor that no step logs", partial(asked, monitor="val/f1", stop_early=2, named=("val/f1",))),
+    Row("E5-mode", "a mode the wrong way round", partial(asked, words=["mode=max"], stop_early=2, named=("mode",))),
+    Row("E6", "a loss that is no number", partial(diverging, lr="1e12"), REFUSED, 3),
+    Row("E7", "a device that is not there", partial(asked, accelerator="gpu", named=("gpu",)), REFUSED, 5),
+]

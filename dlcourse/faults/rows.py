@@ -1,0 +1,50 @@
+"""A row of the matrix: a fault, what it may lead to, and what it did lead to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlcourse.faults.process import Done
+from dlcourse.faults.subjects import Subject
+
+SURVIVED, REFUSED, SILENT, CRASH = "survived", "refused clearly", "silent wrong", "crash"
+ABSENT = "–"  # what the row is about is not there
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it: one of the kinds above, the exit code, and what was said."""
+
+    kind: str
+    code: int
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """``befall(subject, folder)`` brings the fault about; a subject that can be trusted ends in ``outcome``."""
+
+    id: str
+    fault: str
+    befall: Callable[[Subject, Path], Outcome]
+    outcome: str = REFUSED
+    code: int = 2
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def judged(done: Done, *named: object, wrong: bool = True) -> Outcome:
+    """A command that should refuse: in one to three lines that name ``named``; to go on is wrong unless told else."""
+    if done.code == 0:
+        return Outcome(SILENT if wrong else SURVIVED, 0, done.err)
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    clear = done.code > 0 and "Traceback" not in done.err and bool(lines) and all(str(n) in done.err for n in named)
+    return Outcome(REFUSED if clear else CRASH, done.code, done.err)
+
+
+def compared(subject: Subject, done: Done, run: Path, straight: Path) -> Outcome:
+    """A command that should end as the run that nothing befell."""
+    if done.code:
+        return judged(done)
+    return Outcome(SURVIVED if subject.same(run, straight) else SILENT, 0, done.err)

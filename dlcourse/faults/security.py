@@ -1,0 +1,82 @@
+"""C: attacks by words, by configurations and by the run directories of others."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+from dlcourse.config import CHECKOUT
+from dlcourse.faults.process import start
+from dlcourse.faults.rows import SILENT, Outcome, Row, judged
+from dlcourse.faults.subjects import Subject
+
+SECRET = "hunter2-correct-horse"
+
+
+def attacked(subject: Subject, folder: Path, *, words: list[str]) -> Outcome:
+    """Words that leave the file or folder ``canary`` behind if they work."""
+    canary, module = folder / "canary", folder / "sideeffect.py"
+    module.write_text(f"open({str(canary)!r}, 'w')\nclass X:\n    def __init__(*a, **k): pass\n")
+    filled = [word.replace("CANARY", str(canary)) for word in words]
+    done = subject.train(folder / "run", *filled, env={"PYTHONPATH": str(folder)}, epochs=1)
+    if canary.exists():
+        return Outcome(SILENT, done.code, "it was run")
+    return judged(done)
+
+
+def told(subject: Subject, folder: Path) -> Outcome:
+    """A word that copies a secret of the environment into the configuration."""
+    word = "tags=['${oc.env:MY_API_KEY}']"
+    done = subject.train(folder / "run", word, env={"MY_API_KEY": SECRET}, epochs=1)
+    if any(SECRET in path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()):
+        return Outcome(SILENT, done.code, "the secret was written")
+    return judged(done, "MY_API_KEY")
+
+
+def foreign(subject: Subject, folder: Path, *, command: str) -> Outcome:
+    """A run directory whose configuration names a command to run, as its receiver uses it."""
+    run, canary = folder / "run", folder / "canary"
+    subject.train(run, epochs=1)
+    path = run / ("config.yaml" if subject.name == "dlcourse" else ".hydra/config.yaml")
+    attack = f"\n  x:\n    _target_: os.system\n    command: touch {canary}\n"
+    path.write_text(re.sub(r"\ncallbacks: *\{\}\n", f"\ncallbacks:{attack}", path.read_text()))
+    if subject.name != "dlcourse":
+        done = start(subject.script, ["--config-path", str(path.parent), f"run_dir={folder / 'again'}"]).end()
+    elif command == "resume":
+        done = subject.resume(run, "trainer.max_epochs=2")
+    else:
+        more = {"predict": [f"input={CHECKOUT}/README.md"], "export": ["format=onnx"]}.get(command, [])
+        done = start(CHECKOUT / "scripts" / f"{command}.py", [f"run={run}", *more]).end()
+    if canary.exists():
+        return Outcome(SILENT, done.code, "it was run")
+    return judged(done, "os.system")
+
+
+def target(name: str, *words: str) -> Row:
+    words = (f"+callbacks.x._target_={name}", *(f"+callbacks.x.{word}" for word in words))
+    return Row(f"C1-{name}", f"_target_: {name}", partial(attacked, words=list(words)))
+
+
+ROWS = [
+    target("os.system", "command='touch CANARY'"),
+    target("subprocess.check_call", "args=[touch,CANARY]"),
+    target("sideeffect.X"),
+    target("importlib.import_module", "name=sideeffect"),
+    target("runpy.run_module", "mod_name=sideeffect"),
+    target("lightning.pytorch.loggers.csv_logs.os.makedirs", "name=CANARY"),
+    target("torch.optim.optimizer.torch.save", "obj=1", "f=CANARY"),
+    *(
+        Row(f"C2-{name}", f"hydra.*: {name}", partial(attacked, words=words))
+        for name, words in {
+            "callbacks": ["+hydra.callbacks.x._target_=sideeffect.X"],
+            "logging-class": ["hydra/job_logging=default", "+hydra.job_logging.handlers.x.class=sideeffect.X"],
+            "logging-file": ["hydra/job_logging=default", "hydra.job_logging.handlers.file.filename=CANARY"],
+            "launcher": ["hydra.launcher._target_=sideeffect.X", "--multirun", "seed=1,2"],
+            "searchpath": ["hydra.searchpath=[pkg://sideeffect]"],
+        }.items()
+    ),
+    Row("C3", "a secret of the environment in the configuration", told),
+    *(
+        Row(f"C4-{command}", f"{command} of somebody else's run directory", partial(foreign, command=command))
+        for command in ("resume", "evaluate", "predict", "export")
+    ),
+]

@@ -1,0 +1,41 @@
+"""Every row of the matrix, in real processes with real faults: it ends as it should, with its code, in three lines."""
+
+import pytest
+
+from dlcourse.errors import ENVIRONMENT
+from dlcourse.faults import config, crash, data, environment, security
+from dlcourse.faults.matrix import kill, outcome
+from dlcourse.faults.rows import REFUSED, Row
+from dlcourse.faults.subjects import Dlcourse
+
+
+@pytest.fixture(scope="module")
+def dlcourse() -> Dlcourse:
+    return Dlcourse()
+
+
+def check(row: Row, dlcourse: Dlcourse) -> None:
+    found = outcome(row, dlcourse)
+    if row.id.startswith("D3") and found.code == ENVIRONMENT and "fetch" in found.said:
+        pytest.skip(f"no source of MNIST answers: {found.said}")
+    assert (found.kind, found.code) == (row.outcome, row.code), found.said
+    if row.outcome == REFUSED and row.code == 2:
+        assert 1 <= len(found.said.splitlines()) <= 3, found.said
+    assert row.outcome != REFUSED or "Traceback" not in found.said
+
+
+@pytest.mark.parametrize("row", [*security.ROWS, *data.ROWS, *config.ROWS], ids=str)
+def test_refused(row: Row, dlcourse: Dlcourse) -> None:
+    check(row, dlcourse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [*crash.ROWS, *environment.ROWS], ids=str)
+def test_survived(row: Row, dlcourse: Dlcourse) -> None:
+    check(row, dlcourse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [kill(k) for k in range(6)], ids=str)
+def test_killed_at_random(row: Row, dlcourse: Dlcourse) -> None:
+    check(row, dlcourse)
