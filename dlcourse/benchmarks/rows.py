@@ -283,19 +283,35 @@ def scaling(plan: Plan) -> Row:
             env={"OMP_NUM_THREADS": "1"},
         )
 
+    def loops(n: int) -> Contestant:
+        """The same network in a loop in plain PyTorch, so that what the machine and PyTorch take is told apart."""
+        rows = "2000" if plan.small else "28444"  # nine tenths of them are trained on
+        torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}") if n > 1 else ()
+        return Contestant(
+            f"{n} process{'es' * (n > 1)}, loop",
+            python(*torchrun, "-m", "dlcourse.benchmarks.peers.loop", "mnist", str(plan.data), "3", "{seed}", rows),
+            lambda s: {"images/s": s.said["rows"] / told_seconds(s)},
+            env={"OMP_NUM_THREADS": "1"},
+        )
+
     def settle(figures: dict[str, list[Figures]], said: dict[str, list[Any]]) -> None:
         for size in sizes:
             for k, each in enumerate(figures[f"{size}× rows"]):
                 each["over linear"] = each["seconds"] / size / figures["1× rows"][k]["seconds"]
-        for k, each in enumerate(figures["2 processes"]):
-            gain = each["images/s"] / figures["1 process"][k]["images/s"]
-            each["speed-up"], each["serial share"] = gain, 2 / gain - 1  # Amdahl's law, solved for the share
+        for kind in ("", ", loop"):
+            for k, each in enumerate(figures[f"2 processes{kind}"]):
+                gain = each["images/s"] / figures[f"1 process{kind}"][k]["images/s"]
+                each["speed-up"], each["serial share"] = gain, 2 / gain - 1  # Amdahl's law, solved for the share
 
     return plan.row(
-        [*map(grown, sizes), processes(1), processes(2)],
+        [*map(grown, sizes), *(make(n) for n in (1, 2) for make in (processes, loops))],
         rounds=3,
+        ratios={"dlcourse / loop, 2 processes": ("images/s", "2 processes", "2 processes, loop")},
         settle=settle,
-        notes=["Epochs after the first; processes of one thread each, batches of 128 in each process."],
+        notes=[
+            "Epochs after the first; processes of one thread each, batches of 128 in each process. loop: plain "
+            "PyTorch with DistributedDataParallel, validation included.",
+        ],
     )
 
 

@@ -1,1 +1,1 @@
-"""What must be survived or refused: real faults in real processes, for dlcourse and a plain script (fault_matrix.py)."""
+"""What must be survived or refused: real faults in real processes, for dlcourse and for a plain script."""

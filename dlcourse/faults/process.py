@@ -2,7 +2,6 @@
 
 import ctypes
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import resource
 import runpy
@@ -105,8 +104,7 @@ def start(script: Path, words: Sequence[str], fault: Fault | None = None, **env:
 
 def _child(script: str, words: list[str], folder: str, fault: Fault | None, env: dict[str, str]) -> None:
     os.setsid()
-    # Its data workers come from a server of its own, as in any process: they end when it is killed.
-    multiprocessing.forkserver._forkserver.__init__()  # type: ignore[misc]
+    multiprocessing.set_start_method(None, force=True)  # its data workers start as in any process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no process outlives the one that asked for it
     for number, name in ((1, "out"), (2, "err")):
