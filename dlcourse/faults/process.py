@@ -110,6 +110,7 @@ def _child(script: str, words: list[str], folder: str, fault: Fault | None, env:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
     os.chdir(folder)
+    os.environ.pop("HYDRA_FULL_ERROR", None)  # our own commands set it for themselves
     os.environ.update(env)
     sys.argv = [script, *words]
     sys.path[:0] = [str(Path(script).parent), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
