@@ -1,5 +1,6 @@
 """A run that is there already: its model and data again, its weights as a start, its training continued."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,6 +168,9 @@ def rewind(run: RunDirectory, composed: Composed) -> Path | None:
         checkpoint, complaints = usable(folder)
         for complaint in complaints:
             print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
+        if complaints and run.lock is not None and (folder / LAST).exists():
+            # Or the next write would push the damaged one over the good one.
+            os.replace(folder / LAST, folder / "last.damaged.ckpt")
     if run.lock is not None:
         run.go_on(composed, load(checkpoint)["rows"] if checkpoint else 0)
     return checkpoint

@@ -43,7 +43,7 @@ def fault_matrix(words: list[str]) -> int:
     if given.json:
         given.json.write_text(json.dumps({"date": f"{date.today()}", "rows": result}, indent=2) + "\n")
     print(table(result, subjects))
-    wrong = [row["id"] for row in result if row["dlcourse"] != row["wanted"]]
+    wrong = [row["id"] for row in result if (row["dlcourse"], row["codes"]["dlcourse"]) != (row["wanted"], row["code"])]
     if wrong:
         print(f"not as they should be: {', '.join(wrong)}", file=sys.stderr)
     return bool(wrong)

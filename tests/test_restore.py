@@ -330,6 +330,26 @@ def test_a_damaged_last_checkpoint(straight, tmp_path, monkeypatch, capsys):
     assert_same_run(straight(["model.dropout=0.3"]), tmp_path / "run")
 
 
+def test_a_damaged_checkpoint_never_takes_the_good_ones_place(tmp_path, monkeypatch):
+    """Killed again in the first write after the fallback, between the two names: the good one is still there."""
+    killed(tmp_path / "run", [], monkeypatch, BATCHES + 6)
+    folder = tmp_path / "run/checkpoints"
+    (folder / "last.ckpt").write_bytes(b"damaged")
+    original = os.replace
+
+    def dying(source, target):
+        if Path(source).name == ".last.ckpt.part":
+            raise Killed
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying)
+        with pytest.raises(Killed):
+            resumed(tmp_path / "run")
+    resumed(tmp_path / "run")
+    assert (folder / "last.damaged.ckpt").read_bytes() == b"damaged"
+
+
 def test_both_damaged(tmp_path, monkeypatch):
     killed(tmp_path / "run", [], monkeypatch, BATCHES + 6)
     for name in ("last.ckpt", "last.prev.ckpt"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dlcourse.faults.rows import ABSENT, REFUSED, SILENT, SURVIVED, Outcome, Row, judged
 from dlcourse.faults.subjects import Subject
@@ -45,13 +46,15 @@ def diverging(subject: Subject, folder: Path, **wishes: Any) -> Outcome:
     """Training whose loss stops being a number: it ends at once, and nothing of it is kept as best."""
     words = ["optimizer=sgd"] if subject.name == "dlcourse" else ["optimizer._target_=torch.optim.SGD"]
     done = subject.train(folder / "run", *words, epochs=3, **wishes)
-    best = list((folder / "run").rglob("best.ckpt")) + list((folder / "run").glob("epoch*.ckpt"))
-    outcome = judged(done, "step")
-    return Outcome(SILENT, done.code, f"kept: {best}") if best and done.code == 0 else outcome
+    for path in (folder / "run").rglob("*.ckpt"):
+        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+            return Outcome(SILENT, done.code, f"{path.name} holds weights that are no numbers\n{done.err}")
+    return judged(done, "step", "lr=")
 
 
-def spelled(word: str, *named: str) -> Row:
-    plain = word.replace("model.hidden", "hidden").replace("trainer.max_epochs", "epochs")
+def spelled(word: str, *named: str, plain: str = "") -> Row:
+    plain = plain or word
     return Row(f"E1-{word}", f"a typo: {word}", partial(_spelled, ours=word, plain=plain, named=named))
 
 
@@ -62,7 +65,7 @@ def _spelled(subject: Subject, folder: Path, *, ours: str, plain: str, named: tu
 ROWS = [
     spelled("optimizr.lr=1", "optimizer"),
     spelled("optimizer.lrr=1", "optimizer.lr"),
-    spelled("scheduler=one_cicle", "one_cycle"),
+    spelled("scheduler=one_cicle", "one_cycle", plain="schedule=one_cicle"),
     spelled("+optimizer.learning_rate=1", "did you mean lr?"),
     *(
         Row(f"E2-{lr}", f"learning rate {lr}", partial(asked, lr=lr, named=("lr",)))
@@ -96,5 +99,11 @@ ROWS = [
     Row("E5-monitor", "a monitor that no step logs", partial(asked, monitor="val/f1", stop_early=2, named=("val/f1",))),
     Row("E5-mode", "a mode the wrong way round", partial(asked, words=["mode=max"], stop_early=2, named=("mode",))),
     Row("E6", "a loss that is no number", partial(diverging, lr="1e12"), REFUSED, 3),
-    Row("E7", "a device that is not there", partial(asked, accelerator="gpu", named=("gpu",)), REFUSED, 5),
+    Row(
+        "E7",
+        "a device that is not there",
+        partial(asked, accelerator="gpu", named=("This machine has: cpu",)),
+        REFUSED,
+        5,
+    ),
 ]

@@ -5,26 +5,50 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import torch
 
 from dlcourse.faults.process import Fault
 from dlcourse.faults.rows import CRASH, REFUSED, SILENT, SURVIVED, Outcome, Row, compared, judged
-from dlcourse.faults.subjects import Subject
+from dlcourse.faults.subjects import Dlcourse, Subject
 
-EPOCH = 11  # steps of an epoch of the digits, in batches of 128
+EPOCH = Dlcourse.epoch
 
 
 def killed(subject: Subject, folder: Path, *, fault: Fault, code: int = -9, **wishes: Any) -> Outcome:
     """A fault, a resume: the end is that of the run that nothing befell."""
     straight, run = subject.straight(**wishes), folder / "run"
-    done = subject.train(run, fault=fault, **wishes)
+    done = subject.train(run, fault=replace(fault, step=max(1, fault.step * subject.epoch // EPOCH)), **wishes)
+    if done.code == 0 and fault.signum == signal.SIGKILL:
+        raise RuntimeError(f"the run ended before its step {fault.step}: nothing befell it")
     if done.code != code:
         return Outcome(CRASH if done.code else SILENT, done.code, f"expected exit code {code}\n{done.err}")
     return compared(subject, subject.resume(run, **wishes), run, straight)
+
+
+def cut_off(subject: Subject, folder: Path, *, limit: int) -> Outcome:
+    """The process dies at a byte of a checkpoint's write: one that loads is there, and a resume goes on from it."""
+    run = folder / "run"
+    done = subject.train(run, fault=Fault(EPOCH + 4, signal.SIGXFSZ, limit))
+    if done.code != -signal.SIGXFSZ:
+        raise RuntimeError(f"it ended with {done.code} and not inside a write: {done.err}")
+    for path in subject.checkpoints(run):
+        try:
+            torch.load(path, weights_only=True)
+        except Exception:
+            continue
+        done = subject.resume(run)
+        return (
+            judged(done, wrong=False)
+            if done.code or subject.name != "dlcourse"
+            else compared(subject, done, run, subject.straight())
+        )
+    return Outcome(SILENT, done.code, "no checkpoint loads")
 
 
 def a(id: str, fault: str, step: int = EPOCH + 5, validating: bool = False, **wishes: Any) -> Row:
@@ -50,15 +74,19 @@ Damage = Callable[[Path], object]
 
 def damaged(subject: Subject, folder: Path, *, damage: Damage, all_of_them: bool = False, **wishes: Any) -> Outcome:
     """The checkpoint is damaged after a kill; there may be an older one."""
-    straight, run = subject.straight(dropout=0.3), folder / "run"
+    run, sound = folder / "run", folder / "sound"
     subject.train(run, fault=Fault(EPOCH + 6), dropout=0.3)
+    copytree(run, sound)
     present = [path for path in subject.checkpoints(run) if path.exists()]
     for path in present if all_of_them else present[:1]:
         damage(path)
     done = subject.resume(run, dropout=0.3)
     if all_of_them:
         return judged(done, present[0])
-    return compared(subject, done, run, straight)
+    if done.code == 0 and present[0].name not in done.err:
+        return Outcome(SILENT, 0, f"nothing said of {present[0]}")
+    subject.resume(sound, dropout=0.3)  # as it would have gone on
+    return compared(subject, done, run, sound)
 
 
 def cut(share: float) -> Damage:
@@ -143,7 +171,7 @@ ROWS = [
         Row(
             f"B1-byte-{limit}",
             f"the process dies at byte {limit} of the write",
-            partial(killed, fault=Fault(EPOCH + 4, signal.SIGXFSZ, limit), code=-signal.SIGXFSZ),
+            partial(cut_off, limit=limit),
             SURVIVED,
             0,
         )

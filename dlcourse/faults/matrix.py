@@ -54,7 +54,10 @@ def matrix(rows: Iterable[Row], subjects: list[Subject], tell: Callable[[str], N
     found = []
     for row in rows:
         ends = {subject.name: outcome(row, subject) for subject in subjects}
-        found.append({"id": row.id, "fault": row.fault, "wanted": row.outcome, **{k: e.kind for k, e in ends.items()}})
+        codes = {k: e.code for k, e in ends.items()}
+        kinds = {k: e.kind for k, e in ends.items()}
+        wanted = {"wanted": row.outcome, "code": row.code}
+        found.append({"id": row.id, "fault": row.fault, **wanted, "codes": codes, **kinds})
         tell(f"{row.id}: {', '.join(f'{k}: {e.kind} ({e.code})' for k, e in ends.items())}")
     return found
 
@@ -80,7 +83,7 @@ PAID = {
     "directory, lock, status": ("rundir.py", ("create", "status", "environment")),
     "guards and rows": (
         "callbacks/record.py",
-        ("on_train_batch_end", "on_train_epoch_end", "on_validation_end", "_flush"),
+        ("on_train_batch_end", "on_train_epoch_end", "on_validation_end", "check"),
     ),
     "signals": ("callbacks/interrupt.py", ("on_train_batch_end", "on_train_epoch_end")),
     "checkpoints": (

@@ -40,17 +40,17 @@ class Fault:
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         steps = count(1)
-        self_ = {"due": False}
+        due = False
 
         def stepped(*_: Any) -> None:
+            nonlocal due
             if next(steps) == self.step:
-                if self.validating:
-                    self_["due"] = True
-                else:
+                due = True
+                if not self.validating:
                     self.strike()
 
         def forward(module: Any, _: Any) -> None:
-            if self_["due"] and not module.training:
+            if due and self.validating and not module.training:
                 self.strike()
 
         register_optimizer_step_post_hook(stepped)
@@ -88,7 +88,9 @@ class Running:
         self.process.join(timeout)
         if self.process.exitcode is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.join()
+            raise TimeoutError(
+                f"no end after {timeout} s: {(self.folder / 'err').read_text('utf-8', 'replace')[-2000:]}"
+            )
         seconds = time.monotonic() - self.began
         out, err = ((self.folder / name).read_text("utf-8", "replace") for name in ("out", "err"))
         return Done(self.process.exitcode, out, err, seconds)

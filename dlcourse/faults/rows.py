@@ -7,7 +7,7 @@ from pathlib import Path
 from dlcourse.faults.process import Done
 from dlcourse.faults.subjects import Subject
 
-SURVIVED, REFUSED, SILENT, CRASH = "survived", "refused clearly", "silent wrong", "crash"
+SURVIVED, REFUSED, UNCLEAR, SILENT, CRASH = "survived", "refused clearly", "refused unclearly", "silent wrong", "crash"
 ABSENT = "–"  # what the row is about is not there
 
 
@@ -35,12 +35,13 @@ class Row:
 
 
 def judged(done: Done, *named: object, wrong: bool = True) -> Outcome:
-    """A command that should refuse: in one to three lines that name ``named``; to go on is wrong unless told else."""
+    """A command that should refuse, naming ``named`` and without a traceback; to go on is wrong unless told else."""
     if done.code == 0:
         return Outcome(SILENT if wrong else SURVIVED, 0, done.err)
-    lines = [line for line in done.err.splitlines() if line.strip()]
-    clear = done.code > 0 and "Traceback" not in done.err and bool(lines) and all(str(n) in done.err for n in named)
-    return Outcome(REFUSED if clear else CRASH, done.code, done.err)
+    if done.code < 0 or "Traceback" in done.err:
+        return Outcome(CRASH, done.code, done.err)
+    clear = bool(done.err.strip()) and all(str(n) in done.err for n in named)
+    return Outcome(REFUSED if clear else UNCLEAR, done.code, done.err)
 
 
 def compared(subject: Subject, done: Done, run: Path, straight: Path) -> Outcome:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from dlcourse.config import CHECKOUT
 from dlcourse.faults.process import start
-from dlcourse.faults.rows import SILENT, Outcome, Row, judged
+from dlcourse.faults.rows import ABSENT, SILENT, Outcome, Row, judged
 from dlcourse.faults.subjects import Subject
 
 SECRET = "hunter2-correct-horse"
 
 
-def attacked(subject: Subject, folder: Path, *, words: list[str]) -> Outcome:
+def attacked(subject: Subject, folder: Path, *, words: list[str], named: str) -> Outcome:
     """Words that leave the file or folder ``canary`` behind if they work."""
     canary, module = folder / "canary", folder / "sideeffect.py"
     module.write_text(f"open({str(canary)!r}, 'w')\nclass X:\n    def __init__(*a, **k): pass\n")
@@ -20,7 +20,7 @@ def attacked(subject: Subject, folder: Path, *, words: list[str]) -> Outcome:
     done = subject.train(folder / "run", *filled, env={"PYTHONPATH": str(folder)}, epochs=1)
     if canary.exists():
         return Outcome(SILENT, done.code, "it was run")
-    return judged(done)
+    return judged(done, named)
 
 
 def told(subject: Subject, folder: Path) -> Outcome:
@@ -29,12 +29,14 @@ def told(subject: Subject, folder: Path) -> Outcome:
     done = subject.train(folder / "run", word, env={"MY_API_KEY": SECRET}, epochs=1)
     if any(SECRET in path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()):
         return Outcome(SILENT, done.code, "the secret was written")
-    return judged(done, "MY_API_KEY")
+    return judged(done, "MY_API_KEY", wrong=False)
 
 
 def foreign(subject: Subject, folder: Path, *, command: str) -> Outcome:
     """A run directory whose configuration names a command to run, as its receiver uses it."""
     run, canary = folder / "run", folder / "canary"
+    if subject.name != "dlcourse" and command != "resume":
+        return Outcome(ABSENT, 0)
     subject.train(run, epochs=1)
     path = run / ("config.yaml" if subject.name == "dlcourse" else ".hydra/config.yaml")
     attack = f"\n  x:\n    _target_: os.system\n    command: touch {canary}\n"
@@ -53,7 +55,7 @@ def foreign(subject: Subject, folder: Path, *, command: str) -> Outcome:
 
 def target(name: str, *words: str) -> Row:
     words = (f"+callbacks.x._target_={name}", *(f"+callbacks.x.{word}" for word in words))
-    return Row(f"C1-{name}", f"_target_: {name}", partial(attacked, words=list(words)))
+    return Row(f"C1-{name}", f"_target_: {name}", partial(attacked, words=list(words), named=name))
 
 
 ROWS = [
@@ -65,12 +67,12 @@ ROWS = [
     target("lightning.pytorch.loggers.csv_logs.os.makedirs", "name=CANARY"),
     target("torch.optim.optimizer.torch.save", "obj=1", "f=CANARY"),
     *(
-        Row(f"C2-{name}", f"hydra.*: {name}", partial(attacked, words=words))
+        Row(f"C2-{name}", f"hydra.*: {name}", partial(attacked, words=words, named=words[0].lstrip("+").split("=")[0]))
         for name, words in {
             "callbacks": ["+hydra.callbacks.x._target_=sideeffect.X"],
-            "logging-class": ["hydra/job_logging=default", "+hydra.job_logging.handlers.x.class=sideeffect.X"],
-            "logging-file": ["hydra/job_logging=default", "hydra.job_logging.handlers.file.filename=CANARY"],
-            "launcher": ["hydra.launcher._target_=sideeffect.X", "--multirun", "seed=1,2"],
+            "logging-class": ["+hydra.job_logging.handlers.x.class=sideeffect.X"],
+            "logging-file": ["hydra.job_logging.handlers.file.filename=CANARY"],
+            "launcher": ["hydra.launcher._target_=sideeffect.X"],
             "searchpath": ["hydra.searchpath=[pkg://sideeffect]"],
         }.items()
     ),

@@ -22,6 +22,7 @@ class Subject(ABC):
 
     name: str
     script: Path
+    epoch: int  # steps of an epoch of the digits, in batches of 128
 
     @abstractmethod
     def words(self, run: Path, wishes: dict[str, Any]) -> list[str]: ...
@@ -58,10 +59,11 @@ class Subject(ABC):
         return self._straight(tuple(sorted(wishes.items())))
 
     def rows(self, run: Path) -> str:
+        """What else must be the same."""
         return ""
 
     def same(self, run: Path, other: Path) -> bool:
-        """To the bit: all weights, the optimizer's state, every row of figures."""
+        """To the bit: all weights, last and best, the optimizer's state, every row of figures."""
         return digest(self.checkpoints(run)[0]) == digest(self.checkpoints(other)[0]) and self.rows(run) == self.rows(
             other
         )
@@ -70,6 +72,7 @@ class Subject(ABC):
 class Dlcourse(Subject):
     name = "dlcourse"
     script = CHECKOUT / "train.py"
+    epoch = 11
     base = ("trainer=cpu", "logger=none", "callbacks=none", "trainer.log_every_n_steps=3", "checkpoint.every=2steps")
     keys = {
         "hidden": "model.hidden=[{}]",
@@ -110,12 +113,13 @@ class Dlcourse(Subject):
         return [run / "checkpoints" / name for name in ("last.ckpt", "last.prev.ckpt")]
 
     def rows(self, run: Path) -> str:
-        return (run / "metrics.jsonl").read_text("utf-8")
+        return (run / "metrics.jsonl").read_text("utf-8") + digest(run / "checkpoints" / "best.ckpt")
 
 
 class PlainLightning(Subject):
     name = "plain Lightning"
     script = Path(__file__).parent / "plain" / "train.py"
+    epoch = 10
     keys = {"lr": "optimizer.lr"}
 
     def words(self, run: Path, wishes: dict[str, Any]) -> list[str]:
@@ -145,7 +149,7 @@ def digest(path: Path) -> str:
     """One number for all weights and all of the optimizer's state."""
     last = torch.load(path, map_location="cpu", weights_only=True)
     found = hashlib.sha256()
-    for part in (last["state_dict"], last["optimizer_states"], last["lr_schedulers"]):
+    for part in (last["state_dict"], last.get("optimizer_states"), last.get("lr_schedulers")):
         for place, value in sorted(leaves(part).items()):
             found.update(place.encode())
             found.update(value.numpy().tobytes() if isinstance(value, torch.Tensor) else json.dumps(value).encode())
