@@ -23,7 +23,7 @@ EPOCH = Dlcourse.epoch
 def killed(subject: Subject, folder: Path, *, fault: Fault, code: int = -9, **wishes: Any) -> Outcome:
     """A fault, a resume: the end is that of the run that nothing befell."""
     straight, run = subject.straight(**wishes), folder / "run"
-    done = subject.train(run, fault=replace(fault, step=max(1, fault.step * subject.epoch // EPOCH)), **wishes)
+    done = subject.train(run, fault=replace(fault, step=-(-fault.step * subject.epoch // EPOCH)), **wishes)
     if done.code == 0 and fault.signum == signal.SIGKILL:
         raise RuntimeError(f"the run ended before its step {fault.step}: nothing befell it")
     if done.code != code:
@@ -153,9 +153,9 @@ def address(subject: Subject, folder: Path) -> Outcome:
 
 
 ROWS = [
-    a("A1", "SIGKILL after an epoch", EPOCH),
-    a("A2", "SIGKILL after an epoch, with dropout", EPOCH, dropout=0.3),
-    a("A3", "SIGKILL after an epoch, with augmentation", EPOCH, augment=True),
+    a("A1", "SIGKILL after an epoch", EPOCH + 1),
+    a("A2", "SIGKILL after an epoch, with dropout", EPOCH + 1, dropout=0.3),
+    a("A3", "SIGKILL after an epoch, with augmentation", EPOCH + 1, augment=True),
     *(a(f"A4-step-{k}", f"SIGKILL after step {k}", k, dropout=0.3) for k in (1, EPOCH + 1, 2 * EPOCH - 1, 3 * EPOCH)),
     a("A5", "SIGKILL in an epoch, with two data workers", workers=2, dropout=0.3, augment=True),
     a("A6", "SIGKILL during validation", 2 * EPOCH, validating=True, dropout=0.3),
