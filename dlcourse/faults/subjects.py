@@ -44,8 +44,8 @@ class Subject(ABC):
     ) -> Done:
         return self.start(run, *more, fault=fault, env=env, **wishes).end()
 
-    def resume(self, run: Path, *more: str, fault: Fault | None = None, **wishes: Any) -> Done:
-        return start(self.script, [*self.resuming(run, wishes), *more], fault).end()
+    def resume(self, run: Path, *more: str, **wishes: Any) -> Done:
+        return start(self.script, [*self.resuming(run, wishes), *more]).end()
 
     @cache  # noqa: B019
     def _straight(self, wishes: tuple[tuple[str, Any], ...]) -> Path:

@@ -66,7 +66,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [50, 333])
+@pytest.mark.parametrize("after", [3, 50, 170, 333])
 def test_a1_to_a7_a_killed_run_is_continued_to_the_bit(whole: Path, tmp_path: Path, after: int) -> None:
     run = tmp_path / "run"
     process = start(*WORDS, f"run_dir={run}")

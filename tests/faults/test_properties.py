@@ -3,7 +3,6 @@
 DLCOURSE_EXAMPLES: how many for each (300).
 """
 
-import math
 import os
 from pathlib import Path
 
@@ -98,14 +97,13 @@ def test_d6_a_csv_is_read_finite_or_refused(
         facts = csv_facts(str(path), "y", None)
         batch = dict(batch_size=8, num_workers=0, seed=0, split_seed=0, val_fraction=0.1)
         rest = dict(standardise=True, reshuffle=True, augment=None)
-        data = Csv(path=str(path), target="y", name="csv", **{k: v for k, v in facts.items()}, **batch, **rest)
+        data = Csv(path=str(path), target="y", name="csv", **facts, **batch, **rest)
         (x, y), test = data.arrays()
     except Refused as refusal:
         assert refusal.code == CONFIG and 1 <= len(str(refusal).splitlines()) <= 3
         return
     for part in (x, y, *(test or ())):
         assert bool(torch.isfinite(part.float()).all())
-    assert all(math.isfinite(v) for v in x.flatten().tolist())
 
 
 @pytest.fixture(scope="module")
