@@ -19,6 +19,14 @@ class Refused(Exception):
         self.code = code
 
 
+class Diverged(Refused):
+    """Training whose numbers are none any more, since ``step``; ``found`` is where it began."""
+
+    def __init__(self, what: str, way_out: str, step: int, found: str = ""):
+        super().__init__("\n".join(line for line in (what, found, way_out) if line), DIVERGED)
+        self.what, self.way_out, self.step = what, way_out, step
+
+
 class ForwardFailed(RuntimeError):
     """A model's own forward raised: a bug in its code, to be shown with its traceback, and no refusal."""
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from dlcourse.building import build, quieten
 from dlcourse.config import Composed, resolve
-from dlcourse.errors import DIVERGED, Refused, explain, explain_device
+from dlcourse.errors import DIVERGED, Diverged, Refused, explain, explain_device
 from dlcourse.gate import inspect_targets
 from dlcourse.restore import rewind, start_from
 from dlcourse.rundir import RunDirectory, environment, read_rows, write, write_json
@@ -48,20 +48,13 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
 
     ``continued`` is the directory of a run to go on with, exactly where its last checkpoint stands.
     """
-    import lightning.pytorch as pl
-
     from dlcourse.callbacks.interrupt import stoppable
-    from dlcourse.pace import settle
 
     quieten()
     cfg = composed.cfg
     inspect_targets(resolve(cfg), composed.allowed)
     check_processes(cfg)
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    data, model = build(cfg)
-    settle(model, data)
-    if cfg.init_from:
-        start_from(model, cfg.init_from, cfg.init_from_skip)
+    data, model = made(cfg)
     with stoppable():
         run, checkpoint = open_directory(composed, continued)
         cfg.run_dir = run.path and str(run.path)
@@ -70,7 +63,10 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             trainer, checkpoints = make_trainer(cfg, composed.choices, run)
             loggers = trainer.loggers
             begin(trainer, cfg, composed.choices, run)
-            metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
+            try:
+                metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
+            except Diverged as divergence:
+                raise located(divergence, cfg, run) if trainer.world_size == 1 else divergence from None
             part()
             if run.lock is not None:
                 publish(run, model, data, metrics, loggers)
@@ -92,6 +88,20 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
                     except Exception as error:  # what a server says of a finished run does not change its end
                         print(f"{type(logger).__name__} could not be closed: {error}", file=sys.stderr)
             run.release()
+
+
+def made(cfg: DictConfig) -> tuple[Any, Any]:
+    """The data and the model of a run as they are before its first step, and so the state of chance."""
+    import lightning.pytorch as pl
+
+    from dlcourse.pace import settle
+
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data, model = build(cfg)
+    settle(model, data)
+    if cfg.init_from:
+        start_from(model, cfg.init_from, cfg.init_from_skip)
+    return data, model
 
 
 def check_processes(cfg: DictConfig) -> None:
@@ -217,6 +227,36 @@ def fit_and_test(
         "seconds": round(seconds, 3),
         "samples_per_s": round(record.rows * trainer.world_size / seconds, 1),
     }
+
+
+def located(divergence: Diverged, cfg: DictConfig, run: RunDirectory) -> Diverged:
+    """A divergence with the layer and the sample where it began: the same steps again, since a resume is exact.
+
+    They begin at the last checkpoint, or at the start where there is none. Callbacks that a person added take no
+    part; if it does not come about without them, nothing more is said.
+    """
+    import warnings
+
+    from hydra.utils import instantiate
+
+    from dlcourse.callbacks.checkpoints import LAST, AtomicIO
+    from dlcourse.callbacks.divergence import Located, Watch
+
+    assert run.path is not None
+    checkpoint = run.path / "checkpoints" / LAST
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    tree = {**resolve(cfg)["trainer"], **quiet, "profiler": None}
+    try:
+        data, model = made(cfg)
+        trainer = instantiate(tree, _convert_="all", callbacks=[Watch(divergence.step)], plugins=[AtomicIO()])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
+            trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+    except Located as place:
+        return Diverged(divergence.what, divergence.way_out, divergence.step, f"recomputed: {place}" * bool(str(place)))
+    except Exception as error:  # it is to explain an error, not to hide it behind another
+        print(f"the divergence could not be recomputed: {type(error).__name__}: {error}", file=sys.stderr)
+    return divergence
 
 
 def part() -> None:

@@ -30,6 +30,7 @@ def fault_matrix(words: list[str]) -> int:
         return subprocess.run(
             test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(given.examples)}
         ).returncode
+    from dlcourse.benchmarks.measure import machine
     from dlcourse.faults.matrix import ROWS, cost, kill, matrix, table
     from dlcourse.faults.subjects import Dlcourse, PlainLightning, Subject
 
@@ -41,7 +42,9 @@ def fault_matrix(words: list[str]) -> int:
     rows = [kill(k) for k in range(given.kills)] or [r for r in ROWS if r.id.startswith(tuple(given.rows))]
     result = matrix(rows, subjects, lambda line: print(line, file=sys.stderr, flush=True))
     if given.json:
-        given.json.write_text(json.dumps({"date": f"{date.today()}", "rows": result}, indent=2) + "\n")
+        command = " ".join(["python", "scripts/fault_matrix.py", *words])
+        told = {"date": f"{date.today()}", "command": command, "machine": machine(), "rows": result}
+        given.json.write_text(json.dumps(told, indent=2) + "\n")
     print(table(result, subjects))
     wrong = [row["id"] for row in result if (row["dlcourse"], row["codes"]["dlcourse"]) != (row["wanted"], row["code"])]
     if wrong:

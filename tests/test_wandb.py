@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from dlcourse.faults.environment import recorded
 from dlcourse.loggers import _answers
 
 ROOT = Path(__file__).parent.parent
@@ -20,13 +20,6 @@ def train(*words: str, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def records(file: Path, kind: str) -> list[dict]:
-    tool = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
-    done = subprocess.run([tool, "leet", "inspect", "--json", str(file)], capture_output=True, text=True, check=True)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return [row[kind] for row in rows if row["type"] == kind]
-
-
 def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.wandb"), key=lambda path: path.parent.name)
 
@@ -36,10 +29,10 @@ def test_a_multirun_of_three_is_three_finished_runs(tmp_path: Path) -> None:
     found = files(tmp_path)
     assert len(found) == 3 and len({path.stem for path in found}) == 3
     for seed, path in enumerate(sorted(found, key=lambda path: path.parents[2].name)):
-        assert [row["exit_code"] for row in records(path, "exit")] == [0]
-        config = records(path, "config")[0]["update"]
+        assert [row["exit_code"] for row in recorded(path, "exit")] == [0]
+        config = recorded(path, "config")[0]["update"]
         assert config["choice"]["model"] == "sigmoid_neuron" and config["seed"] == seed
-        rows = [row["item"] for row in records(path, "history")]
+        rows = [row["item"] for row in recorded(path, "history")]
         run = path.parents[2]
         told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert [row["val/loss"] for row in rows if "val/loss" in row] == [
@@ -57,7 +50,7 @@ def test_a_resume_goes_on_under_its_id_and_sends_no_row_twice(tmp_path: Path) ->
     steps = [
         row["item"]["trainer/global_step"]
         for path in (first, second)
-        for row in records(path, "history")
+        for row in recorded(path, "history")
         if "val/loss" in row["item"]
     ]
     assert steps == list(range(1, 21))
@@ -69,7 +62,7 @@ def test_a_key_without_a_server_costs_nothing(tmp_path: Path) -> None:
     train(*WORDS, f"run_dir={run}", **nowhere)
     (file,) = files(run)
     assert file.parent.name.startswith("offline-run-")
-    assert [row["exit_code"] for row in records(file, "exit")] == [0]
+    assert [row["exit_code"] for row in recorded(file, "exit")] == [0]
     assert "0" * 40 not in "".join(path.read_text(errors="replace") for path in run.rglob("*") if path.is_file())
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.callbacks import Callback
-from dlcourse.errors import DIVERGED, Refused
+from dlcourse.errors import Diverged
 from dlcourse.rundir import RunDirectory
 
 
@@ -62,13 +62,13 @@ class Record(Callback):
         for k, value in enumerate(values):
             if not math.isfinite(value):
                 step = trainer.global_step - (len(values) - 1 - k) // trainer.accumulate_grad_batches
-                self._diverged(trainer, f"the training loss is {value} at step {step}")
+                self._diverged(trainer, f"the training loss is {value}", step)
         return values
 
-    def _diverged(self, trainer: pl.Trainer, what: str) -> None:
+    def _diverged(self, trainer: pl.Trainer, what: str, step: int) -> None:
         lr = trainer.optimizers[0].param_groups[0]["lr"]
-        where = f"epoch {trainer.current_epoch}, lr={lr:g}"
-        raise Refused(f"diverged: {what} ({where})\nTry a lower optimizer.lr", DIVERGED)
+        where = f"at step {step} (epoch {trainer.current_epoch}, lr={lr:g})"
+        raise Diverged(f"diverged: {what} {where}", "Try a lower optimizer.lr", step)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit":
@@ -78,7 +78,7 @@ class Record(Callback):
         if trainer.state.fn == "fit":
             for key, value in trainer.callback_metrics.items():
                 if not math.isfinite(value):
-                    self._diverged(trainer, f"{key} is {float(value)} at step {trainer.global_step}")
+                    self._diverged(trainer, f"{key} is {float(value)}", trainer.global_step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check(trainer)

@@ -72,6 +72,8 @@ class Data(pl.LightningDataModule):
         if self.sets:
             return
         train, test = self.arrays()
+        if self.task == "values":  # which may come as whole numbers
+            train, test = (split and (split[0], split[1].float()) for split in (train, test))  # type: ignore[assignment]
         for split in (train, test):
             if split is not None:
                 self._check(*split)

@@ -9,7 +9,7 @@ from typing import Any
 from dlcourse.errors import Refused
 
 MISSING = {"", "na", "n/a", "#n/a", "nan", "null"}
-LARGEST = 3.4028234e38  # float32
+LARGEST = (2 - 2**-23) * 2.0**127  # of float32
 CLASSES = 20  # up to so many different integers are classes, not values
 IDENTIFIERS = 20  # from so many rows on, a text that is different in each of them cannot be learned from
 TASKS = ("binary", "classes", "values")

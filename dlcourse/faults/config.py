@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlcourse.faults.data import digits
+from dlcourse.faults.process import Done
 from dlcourse.faults.rows import ABSENT, REFUSED, SILENT, SURVIVED, Outcome, Row, judged
 from dlcourse.faults.subjects import Subject
+
+REGRESSION = {
+    "dlcourse": ["loss=mse", "data.task=values", "data.outputs=1", "data.classes=null"],
+    "plain Lightning": ["regression=true"],
+}
 
 
 def asked(
@@ -18,7 +25,8 @@ def asked(
     """Words that should be refused; the plain script has one loss and one mode, which no word can change."""
     if subject.name != "dlcourse" and any(word.startswith(("loss=", "mode=")) for word in words):
         return Outcome(ABSENT, 0)
-    return judged(subject.train(folder / "run", *words, **{"epochs": 2, **wishes}), *named)
+    run = folder / "run"
+    return judged(subject.train(run, *words, **{"epochs": 2, **wishes}), *named, untrained=run)
 
 
 def fits(subject: Subject, folder: Path, *, activation: str, loss: str, data: str) -> Outcome:
@@ -29,24 +37,36 @@ def fits(subject: Subject, folder: Path, *, activation: str, loss: str, data: st
     return judged(subject.train(folder / "run", *words, epochs=1), wrong=False)
 
 
+def values(subject: Subject, folder: Path, x: np.ndarray, y: np.ndarray) -> Done:
+    """A regression on a user's own arrays."""
+    np.savez(folder / "own.npz", x=x.astype(np.float32), y=y)
+    return subject.train(folder / "run", *REGRESSION[subject.name], data=folder / "own.npz", epochs=5)
+
+
 def narrow(subject: Subject, folder: Path) -> Outcome:
     """Values of shape (N,) for outputs of shape (N, 1): broadcast, every output would be fitted to every target."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(800, 1, 8, 8)).astype(np.float32)
-    np.savez(folder / "own.npz", x=x, y=x[:, 0, :, 0].sum(1))
-    wishes: dict[str, Any] = {} if subject.name == "dlcourse" else {"regression": True}
-    words = (
-        ["loss=mse", "data.task=values", "data.outputs=1", "data.classes=null"] if subject.name == "dlcourse" else []
-    )
-    done = subject.train(folder / "run", *words, data=folder / "own.npz", epochs=5, **wishes)
-    return judged(done, "(800, 1)", "(800,)")
+    x = np.random.default_rng(0).normal(size=(800, 1, 8, 8))
+    done = values(subject, folder, x, x[:, 0, :, 0].sum(1))
+    return judged(done, "(800, 1)", "(800,)", untrained=folder / "run")
 
 
 def diverging(subject: Subject, folder: Path, **wishes: Any) -> Outcome:
     """Training whose loss stops being a number: it ends at once, and nothing of it is kept as best."""
     words = ["optimizer=sgd"] if subject.name == "dlcourse" else ["optimizer._target_=torch.optim.SGD"]
-    done = subject.train(folder / "run", *words, epochs=3, **wishes)
-    for path in (folder / "run").rglob("*.ckpt"):
+    return stopped(subject.train(folder / "run", *words, epochs=3, **wishes), folder / "run")
+
+
+def far(subject: Subject, folder: Path) -> Outcome:
+    """Every training loss is a number; of a row that only validation reads the squared error is none."""
+    x, y = digits()
+    np.savez(folder / "sound.npz", x=x, y=y[:, None])
+    x[subject.held_out(folder / "sound.npz", REGRESSION[subject.name])] = 1e30
+    return stopped(values(subject, folder, x, y[:, None]), folder / "run")
+
+
+def stopped(done: Done, run: Path) -> Outcome:
+    """Told with step and learning rate, and no checkpoint holds what is no number."""
+    for path in run.rglob("*.ckpt"):
         weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             return Outcome(SILENT, done.code, f"{path.name} holds weights that are no numbers\n{done.err}")
@@ -98,7 +118,8 @@ ROWS = [
     Row("E4", "targets (N,) for outputs (N, 1)", narrow),
     Row("E5-monitor", "a monitor that no step logs", partial(asked, monitor="val/f1", stop_early=2, named=("val/f1",))),
     Row("E5-mode", "a mode the wrong way round", partial(asked, words=["mode=max"], stop_early=2, named=("mode",))),
-    Row("E6", "a loss that is no number", partial(diverging, lr="1e12"), REFUSED, 3),
+    Row("E6-loss", "a loss that is no number", partial(diverging, lr="1e12"), REFUSED, 3),
+    Row("E6-metric", "a figure of validation that is no number", far, REFUSED, 3),
     Row(
         "E7",
         "a device that is not there",

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dlcourse.faults.process import Fault
+from dlcourse.faults.process import Fault, kill_at_rename, send, stunt
 from dlcourse.faults.rows import CRASH, REFUSED, SILENT, SURVIVED, Outcome, Row, compared, judged
 from dlcourse.faults.subjects import Dlcourse, Subject
 
@@ -24,7 +24,7 @@ def killed(subject: Subject, folder: Path, *, fault: Fault, code: int = -9, **wi
     """A fault, a resume: the end is that of the run that nothing befell."""
     straight, run = subject.straight(**wishes), folder / "run"
     done = subject.train(run, fault=replace(fault, step=-(-fault.step * subject.epoch // EPOCH)), **wishes)
-    if done.code == 0 and fault.signum == signal.SIGKILL:
+    if done.code == 0 and code == -signal.SIGKILL:
         raise RuntimeError(f"the run ended before its step {fault.step}: nothing befell it")
     if done.code != code:
         return Outcome(CRASH if done.code else SILENT, done.code, f"expected exit code {code}\n{done.err}")
@@ -34,7 +34,7 @@ def killed(subject: Subject, folder: Path, *, fault: Fault, code: int = -9, **wi
 def cut_off(subject: Subject, folder: Path, *, limit: int) -> Outcome:
     """The process dies at a byte of a checkpoint's write: one that loads is there, and a resume goes on from it."""
     run = folder / "run"
-    done = subject.train(run, fault=Fault(EPOCH + 4, signal.SIGXFSZ, limit))
+    done = subject.train(run, fault=Fault(EPOCH + 4, partial(stunt, limit, signal.SIGXFSZ)))
     if done.code != -signal.SIGXFSZ:
         raise RuntimeError(f"it ended with {done.code} and not inside a write: {done.err}")
     for path in subject.checkpoints(run):
@@ -53,6 +53,15 @@ def cut_off(subject: Subject, folder: Path, *, limit: int) -> Outcome:
 
 def a(id: str, fault: str, step: int = EPOCH + 5, validating: bool = False, **wishes: Any) -> Row:
     return Row(id, fault, partial(killed, fault=Fault(step, validating=validating), **wishes), SURVIVED, 0)
+
+
+def early(subject: Subject, folder: Path) -> Outcome:
+    """A run that early stopping ends, killed before that."""
+    wishes: dict[str, Any] = {"stop_early": 1, "lr": 0.05, "epochs": 12}
+    last = torch.load(subject.checkpoints(subject.straight(**wishes))[0], weights_only=True)
+    if last["global_step"] >= 12 * subject.epoch:
+        raise RuntimeError("it trained to the end: there was no early stopping")
+    return killed(subject, folder, fault=Fault(3 * EPOCH + 3), **wishes)
 
 
 def finished(subject: Subject, folder: Path, *changes: str, **more: Any) -> Outcome:
@@ -132,10 +141,11 @@ def hostile(subject: Subject, folder: Path) -> Outcome:
 def another(subject: Subject, folder: Path) -> Outcome:
     """Weights of a network with 16 hidden units for one with 8."""
     subject.train(folder / "run", epochs=1)
+    shapes = ("(16, 64)", "(8, 64)") if subject.name == "dlcourse" else ("[16, 64]", "[8, 64]")
     word = {"dlcourse": f"init_from={folder / 'run'}"}.get(
         subject.name, f"resume={subject.checkpoints(folder / 'run')[0]}"
     )
-    return judged(subject.train(folder / "other", word, hidden=8), "16", "8")
+    return judged(subject.train(folder / "other", word, hidden=8), *shapes)
 
 
 def address(subject: Subject, folder: Path) -> Outcome:
@@ -162,9 +172,17 @@ ROWS = [
     a("A7-accumulation", "SIGKILL with gradient accumulation", 9, accumulate=2),
     a("A7-one-cycle", "SIGKILL with a one-cycle schedule", schedule="one_cycle"),
     a("A7-plateau", "SIGKILL with a plateau schedule", 2 * EPOCH + 3, schedule="plateau", lr=0.05),
-    a("A8", "SIGKILL with early stopping", 3 * EPOCH + 3, stop_early=1, lr=0.05, epochs=12),
-    Row("A9-SIGTERM", "SIGTERM", partial(killed, fault=Fault(EPOCH + 5, signal.SIGTERM), code=143), SURVIVED, 0),
-    Row("A9-SIGINT", "SIGINT", partial(killed, fault=Fault(EPOCH + 5, signal.SIGINT), code=130), SURVIVED, 0),
+    Row("A8", "SIGKILL with early stopping", early, SURVIVED, 0),
+    *(
+        Row(
+            f"A9-{signum.name}",
+            signum.name,
+            partial(killed, fault=Fault(EPOCH + 5, partial(send, signum)), code=128 + signum),
+            SURVIVED,
+            0,
+        )
+        for signum in (signal.SIGTERM, signal.SIGINT)
+    ),
     Row("A10-finished", "resume of a finished run", finished),
     Row("A10-changed", "another learning rate on resume", changed),
     *(
@@ -176,6 +194,16 @@ ROWS = [
             0,
         )
         for limit in (6000, 9000, 12000)
+    ),
+    *(
+        Row(
+            f"B1-rename-{number}",
+            f"SIGKILL before a checkpoint takes its name, the {number}. time",
+            partial(killed, fault=Fault(EPOCH + 4, partial(kill_at_rename, number))),
+            SURVIVED,
+            0,
+        )
+        for number in (1, 2)
     ),
     *(
         Row(f"B2-cut-{share}", f"checkpoint cut to {share:.0%}", partial(damaged, damage=cut(share)), SURVIVED, 0)

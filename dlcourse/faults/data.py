@@ -1,5 +1,6 @@
 """D: data that would train, silently wrong."""
 
+import atexit
 import shutil
 from collections.abc import Callable
 from functools import cache, partial
@@ -20,6 +21,7 @@ Arrays = tuple[np.ndarray, np.ndarray]
 def mnist() -> Path:
     """MNIST's four files, uncompressed, in a folder that may be changed by copies only."""
     folder = Path(mkdtemp(prefix="mnist-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     prepare(folder)
     return folder / "MNIST" / "raw"
 
@@ -44,12 +46,15 @@ def given(
     x, y = change(*digits())
     np.savez(folder / "own.npz", x=x, y=y)
     done = subject.train(folder / "run", data=folder / "own.npz", epochs=1, **wishes)
-    return judged(done, *named, wrong=not fine)
+    return judged(done, *named, wrong=not fine, untrained=None if fine else folder / "run")
 
 
 def shaped(subject: Subject, folder: Path, *, change: Callable[..., Arrays]) -> Outcome:
     """Inputs of another shape than the one that is declared; the plain script declares none and takes any."""
-    return given(subject, folder, change=change, named=("8",)) if subject.name == "dlcourse" else Outcome(ABSENT, 0)
+    if subject.name != "dlcourse":
+        return Outcome(ABSENT, 0)
+    found = change(*digits())[0].shape
+    return given(subject, folder, change=change, named=("(N, 1, 8, 8)", str(found)))
 
 
 def put(array: str, value: float) -> Callable[..., Arrays]:
@@ -67,7 +72,7 @@ def table(subject: Subject, folder: Path, *, text: str, named: tuple[str, ...], 
     path.write_text(text.format(good=good))
     column = {"dlcourse": target}.get(subject.name, -1 if target == "y" else 7)
     done = subject.train(folder / "run", data=path, target=column, epochs=1)
-    return judged(done, *named)
+    return judged(done, *named, untrained=folder / "run")
 
 
 def replaced(subject: Subject, folder: Path, *, change: Callable[[bytes], bytes]) -> Outcome:
@@ -76,7 +81,7 @@ def replaced(subject: Subject, folder: Path, *, change: Callable[[bytes], bytes]
     shutil.copytree(mnist(), path.parent)
     path.write_bytes(change(path.read_bytes()))
     done = subject.train(folder / "run", data="mnist", data_dir=folder / "data", epochs=1)
-    return judged(done, "train-images-idx3-ubyte")
+    return judged(done, "train-images-idx3-ubyte", untrained=folder / "run")
 
 
 def alone(subject: Subject, folder: Path) -> Outcome:

@@ -1,15 +1,15 @@
 """All rows, against everybody, as a table; kills at random points; what it costs a run that nothing befalls."""
 
-import cProfile
-import pstats
 import random
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
+from contextlib import ExitStack
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tabulate import tabulate
 
@@ -75,44 +75,55 @@ def _kinds(found: list[dict[str, Any]], subjects: list[Subject]) -> list[str]:
     return sorted({row[s.name] for row in found for s in subjects})
 
 
-#: The functions through which a run pays for being trusted, by the end of their file's path.
-PAID = {
-    "gate": ("gate.py", ("admit",)),
-    "checks of the data": ("data/base.py", ("_check",)),
-    "SHA-256": ("data/download.py", ("verify",)),
-    "directory, lock, status": ("rundir.py", ("create", "status", "environment")),
-    "guards and rows": (
-        "callbacks/record.py",
-        ("on_train_batch_end", "on_train_epoch_end", "on_validation_end", "check"),
-    ),
-    "signals": ("callbacks/interrupt.py", ("on_train_batch_end", "on_train_epoch_end")),
-    "checkpoints": (
-        "callbacks/checkpoints.py",
-        ("on_train_batch_end", "on_train_epoch_end", "on_validation_end", "on_train_end"),
-    ),
-}
+def paid() -> dict[str, list[tuple[Any, str]]]:
+    """The functions through which a run pays for being trusted: those of its start, and those of its training."""
+    from dlcourse import gate, training
+    from dlcourse.callbacks.checkpoints import Checkpoints
+    from dlcourse.callbacks.interrupt import Interrupt
+    from dlcourse.callbacks.record import Record
+    from dlcourse.data import base, download
+    from dlcourse.rundir import RunDirectory
+
+    ends = ("on_train_batch_end", "on_train_epoch_end")
+    return {
+        "start: gate": [(gate, "check_words"), (gate, "permit"), (gate, "judge"), (training, "inspect_targets")],
+        "start: SHA-256 of the files": [(download, "verify")],
+        "start: checks of the data": [(base.Data, "_check")],
+        "start: directory, lock, environment": [
+            (RunDirectory, "create"),
+            (training, "begin"),
+        ],
+        "training: guards and rows": [(Record, name) for name in (*ends, "on_validation_end", "check")],
+        "training: signals": [(Interrupt, name) for name in ends],
+        "training: checkpoints": [(Checkpoints, name) for name in (*ends, "on_validation_end", "on_train_end")],
+    }
 
 
 def cost(words: list[str]) -> dict[str, float]:
-    """Seconds of a healthy run in each of these, under a profiler, and those of its training."""
+    """Seconds of a healthy run in each of these, and those of its training."""
     from dlcourse.gate import admit
     from dlcourse.training import train
 
-    profile = cProfile.Profile()
-    with tempfile.TemporaryDirectory() as folder:
-        profile.enable()
-        began = time.perf_counter()
-        composed = admit([*words, f"run_dir={folder}/run"])
-        result = train(composed, None)
-        whole = time.perf_counter() - began
-        profile.disable()
-    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
-    seconds = {
-        name: sum(
-            value[3]
-            for (file, _, function), value in stats.items()
-            if file.endswith(f"dlcourse/{end}") and function in functions
-        )
-        for name, (end, functions) in PAID.items()
-    }
-    return {**seconds, "training": result.metrics["seconds"], "whole": whole}
+    seconds: dict[str, float] = {}
+    open_ones: list[str] = []
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            open_ones.append(name)
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                open_ones.pop()
+                if not open_ones:  # what is called by another one of them is counted there
+                    seconds[name] = seconds.get(name, 0) + time.perf_counter() - began
+
+        return call
+
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
+        for name, functions in paid().items():
+            for owner, attribute in functions:
+                patches.enter_context(patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
+        result = train(admit([*words, f"run_dir={folder}/run"]), None)
+    return {**seconds, "the training itself": result.metrics["seconds"]}

@@ -1,15 +1,17 @@
 """Real processes, with real faults: forked from a server that has torch and Lightning loaded."""
 
 import ctypes
+import errno
 import multiprocessing
 import os
 import resource
 import runpy
+import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -20,18 +22,50 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(PRELOADED)
 
 
+def send(signum: int = signal.SIGKILL) -> None:
+    os.kill(os.getpid(), signum)
+
+
+def stunt(limit: int, signum: int | None = None) -> None:
+    """No file can grow beyond ``limit`` bytes: the write fails, or with ``signum=SIGXFSZ`` the process ends there."""
+    if signum is not None:
+        signal.signal(signum, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+def fill(path: Path) -> None:
+    """No byte is left on the disk of ``path``, which takes them all."""
+    with open(path, "wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 9, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+def kill_at_rename(number: int) -> None:
+    """SIGKILL just before a checkpoint takes its name for the ``number``th time from now."""
+    names = count(1)
+
+    def heard(event: str, words: tuple[Any, ...]) -> None:
+        if event == "os.rename" and str(words[1]).endswith(".ckpt") and next(names) == number:
+            send()
+
+    sys.addaudithook(heard)
+
+
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a process once it has taken ``step`` optimizer steps: a signal, or files that may not grow.
+    """What befalls a process once it has taken ``step`` optimizer steps.
 
-    ``limit`` is the size in bytes beyond which no file can be written: with ``signum=SIGXFSZ`` the system ends the
-    process at that byte, without, the write fails as on a full disk. ``validating``: at the next forward pass in
-    evaluation mode.
+    ``validating``: at the next forward pass in evaluation mode.
     """
 
     step: int
-    signum: int | None = signal.SIGKILL
-    limit: int | None = None
+    strike: Callable[[], None] = send
     validating: bool = False
 
     def install(self) -> None:
@@ -56,24 +90,16 @@ class Fault:
         register_optimizer_step_post_hook(stepped)
         register_module_forward_pre_hook(forward)
 
-    def strike(self) -> None:
-        if self.limit is not None:
-            if self.signum is not None:
-                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
-        elif self.signum is not None:
-            os.kill(os.getpid(), self.signum)
-
 
 @dataclass(frozen=True)
 class Done:
-    """How a process ended: its exit code (−9: killed), what it printed, its seconds."""
+    """How a process ended: its exit code (−9: killed), what it printed, its seconds, the time of its end."""
 
     code: int
     out: str
     err: str
     seconds: float
+    at: float
 
 
 @dataclass
@@ -91,9 +117,10 @@ class Running:
             raise TimeoutError(
                 f"no end after {timeout} s: {(self.folder / 'err').read_text('utf-8', 'replace')[-2000:]}"
             )
-        seconds = time.monotonic() - self.began
+        seconds, at = time.monotonic() - self.began, time.time()
         out, err = ((self.folder / name).read_text("utf-8", "replace") for name in ("out", "err"))
-        return Done(self.process.exitcode, out, err, seconds)
+        shutil.rmtree(self.folder)
+        return Done(self.process.exitcode, out, err, seconds, at)
 
 
 def start(script: Path, words: Sequence[str], fault: Fault | None = None, **env: str) -> Running:

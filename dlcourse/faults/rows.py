@@ -34,14 +34,23 @@ class Row:
         return self.id
 
 
-def judged(done: Done, *named: object, wrong: bool = True) -> Outcome:
-    """A command that should refuse, naming ``named`` and without a traceback; to go on is wrong unless told else."""
+def judged(done: Done, *named: object, wrong: bool = True, untrained: Path | None = None) -> Outcome:
+    """A command that should refuse, naming ``named`` and without a traceback; to go on is wrong unless told else.
+
+    ``untrained``: the run directory in which nothing may have been trained before it refused.
+    """
     if done.code == 0:
         return Outcome(SILENT if wrong else SURVIVED, 0, done.err)
     if done.code < 0 or "Traceback" in done.err:
         return Outcome(CRASH, done.code, done.err)
+    if untrained is not None and any(path.stat().st_size for path in _traces(untrained)):
+        return Outcome(UNCLEAR, done.code, f"it trained first\n{done.err}")
     clear = bool(done.err.strip()) and all(str(n) in done.err for n in named)
     return Outcome(REFUSED if clear else UNCLEAR, done.code, done.err)
+
+
+def _traces(run: Path) -> list[Path]:
+    return [*run.rglob("*.ckpt"), *run.rglob("metrics.*")]
 
 
 def compared(subject: Subject, done: Done, run: Path, straight: Path) -> Outcome:

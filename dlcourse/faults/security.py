@@ -6,10 +6,11 @@ from pathlib import Path
 
 from dlcourse.config import CHECKOUT
 from dlcourse.faults.process import start
-from dlcourse.faults.rows import ABSENT, SILENT, Outcome, Row, judged
+from dlcourse.faults.rows import ABSENT, SILENT, SURVIVED, Outcome, Row, judged
 from dlcourse.faults.subjects import Subject
 
 SECRET = "hunter2-correct-horse"
+SECRETS = ("MY_API_KEY", "DB_PASSWORD", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "HF_TOKEN")
 
 
 def attacked(subject: Subject, folder: Path, *, words: list[str], named: str) -> Outcome:
@@ -20,14 +21,29 @@ def attacked(subject: Subject, folder: Path, *, words: list[str], named: str) ->
     done = subject.train(folder / "run", *filled, env={"PYTHONPATH": str(folder)}, epochs=1)
     if canary.exists():
         return Outcome(SILENT, done.code, "it was run")
-    return judged(done, named)
+    return judged(done, named, untrained=folder / "run")
+
+
+def holders(folder: Path, secret: str) -> list[Path]:
+    """The files in which a secret can be read."""
+    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def kept(subject: Subject, folder: Path) -> Outcome:
+    """A whole run with its report and its W&B files, in an environment full of secrets: they are in none of them."""
+    env = {name: f"{SECRET}-{name.lower()}-{'0' * 20}" for name in SECRETS}
+    words = ["logger=wandb", "callbacks=default"] if subject.name == "dlcourse" else ["wandb=true"]
+    done = subject.train(folder / "run", *words, epochs=1, env={**env, "WANDB_MODE": "offline"})
+    if found := holders(folder, SECRET):
+        return Outcome(SILENT, done.code, f"a secret was written: {found[0]}")
+    return judged(done, wrong=False)
 
 
 def told(subject: Subject, folder: Path) -> Outcome:
     """A word that copies a secret of the environment into the configuration."""
     word = "tags=['${oc.env:MY_API_KEY}']"
     done = subject.train(folder / "run", word, env={"MY_API_KEY": SECRET}, epochs=1)
-    if any(SECRET in path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()):
+    if holders(folder, SECRET):
         return Outcome(SILENT, done.code, "the secret was written")
     return judged(done, "MY_API_KEY", wrong=False)
 
@@ -77,6 +93,7 @@ ROWS = [
         }.items()
     ),
     Row("C3", "a secret of the environment in the configuration", told),
+    Row("C3-kept", "an environment full of secrets", kept, SURVIVED, 0),
     *(
         Row(f"C4-{command}", f"{command} of somebody else's run directory", partial(foreign, command=command))
         for command in ("resume", "evaluate", "predict", "export")

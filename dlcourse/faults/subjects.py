@@ -1,7 +1,9 @@
 """Who is put to the test: dlcourse, and a plain Lightning script; the same wishes in the words of each."""
 
+import atexit
 import hashlib
 import json
+import shutil
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
@@ -10,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.utils import instantiate
 
 from dlcourse.config import CHECKOUT
 from dlcourse.data.base import Split
 from dlcourse.data.images import Digits
 from dlcourse.faults.process import Done, Fault, Running, start
+from dlcourse.gate import admit
 
 
 class Subject(ABC):
@@ -34,6 +38,10 @@ class Subject(ABC):
     def checkpoints(self, run: Path) -> list[Path]:
         """What a resume may read, the newest first."""
 
+    @abstractmethod
+    def held_out(self, file: Path, words: list[str]) -> int:
+        """A row of a user's own arrays that validation reads and training does not."""
+
     def start(
         self, run: Path, *more: str, fault: Fault | None = None, env: dict[str, str] | None = None, **wishes: Any
     ) -> Running:
@@ -49,7 +57,9 @@ class Subject(ABC):
 
     @cache  # noqa: B019
     def _straight(self, wishes: tuple[tuple[str, Any], ...]) -> Path:
-        run = Path(mkdtemp(prefix="straight-")) / "run"
+        folder = mkdtemp(prefix="straight-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        run = Path(folder) / "run"
         done = self.train(run, **dict(wishes))
         assert done.code == 0, done.err
         return run
@@ -112,6 +122,11 @@ class Dlcourse(Subject):
     def checkpoints(self, run: Path) -> list[Path]:
         return [run / "checkpoints" / name for name in ("last.ckpt", "last.prev.ckpt")]
 
+    def held_out(self, file: Path, words: list[str]) -> int:
+        data = instantiate(admit([*self.words(file, {"data": file}), *words]).cfg.data, _convert_="all")
+        data.setup()
+        return int(data.sets["val"].index[0])
+
     def rows(self, run: Path) -> str:
         return (run / "metrics.jsonl").read_text("utf-8") + digest(run / "checkpoints" / "best.ckpt")
 
@@ -131,6 +146,11 @@ class PlainLightning(Subject):
 
     def checkpoints(self, run: Path) -> list[Path]:
         return [run / "last.ckpt"]
+
+    def held_out(self, file: Path, words: list[str]) -> int:
+        rows = len(np.load(file)["x"])
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(0))  # as random_split draws it
+        return int(order[round(0.7 * rows) + 10])
 
 
 class Given(Digits):

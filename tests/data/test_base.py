@@ -263,6 +263,12 @@ def test_values_are_standardised_by_output():
     np.testing.assert_allclose(data.y_std.numpy(), rows.std(0), rtol=1e-5)
 
 
+def test_values_may_be_whole_numbers():
+    x, y = classes()
+    data = ready((x, y[:, None]), task="values", outputs=1)
+    assert data.sets["train"].y.dtype == torch.float32 and data.y_mean.item() == pytest.approx(1, abs=0.05)
+
+
 def test_standardisation_can_be_left_out():
     x, _ = classes()
     data = ready((x * 5 + 3, torch.randn(100, 1)), task="values", outputs=1, standardise=False)

@@ -3,6 +3,7 @@
 DLCOURSE_EXAMPLES: how many for each (300).
 """
 
+import csv
 import os
 from pathlib import Path
 
@@ -94,16 +95,42 @@ def test_d6_a_csv_is_read_finite_or_refused(
     text = "\n".join(separator.join(row) for row in [["a", "b", "y"], *cells])
     path.write_text(text, encoding="utf-8", newline="")
     try:
-        facts = csv_facts(str(path), "y", None)
-        batch = dict(batch_size=8, num_workers=0, seed=0, split_seed=0, val_fraction=0.1)
-        rest = dict(standardise=True, reshuffle=True, augment=None)
-        data = Csv(path=str(path), target="y", name="csv", **facts, **batch, **rest)
-        (x, y), test = data.arrays()
+        (x, y), test = read(path)
     except Refused as refusal:
         assert refusal.code == CONFIG and 1 <= len(str(refusal).splitlines()) <= 3
         return
     for part in (x, y, *(test or ())):
         assert bool(torch.isfinite(part.float()).all())
+
+
+def read(path: Path) -> tuple:
+    facts = csv_facts(str(path), "y", None)
+    batch = dict(batch_size=8, num_workers=0, seed=0, split_seed=0, val_fraction=0.1)
+    rest = dict(standardise=True, reshuffle=True, augment=None)
+    return Csv(path=str(path), target="y", name="csv", **facts, **batch, **rest).arrays()
+
+
+NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@many
+@given(
+    st.lists(st.tuples(NUMBER, NUMBER, st.integers(-9, 9)), min_size=3, max_size=9, unique_by=lambda row: row[2]),
+    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_d6_a_sound_csv_is_read_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, rows: list, separator: str, quoting: int, end: str
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "own.csv"
+    table = [[a, b, k + 0.5] for a, b, k in rows]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=separator, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
+        writer.writerows([["a", "b", "y"], *table])
+    (x, y), test = read(path)
+    assert test is None
+    assert torch.equal(torch.cat([x, y], 1), torch.tensor(table, dtype=torch.float64).float())
 
 
 @pytest.fixture(scope="module")
