@@ -1,12 +1,16 @@
 """Two processes on the CPU: one run directory, the mathematics of one process, test figures of every row once."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+
+from dlcourse.rundir import read_rows
 
 ROOT = Path(__file__).parent.parent
 # 18 rows are cut off for validation, which leaves a training set that two processes divide evenly.
@@ -52,3 +56,22 @@ def test_evaluation_counts_each_row_once_on_any_number_of_processes(one: Path, t
     ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (tmp_path / "run", one))
     assert ours["test/acc"] == theirs["test/acc"]
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(tmp_path: Path) -> None:
+    words = [*WORDS, *TWO, "trainer.max_epochs=12", "trainer.log_every_n_steps=5", "model.dropout=0.3"]
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    train([sys.executable], *words, f"run_dir={straight}")
+    process = subprocess.Popen([sys.executable, "train.py", *words, f"run_dir={run}"], cwd=ROOT)
+    while not any(row["step"] >= 60 for row in read_rows(run / "metrics.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert not (run / "metrics.json").exists(), "it was stopped before its end"
+    done = subprocess.run([sys.executable, "train.py", f"resume={run}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (run / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
+    for name, weight in weights(straight).items():
+        assert torch.equal(weights(run)[name], weight), name

@@ -8,6 +8,8 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from torch import Tensor, distributed
 
 from dlcourse.callbacks import Callback
 from dlcourse.callbacks.checkpoints import Checkpoints
@@ -48,8 +50,13 @@ class Interrupt(Callback):
         self.checkpoints = checkpoints
         self.received = 0
         self.before: dict[int, Any] = {}
+        self.group: Any = None  # for several processes: theirs, on the CPU
+        self.question: tuple[Any, Tensor] | None = None  # whether any of them was asked to stop, on its way
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.world_size > 1:
+            self.group = distributed.new_group(backend="gloo")
+
         def handle(signum: int, frame: FrameType | None) -> None:
             if self.received:
                 signal.signal(signum, signal.SIG_DFL)
@@ -63,6 +70,11 @@ class Interrupt(Callback):
             self.before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.question is not None:
+            self.question[0].wait()
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
         while self.before:
             signal.signal(*self.before.popitem())
 
@@ -71,20 +83,31 @@ class Interrupt(Callback):
             raise Interrupted(self.received)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self.on_train_end(trainer, pl_module)
+        self._restore_handlers()
 
-    def _asked(self, trainer: pl.Trainer) -> bool:
-        if trainer.world_size == 1:
-            return bool(self.received)
-        return trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
+    def _asked(self) -> int:
+        """The signal that asks to stop, or 0: the same on all processes.
+
+        Several of them answer the question of one step while they compute the next, so that no step waits for it.
+        """
+        if self.group is None:
+            return self.received
+        answer = 0
+        if self.question is not None:
+            work, flag = self.question
+            work.wait()
+            answer = int(flag)
+        flag = torch.tensor([self.received])
+        self.question = distributed.all_reduce(flag, distributed.ReduceOp.MAX, self.group, async_op=True), flag
+        return answer
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._asked(trainer) and self.checkpoints.can_save(trainer):
+        if (signum := self._asked()) and self.checkpoints.can_save(trainer):
             self.checkpoints.save_last(trainer)
-            raise Interrupted(self.received or signal.SIGTERM)
+            raise Interrupted(signum)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._asked(trainer):
+        if self._asked():
             trainer.should_stop = True  # the checkpoint of the end of this epoch is written after this hook

@@ -53,6 +53,8 @@ class Model(pl.LightningModule):
         self.register_buffer("std", torch.ones(per_channel))
         self.register_buffer("y_mean", torch.zeros(outputs))
         self.register_buffer("y_std", torch.ones(outputs))
+        # Every process takes the same ones from the data: DistributedDataParallel need not send them at every step.
+        self._ddp_params_and_buffers_to_ignore = ["mean", "std", "y_mean", "y_std"]
         self.frozen = self._dry_forward(outputs)
         if compile:
             network.compile()
