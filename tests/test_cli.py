@@ -321,8 +321,9 @@ def test_a_device_that_is_not_there(here, trainer, there):
 def test_a_run_that_diverges_stops_and_says_where(here, runs, words):
     rc, _, err = here("optimizer=sgd", "logger=none", "callbacks=none", *words)
     assert rc == 3
-    last = "\n".join(err.splitlines()[-2:])
-    assert "diverged" in last and "step" in last and "1e+30" in last
+    what, where, way_out = err.splitlines()[-3:]
+    assert what.startswith("diverged: ") and "at step" in what and "1e+30" in what
+    assert where.startswith("recomputed: ") and "network." in where and way_out == "Try a lower optimizer.lr"
     status = read(only(runs) / "status.json")
     assert (status["status"], status["exit_code"]) == ("failed", 3) and "diverged" in status["reason"]
     assert not (only(runs) / "metrics.json").exists() and (only(runs) / "report.html").exists()
