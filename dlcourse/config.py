@@ -196,9 +196,11 @@ def _require(cfg: DictConfig, dotted: str, named: list[str]) -> None:
             where = f"{here} has no key {part}" if here else f"no key or group {dotted}"
             listed = ", ".join(sorted(set(known)))
             # A word without its group, as lr for optimizer.lr, is looked for inside the groups.
-            inside = [leaf for leaf in leaves(cfg) if leaf.rpartition(".")[2] == part] if not path else []
+            within = leaves(cfg) if not path else []
+            inside = [leaf for leaf in within if leaf.rpartition(".")[2] == part]
             hint = nearest(dotted, named) if not path else ""
-            raise Refused(f"{where}{hint or nearest(dotted, inside or known)}\nThere are: {listed}")
+            hint = hint or nearest(part, inside or known) or nearest(part, within)
+            raise Refused(f"{where}{hint}\nThere are: {listed}")
         path.append(part)
         node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
 

@@ -88,6 +88,8 @@ def test_composing_leaves_hydra_as_it_was():
         ("model=ccn", "no model=ccn; did you mean cnn?\nThere are: cnn, lenet5, mlp"),
         ("optimizer.learning_rate=1", "optimizer has no key learning_rate"),
         ("optimizer.learning_rate=1", "optimizer.lr"),
+        ("optimizr.lr=1", "did you mean optimizer?"),
+        ("hiden=[3]", "did you mean model.hidden?"),
         ("model.hiden=[3]", "did you mean model.hidden?"),
         ("trainer.max_epoch=3", "did you mean trainer.max_epochs?"),
         ("sead=3", "did you mean seed?"),

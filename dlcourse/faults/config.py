@@ -83,9 +83,9 @@ def _spelled(subject: Subject, folder: Path, *, ours: str, plain: str, named: tu
 
 
 ROWS = [
-    spelled("optimizr.lr=1", "optimizer"),
-    spelled("optimizer.lrr=1", "optimizer.lr"),
-    spelled("scheduler=one_cicle", "one_cycle", plain="schedule=one_cicle"),
+    spelled("optimizr.lr=1", "did you mean optimizer?"),
+    spelled("optimizer.lrr=1", "did you mean optimizer.lr?"),
+    spelled("scheduler=one_cicle", "did you mean one_cycle?", plain="schedule=one_cicle"),
     spelled("+optimizer.learning_rate=1", "did you mean lr?"),
     *(
         Row(f"E2-{lr}", f"learning rate {lr}", partial(asked, lr=lr, named=("lr",)))
