@@ -26,7 +26,7 @@ def with_losses(monkeypatch, change):
 
     def step(self, batch, batch_idx):
         loss = change(len(seen), original(self, batch, batch_idx))
-        seen.append(float(loss))
+        seen.append(loss.item())
         return loss
 
     monkeypatch.setattr(Model, "training_step", step)
