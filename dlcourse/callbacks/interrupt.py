@@ -70,9 +70,11 @@ class Interrupt(Callback):
             self.before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore_handlers()
+        self._asked()
+        self.received = self._asked()  # what all know now: none may go on to the test while another one stops
         if self.question is not None:
             self.question[0].wait()
-        self._restore_handlers()
 
     def _restore_handlers(self) -> None:
         while self.before:
