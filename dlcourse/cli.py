@@ -5,7 +5,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from dlcourse.errors import Refused, explain
@@ -28,7 +27,7 @@ def guarded(command: Callable[[list[str]], int]) -> int:
     except Exception as error:
         code = getattr(error, "code", None)  # an interrupted run has saved its state and says 130 or 143
         if isinstance(code, int) and code > 128:
-            print(f"stopped by {error}; resume= continues the run", file=sys.stderr)
+            print("; ".join([f"stopped by {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
             return code
         if known := explain(error):
             print(known, file=sys.stderr)
@@ -131,17 +130,12 @@ def table(figures: dict[str, float], note: str | None) -> None:
 
 def tell(result: Any) -> int:
     """The last lines on stdout: the test figures, then where everything is. Only the first process speaks."""
+    from dlcourse.rundir import from_here
     from dlcourse.training import first_process
 
     if first_process():
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
-        print(f"run: {_shown(result.run_dir)}")
-        print(f"report: {_shown(result.run_dir / 'report.html')}", flush=True)
+        print(f"run: {from_here(result.run_dir)}")
+        print(f"report: {from_here(result.run_dir / 'report.html')}", flush=True)
     return 0
-
-
-def _shown(path: Path) -> str:
-    """A path from where the person stands, if it lies below."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -62,7 +62,13 @@ OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), r
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """«; did you mean …?», or nothing. Names are compared by their last part; lr is near learning_rate."""
+    """«; did you mean …?», or nothing."""
+    found = near(word, known)
+    return f"; did you mean {found}?" if found else ""
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """The name that may have been meant. Names are compared by their last part; lr is near learning_rate."""
 
     def initials(name: str) -> str:
         return "".join(part[:1] for part in name.split("_")) if "_" in name else ""
@@ -71,7 +77,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     word = word.rpartition(".")[2]
     close = [name for name in last if name == word or name == initials(word) or initials(name) == word]
     close = close or difflib.get_close_matches(word, list(last), n=1, cutoff=0.5)
-    return f"; did you mean {last[close[0]]}?" if close else ""
+    return last[close[0]] if close else None
 
 
 def leaves(node: Any, path: str = "") -> list[str]:
@@ -198,8 +204,10 @@ def _require(cfg: DictConfig, dotted: str, named: list[str]) -> None:
             # A word without its group, as lr for optimizer.lr, is looked for inside the groups.
             within = leaves(cfg) if not path else []
             inside = [leaf for leaf in within if leaf.rpartition(".")[2] == part]
-            hint = nearest(dotted, named) if not path else ""
-            hint = hint or nearest(part, inside or known) or nearest(part, within)
+            found = (not path and near(dotted, named)) or near(part, inside or [*within, *known])
+            if (whole := dotted.replace(f"{here}.{part}".strip("."), found or "", 1)) in leaves(cfg):
+                found = whole
+            hint = f"; did you mean {found}?" if found else ""
             raise Refused(f"{where}{hint}\nThere are: {listed}")
         path.append(part)
         node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]

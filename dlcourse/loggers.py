@@ -5,6 +5,7 @@ import json
 import math
 import netrc
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from lightning.pytorch.loggers.logger import Logger
 from dlcourse.errors import Refused
 
 PROBE_SECONDS = 1.0
+OFFLINE = "this run is recorded offline; wandb sync sends it later"
 MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
@@ -77,6 +79,7 @@ class Wandb(WandbLogger):
             raise Refused(f"WANDB_MODE={mode}: expected one of {', '.join(MODES)}")
         if mode == "online" and not _answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
             mode = "offline"
+            print(f"W&B's server does not answer: {OFFLINE}", file=sys.stderr)
         self.mode, self.checkpoints = mode, checkpoints
         self.surplus: list[dict[str, Any]] = []  # rows sent by an earlier life of this run, which may come again
         folder = Path(run_dir)
@@ -111,9 +114,10 @@ class Wandb(WandbLogger):
         """The W&B run; one that cannot be started online is started offline."""
         try:
             return super().experiment
-        except Exception:
+        except Exception as error:
             if self._wandb_init["mode"] != "online":
                 raise
+            print(f"W&B did not start ({str(error).splitlines()[0]}): {OFFLINE}", file=sys.stderr)
             self.mode = self._wandb_init["mode"] = "offline"
             return super().experiment
 

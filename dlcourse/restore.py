@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.building import build, quieten
-from dlcourse.config import Composed, parse, resolve
+from dlcourse.config import Composed, leaves, nearest, parse, resolve
 from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.gate import admit, allowed_packages, inspect_targets, judge, permit
 from dlcourse.rundir import RunDirectory, open_run
@@ -90,33 +90,39 @@ def take_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence
 
 
 def continuation(words: list[str]) -> tuple[Composed, Path] | None:
-    """The run that ``resume=`` names, with the words that may change it; None where ``resume=auto`` finds no run."""
+    """The run that ``resume=`` names, with the words that may change it; None where ``resume=auto`` finds no run.
+
+    A word that says what the run is already changes nothing. With ``auto`` the words that the run was begun with come
+    again at each start, so they change nothing either, whatever a resume has made longer since.
+    """
     given = {override.key_or_group: override for override in parse(words)}
-    named = str(given["resume"].value())
-    if named == "auto":
+    named = str(given.pop("resume").value())
+    auto = named == "auto"
+    if auto:
         if "run_dir" not in given:
             raise Refused("resume=auto continues run_dir=X: name the directory")
-        named = str(given["run_dir"].value())
+        named = str(given.pop("run_dir").value())
         if not (Path(named).expanduser() / "config.yaml").is_file():
             return None
-        words = [f"resume={named}", *(word for word in words if word.startswith("allow="))]
-        given = {override.key_or_group: override for override in parse(words)}
     packages = allowed_packages(words)
     path, cfg = opened(named, packages, "resume")
+    told = list(OmegaConf.load(path / "overrides.yaml"))
     changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
     allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
     longer = False
     for key, override in given.items():
-        if key in ("resume", "resume_changed", "allow", "debug.traceback"):
+        if key in ("resume_changed", "allow", "debug.traceback") or auto and override.input_line in told:
             continue
-        old = OmegaConf.select(cfg, key, default=cfg)
+        new, old = override.value(), OmegaConf.select(cfg, key, default=cfg)
+        if cfg.choice.get(key) == new or old is not cfg and old == new:
+            continue
         if old is cfg or key not in {*LENGTHS, *allowed} or OmegaConf.is_config(old):
+            near = nearest(key, leaves(cfg)) if old is cfg else ""
             raise Refused(
-                f"{key}={override.value()} would change the run {named}; resume continues it as it was.\n"
+                f"{override.input_line} would change the run {named}; resume continues it as it was{near}\n"
                 f"A value: resume_changed=[{key}]; another group: a new run with init_from={named}"
             )
-        new = override.value()
-        if key not in allowed and new != old and not _is_longer(new, old):
+        if key not in allowed and not _is_longer(new, old):
             raise Refused(f"{key}={new} is less than the run's {old}; if it is meant: resume_changed=[{key}]")
         longer = longer or key in LENGTHS and _is_longer(new, old)
         OmegaConf.update(cfg, key, new)
@@ -127,7 +133,6 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
     if longer:
         inspect_targets(resolve(cfg)["scheduler"], packages)
         _check_schedule(cfg)
-    told = list(OmegaConf.load(path / "overrides.yaml"))
     return Composed(cfg, dict(cfg.choice), told, allowed=packages), path
 
 

@@ -161,6 +161,12 @@ def open_run(run: str | Path | None, word: str = "run") -> tuple[Path, DictConfi
     return path, cfg
 
 
+def from_here(path: Path) -> str:
+    """A path from where the person stands, if it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def is_live(path: Path) -> bool:
     """Whether a process holds the lock of a run directory."""
     lock = FileLock(path / ".lock")

@@ -18,7 +18,7 @@ from dlcourse.config import Composed, resolve
 from dlcourse.errors import DIVERGED, Diverged, Refused, explain, explain_device
 from dlcourse.gate import inspect_targets
 from dlcourse.restore import rewind, start_from
-from dlcourse.rundir import RunDirectory, environment, read_rows, write, write_json
+from dlcourse.rundir import RunDirectory, environment, from_here, read_rows, write, write_json
 
 
 @dataclass
@@ -76,6 +76,8 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             known = explain(error)
             code = getattr(known or error, "code", 1)
             code = code if isinstance(code, int) else 1
+            if code > 128 and run.lock is not None:
+                error.add_note(f"python train.py resume={from_here(run.path)} continues the run")  # type: ignore[arg-type]
             leave(run, code, str(known or error).strip() or type(error).__name__)
             if known is not None:
                 raise known from error

@@ -3,7 +3,7 @@
 import sys
 
 from dlcourse.cli import guarded, said
-from dlcourse.rundir import open_run
+from dlcourse.rundir import from_here, open_run
 
 
 def report(words: list[str]) -> int:
@@ -15,7 +15,7 @@ def report(words: list[str]) -> int:
     if (path / "metrics.json").exists():  # of a run that is not finished only the files tell
         _, model, data = restore(path, words)
         data.setup()
-    print(f"report: {build_report(path, model, data).path}")
+    print(f"report: {from_here(build_report(path, model, data).path)}")
     return 0
 
 

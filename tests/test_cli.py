@@ -438,7 +438,12 @@ def test_a_multirun_makes_a_directory_a_trial(tmp_path):
     )
     assert (failed["status"], failed["exit_code"]) == ("failed", 2) and "try loss=mse" in failed["reason"]
     assert "data=and" in done["words"] and "data=sine" in failed["words"]
-    assert "finished" in out and "failed" in out and f"sweep: {folder}" in out and "try loss=mse" in err
+    assert (
+        "finished" in out
+        and "failed" in out
+        and f"sweep: {folder.relative_to(tmp_path)}" in out
+        and "try loss=mse" in err
+    )
     # the same command finds what is done
     before = (folder / "0000" / "metrics.jsonl").stat().st_mtime_ns
     rc, _, _ = ended(start(*words, "callbacks=none", cwd=tmp_path))

@@ -293,6 +293,7 @@ def test_interrupted_by_a_signal(straight, tmp_path, monkeypatch):
             with pytest.raises(Exception, match="SIGTERM") as stopped:
                 train(admit([*WORDS, *words, f"run_dir={path}"]))
         assert stopped.value.code == 143
+        assert str(path) in stopped.value.__notes__[0]
         status = json.loads((path / "status.json").read_text())
         assert (status["status"], status["exit_code"]) == ("interrupted", 143)
         resumed(path)
@@ -430,8 +431,17 @@ def test_a_group_cannot_be_changed_even_by_name(stopped):
 def test_resume_auto(tmp_path, monkeypatch):
     assert continuation(["resume=auto", f"run_dir={tmp_path / 'run'}"]) is None
     killed(tmp_path / "run", [], monkeypatch, 4)
-    composed, path = continuation(["resume=auto", f"run_dir={tmp_path / 'run'}", "optimizer=adam"])
+    again = [*WORDS, "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    composed, path = continuation([*again, "optimizer=adam"])
     assert path == (tmp_path / "run").resolve()
+    assert continuation([*again, "trainer.max_epochs=4"])[0].cfg.trainer.max_epochs == 4
+    for word in ("seed=1", "optimizer=sgd", "optimizer.learning_rate=0.1"):
+        with pytest.raises(Refused, match=f"{word} would change the run"):
+            continuation([*again, word])
+    resumed(path, "trainer.max_epochs=4")
+    with pytest.raises(Refused, match="is finished"):  # the words it was begun with do not make it shorter again
+        continuation(again)
+    assert continuation([*again, "trainer.max_epochs=5"])[0].cfg.trainer.max_epochs == 5
     with pytest.raises(Refused, match="run_dir"):
         continuation(["resume=auto"])
 

@@ -14,10 +14,11 @@ ROOT = Path(__file__).parent.parent
 WORDS = ["data=and", "model=sigmoid_neuron", "trainer.max_epochs=12", "callbacks=none"]
 
 
-def train(*words: str, **environment: str) -> None:
+def train(*words: str, **environment: str) -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")} | environment
     done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def files(folder: Path) -> list[Path]:
@@ -59,7 +60,7 @@ def test_a_resume_goes_on_under_its_id_and_sends_no_row_twice(tmp_path: Path) ->
 def test_a_key_without_a_server_costs_nothing(tmp_path: Path) -> None:
     run = tmp_path / "run"
     nowhere = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    train(*WORDS, f"run_dir={run}", **nowhere)
+    assert "server does not answer: this run is recorded offline" in train(*WORDS, f"run_dir={run}", **nowhere)
     (file,) = files(run)
     assert file.parent.name.startswith("offline-run-")
     assert [row["exit_code"] for row in recorded(file, "exit")] == [0]

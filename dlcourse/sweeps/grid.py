@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from dlcourse.config import CHECKOUT, parse
 from dlcourse.errors import Refused
-from dlcourse.rundir import write
+from dlcourse.rundir import from_here, write
 
 
 class Grid:
@@ -77,7 +77,7 @@ class Grid:
         for cells, row in zip(table, self.rows, strict=True):
             cells[1] = " ".join(row["words"])
         print(tabulate(table, headers=columns, floatfmt=".4f"))
-        print(f"sweep: {self.folder}", flush=True)
+        print(f"sweep: {from_here(self.folder)}", flush=True)
         if done:
             return 0
         return 2 if all(row.get("exit_code") == 2 for row in self.rows) else 1
