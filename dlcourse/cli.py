@@ -54,15 +54,14 @@ def train(words: list[str]) -> int:
         admit(words)
         return hydra(lambda cfg: None)
     if flags.multirun:
-        admit_multirun(words)
-        return multirun(words)
+        return multirun(words, admit_multirun(words))
     from dlcourse.restore import planned
 
     composed, continued = planned(words)
     if flags.cfg or flags.info is not None:
         return hydra(lambda cfg: None)
     if composed.multirun:
-        return multirun(words)
+        return multirun(words, composed)
     from dlcourse.training import train as run
 
     return tell(run(composed, continued))
@@ -91,16 +90,15 @@ def hydra(task: Callable[[Any], Any]) -> int:
     return 0
 
 
-def multirun(words: list[str]) -> int:
+def multirun(words: list[str], composed: Any) -> int:
     """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
-    from dlcourse.sweeps.grid import Grid
+    from dlcourse.sweeps.trials import Sweep
 
-    grid = Grid(words)
-    grid.folder.mkdir(parents=True, exist_ok=True)
-    quoted = str(grid.folder).replace("'", "\\'")
-    sys.argv[1:] = ["--multirun", *words, f"hydra.sweep.dir='{quoted}'"]  # where Hydra writes its multirun.yaml
-    hydra(grid.trial)
-    return grid.finish()
+    sweep = Sweep(words, composed.cfg)
+    with sweep.held():
+        sys.argv[1:] = ["--multirun", *words]
+        hydra(sweep.trial)
+        return sweep.finish()
 
 
 def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[str, str]:
@@ -137,5 +135,6 @@ def tell(result: Any) -> int:
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
         print(f"run: {from_here(result.run_dir)}")
-        print(f"report: {from_here(result.run_dir / 'report.html')}", flush=True)
+        if (page := result.run_dir / "report.html").exists():
+            print(f"report: {from_here(page)}", flush=True)
     return 0

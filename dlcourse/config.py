@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -21,6 +22,7 @@ from dlcourse.errors import Refused
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONF = CHECKOUT / "conf"
+sys.path.append(str(Path(__file__).parent / "sweeps"))  # where Hydra, once it starts, finds our sweeper and launchers
 SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 #: Keys whose plain names the config layer replaces by the file of that name in a group.
 NAMED = {"model.activation": "activation", "data.augment": "augment"}
@@ -92,8 +94,10 @@ def groups() -> dict[str, list[str]]:
     """The groups of conf/ and their choices."""
     if not CONF.is_dir():
         raise Refused(f"no conf/ beside the package ({CONF}): install dlcourse from a checkout with pip install -e .")
-    folders = sorted(path for path in CONF.iterdir() if path.is_dir())
-    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+    found: dict[str, list[str]] = {}
+    for path in sorted(CONF.rglob("*/*.yaml")):
+        found.setdefault(path.parent.relative_to(CONF).as_posix(), []).append(path.stem)
+    return found
 
 
 def parse(words: list[str]) -> list[Override]:
@@ -128,9 +132,24 @@ def values_of(override: Override) -> list[str]:
     """The values that a word names: one, or all those of a sweep; none where it deletes."""
     if override.is_delete():
         return []
+    value: Any = override.value()
+    if isinstance(value, IntervalSweep):
+        return [str(value.start), str(value.end)]
+    if isinstance(value, Glob):
+        return value.filter(groups().get(override.key_or_group, []))
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [override.get_value_string()]
+
+
+def plain(text: str) -> Any:
+    """A number as a number; any other word as it is written."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 def _check_choices(override: Override, group: str, choices: list[str]) -> None:

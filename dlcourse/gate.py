@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dlcourse.config import CONF, Composed, complete, compose, nearest, parse, resolve, values_of
+from dlcourse.config import CONF, Composed, complete, compose, nearest, parse, plain, resolve, values_of
 from dlcourse.errors import Refused
 from dlcourse.limits import FITTING_LOSS, judge
 
@@ -52,7 +52,7 @@ def admit(words: list[str]) -> Composed:
     return composed
 
 
-def admit_multirun(words: list[str]) -> None:
+def admit_multirun(words: list[str]) -> Composed:
     """Judge each value that a multirun will try, the others at their first, before the first trial starts."""
     parsed = parse(words)
     for override in parsed:
@@ -64,11 +64,13 @@ def admit_multirun(words: list[str]) -> None:
         return f"{parsed[k].input_line.split('=')[0]}={value}"  # type: ignore[union-attr]
 
     first = [word(k, swept[k][0]) if k in swept else w for k, w in enumerate(words)]
-    admit(first)
+    composed = admit(first)
     for k, values in swept.items():
         for value in values[1:]:
             check_words(one := [*first[:k], word(k, value), *first[k + 1 :]])
-            permit(resolve(compose(one).cfg), allowed_packages(words))
+            if not isinstance(plain(value), int | float):  # a number names nothing that could run
+                permit(resolve(compose(one).cfg), allowed_packages(words))
+    return composed
 
 
 def check_words(words: list[str]) -> None:

@@ -109,6 +109,8 @@ LIMITS: dict[str, Limit] = {
     "loss.label_smoothing": SHARE,
     "loss.delta": POSITIVE,
     "loss.class_weights": Limit(0, words=(None,), listed="may"),
+    "sweep.workers": COUNT,
+    "sweep.n_trials": COUNT,
     "trainer.max_epochs": Limit(1, whole=True, words=(-1, None)),
     "trainer.max_steps": Limit(1, whole=True, words=(-1,)),
     "trainer.num_nodes": COUNT,
@@ -130,6 +132,8 @@ FIGURES = {
     "mae": ("min", ("values",)),
     "r2": ("max", ("values",)),
 }
+#: What else a sweep may keep low: what a run says of its own cost.
+COSTS = ("seconds", "steps", "epochs")
 
 
 def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
@@ -152,6 +156,7 @@ def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
     if full and cfg.data.batch_size != "full":
         raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
     _judge_monitor("", cfg.monitor, cfg.mode, task)
+    _judge_sweep(cfg.sweep, task)
     for name, node in cfg.callbacks.items():
         if node is not None and "monitor" in node:
             _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), task)
@@ -191,13 +196,26 @@ def _judge_number(key: str, value: Any, limit: Limit) -> None:
             raise Refused(f"{key}={item}: expected {limit}")
 
 
-def _judge_monitor(where: str, monitor: Any, mode: Any, task: str) -> None:
+def _judge_sweep(sweep: DictConfig, task: str) -> None:
+    metrics, modes = ([v] if isinstance(v, str) else v for v in (sweep.metric, sweep.mode))
+    if len(metrics) != len(modes) or not metrics:
+        raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
+    for metric, mode in zip(metrics, modes, strict=True):
+        if metric not in COSTS:
+            _judge_monitor("sweep.", metric, mode, task, "metric")
+        elif mode != "min":
+            raise Refused(f"sweep.mode={mode}: {metric} is best at its min")
+    if sweep.retry not in (None, "failed"):
+        raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
+
+
+def _judge_monitor(where: str, monitor: Any, mode: Any, task: str, key: str = "monitor") -> None:
     stage, _, figure = str(monitor).partition("/")
     logged = [name for name, (_, tasks) in FIGURES.items() if task in tasks]
     if stage not in ("val", "train"):
-        raise Refused(f"{where}monitor={monitor}: expected a figure of val or train; test sets choose nothing")
+        raise Refused(f"{where}{key}={monitor}: expected a figure of val or train; test sets choose nothing")
     if figure not in logged:
         listed = ", ".join(f"{stage}/{name}" for name in logged)
-        raise Refused(f"{where}monitor={monitor}: no run on {task} logs it; there are {listed}")
+        raise Refused(f"{where}{key}={monitor}: no run on {task} logs it; there are {listed}")
     if mode != FIGURES[figure][0]:
         raise Refused(f"{where}mode={mode}: {monitor} is best at its {FIGURES[figure][0]}")

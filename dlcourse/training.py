@@ -69,7 +69,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
                 raise located(divergence, cfg, run) if trainer.world_size == 1 else divergence from None
             part()
             if run.lock is not None:
-                publish(run, model, data, metrics, loggers)
+                publish(run, model, data, metrics, loggers, cfg.report)
             code = 0
             return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
         except BaseException as error:
@@ -78,7 +78,8 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             code = code if isinstance(code, int) else 1
             if code > 128 and run.lock is not None:
                 error.add_note(f"python train.py resume={from_here(run.path)} continues the run")  # type: ignore[arg-type]
-            leave(run, code, str(known or error).strip() or type(error).__name__)
+            status = getattr(error, "status", "interrupted" if code > 128 else "failed")
+            leave(run, status, code, str(known or error).strip() or type(error).__name__, cfg.report)
             if known is not None:
                 raise known from error
             raise
@@ -128,17 +129,17 @@ def open_directory(composed: Composed, continued: Path | None) -> tuple[RunDirec
         raise
 
 
-def leave(run: RunDirectory, code: int, reason: str) -> None:
+def leave(run: RunDirectory, status: str, code: int, reason: str, page: bool) -> None:
     """What a run that did not finish says of itself, as far as the disk takes it."""
     if run.lock is None or run.path is None:
         return
     try:
-        run.status("interrupted" if code > 128 else "failed", code, reason)
+        run.status(status, code, reason)
         if code == 1:
             write(run.path / "error.txt", traceback.format_exc())
     except OSError as error:
         print(f"cannot write {run.path}: {error.strerror}", file=sys.stderr)
-    if (run.path / "metrics.jsonl").exists():
+    if page and (run.path / "metrics.jsonl").exists():
         report(run)
 
 
@@ -269,15 +270,17 @@ def part() -> None:
         distributed.destroy_process_group()
 
 
-def publish(run: RunDirectory, model: Any, data: Any, metrics: dict[str, float], loggers: list[Any]) -> None:
+def publish(
+    run: RunDirectory, model: Any, data: Any, metrics: dict[str, float], loggers: list[Any], page: bool
+) -> None:
     """The report, what W&B shows of it, and at the very end the figures that mean finished."""
     if data.note:
         metrics = {**metrics, "note": data.note}  # type: ignore[dict-item]
     run.status("finished", 0)
-    page = report(run, model, data, metrics)
+    made = report(run, model, data, metrics) if page else None
     for logger in loggers:
-        if page is not None and hasattr(logger, "log_report"):
-            logger.log_report(page)
+        if made is not None and hasattr(logger, "log_report"):
+            logger.log_report(made)
     write_json(run.path / "metrics.json", metrics)  # type: ignore[operator]
 
 

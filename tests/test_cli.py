@@ -434,7 +434,7 @@ def test_a_multirun_makes_a_directory_a_trial(tmp_path):
     assert (
         done["status"] == "finished"
         and "test/acc" in done
-        and read(Path(done["run"]) / "status.json")["exit_code"] == 0
+        and read(folder / done["run"] / "status.json")["exit_code"] == 0
     )
     assert (failed["status"], failed["exit_code"]) == ("failed", 2) and "try loss=mse" in failed["reason"]
     assert "data=and" in done["words"] and "data=sine" in failed["words"]

@@ -83,7 +83,7 @@ def _spelled(subject: Subject, folder: Path, *, ours: str, plain: str, named: tu
 
 
 ROWS = [
-    spelled("optimizr.lr=1", "did you mean optimizer?"),
+    spelled("optimizr.lr=1", "did you mean optimizer.lr?"),
     spelled("optimizer.lrr=1", "did you mean optimizer.lr?"),
     spelled("scheduler=one_cicle", "did you mean one_cycle?", plain="schedule=one_cicle"),
     spelled("+optimizer.learning_rate=1", "did you mean lr?"),

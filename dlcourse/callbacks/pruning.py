@@ -1,0 +1,43 @@
+"""Ends a trial early when a search's pruner gives it up."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+
+from dlcourse.callbacks import Callback
+
+
+class Pruned(Exception):
+    """The end of a trial that was given up; nothing went wrong."""
+
+    code, status = 0, "pruned"
+
+
+class Pruning(Callback):
+    """Reports ``metric`` to an Optuna study after each validation, and asks its pruner whether to go on.
+
+    ``trial`` is the trial's number in the study; one that the study has closed (a run made longer by hand) runs on.
+    """
+
+    def __init__(self, storage: str, study: str, trial: int, metric: str, pruner: Any):
+        self.storage, self.study, self.number, self.metric, self.pruner = storage, study, trial, metric, pruner
+        self.trial: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            import optuna
+
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            study = optuna.load_study(storage=self.storage, study_name=self.study, pruner=self.pruner)
+            trial = study.get_trials(deepcopy=False)[self.number]
+            self.trial = None if trial.state.is_finished() else optuna.trial.Trial(study, trial._trial_id)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
+        pruned = False
+        if self.trial is not None:
+            self.trial.report(float(trainer.callback_metrics[self.metric]), trainer.current_epoch)
+            pruned = self.trial.should_prune()
+        if trainer.strategy.broadcast(pruned):
+            raise Pruned(f"pruned after epoch {trainer.current_epoch + 1}")

@@ -1,0 +1,116 @@
+"""A search: Optuna proposes trials, and a study beside them remembers what it has learned."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from dlcourse.config import plain, resolve
+from dlcourse.errors import Refused
+from dlcourse.sweeps.trials import Sweep
+
+
+def distribution(override: Override) -> Any:
+    """What a word lets a search choose from: interval(a, b), also tag(log, …) and int(…), range(a, b, step), choice(…).
+
+    Raises Refused for a logarithm of what is not positive.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low, high, log = value.start, value.end, "log" in value.tags
+        assert low is not None and high is not None
+        if not low <= high or log and low <= 0:
+            raise Refused(f"{override.input_line}: expected a lower end before a higher one, both above 0 for log")
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(float(low), float(high), log=log)
+    values: list[Any] = [plain(text) for text in override.sweep_string_iterator()]
+    if isinstance(value, RangeSweep) and all(isinstance(v, int) for v in values):
+        return IntDistribution(values[0], values[-1], step=int(value.step))
+    return CategoricalDistribution(values)
+
+
+class Search:
+    """Trials that a sampler proposes, ``sweep.n_trials`` in all, numbered as in the study.
+
+    The study lies in study.db beside the trials (SQLite, for optuna-dashboard too), or where ``sweep.storage`` says.
+    What the trials' directories say is what counts: a study that was killed is set right by them.
+    """
+
+    def __init__(self, sweep: Sweep, words: list[Override], sampler: Any, pruner: Any):
+        import optuna
+        from hydra.utils import instantiate
+        from optuna.study import StudyDirection
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.sweep = sweep
+        self.space = {o.get_key_element(): distribution(o) for o in words if o.is_sweep_override()}
+        if not self.space:
+            raise Refused("nothing to search for: give a word several values, as optimizer.lr=interval(1e-4,1e-1)")
+        self.fixed = [
+            f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in words if not o.is_sweep_override()
+        ]
+        self.storage = sweep.settings["storage"] or f"sqlite:///{sweep.folder / 'study.db'}"
+        if urlsplit(self.storage).password:
+            raise Refused("sweep.storage: leave the password out of the address; the database's own file or variable")
+        if pruner is not None and len(sweep.objectives()) > 1:
+            raise Refused("pruner: with several objectives there is no order to prune by; pruner=none")
+        self.study = optuna.create_study(
+            storage=self.storage,
+            study_name=sweep.folder.name,
+            directions=[StudyDirection[f"{mode}imize".upper()] for mode in sweep.objectives().values()],
+            load_if_exists=True,
+        )
+        # A sampler that began with the same seed again would propose what it has proposed before.
+        seed = {"seed": sampler.seed + len(self.study.get_trials(deepcopy=False))} if "seed" in sampler else {}
+        self.study.sampler = instantiate(sampler, **seed)
+        sweep.told = self.tell
+        if pruner is not None:
+            sweep.more = partial(self.pruning, dict(resolve(pruner)))
+
+    def numbers(self) -> Iterator[int]:
+        """The trials to run: those that an earlier life left, then new ones as long as there may be more."""
+        for trial in self.study.get_trials(deepcopy=False):
+            number = trial.number
+            if number not in self.sweep.rows:
+                self.sweep.add(number, self.words(trial.params))
+            if self.sweep.is_due(number):
+                yield number
+            elif not trial.state.is_finished():
+                self.tell(number, self.sweep.rows[number])
+        while len(self.sweep.rows) < self.sweep.settings["n_trials"]:
+            asked = self.study.ask(self.space)
+            yield self.sweep.add(asked.number, self.words(asked.params))
+
+    def pruning(self, pruner: dict[str, Any], number: int) -> list[str]:
+        """The words that let a trial report to the study and ask its pruner."""
+        (metric,) = self.sweep.objectives()
+        node = ",".join(f"{key}:{value}" for key, value in pruner.items())
+        told = {"storage": f"'{self.storage}'", "study": self.study.study_name, "trial": number, "metric": metric}
+        words = {"_target_": "dlcourse.callbacks.pruning.Pruning", **told, "pruner": f"{{{node}}}"}
+        return [f"+callbacks.pruning.{key}={value}" for key, value in words.items()]
+
+    def words(self, params: dict[str, Any]) -> list[str]:
+        return [*self.fixed, *(f"{key}={value}" for key, value in params.items())]
+
+    def tell(self, number: int, row: dict[str, Any]) -> None:
+        """Let the study know how a trial ended; one that was killed or stopped stays open, for the next start."""
+        from optuna.trial import TrialState, create_trial
+
+        values = [row[key] for key in self.sweep.objectives() if key in row]
+        if row["status"] == "finished":
+            end: dict[str, Any] = {"values": values}
+        elif row["status"] in ("finished", "failed", "pruned"):
+            end = {"state": TrialState.PRUNED if row["status"] == "pruned" else TrialState.FAIL}
+        else:
+            return
+        trial = self.study.get_trials(deepcopy=False)[number]
+        if trial.state == TrialState.FAIL and "values" in end:  # tried again; a study's own trials end only once
+            again = create_trial(params=trial.params, distributions=trial.distributions, values=values)
+            self.study.add_trial(again)
+        else:
+            self.study.tell(number, **end, skip_if_finished=True)

@@ -1,0 +1,34 @@
+"""From the words of many trials to their configurations, composed once where they differ in numbers only."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from dlcourse.config import Composed, parse
+from dlcourse.gate import admit
+from dlcourse.limits import judge
+
+
+def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
+    """The configuration and the run directory of each trial."""
+    first = admit(list(jobs[0]))
+    every = [first, *(like(first, list(job)) or admit(list(job)) for job in jobs[1:])]
+    return [(composed, Path(composed.cfg.run_dir)) for composed in every]
+
+
+def like(first: Composed, words: list[str]) -> Composed | None:
+    """``first`` with the numbers of these words in place of its own; None where more than numbers differ."""
+    if [word.partition("=")[0] for word in words] != [word.partition("=")[0] for word in first.words]:
+        return None
+    cfg = deepcopy(first.cfg)
+    for override in parse([word for word, old in zip(words, first.words, strict=True) if word != old]):
+        key, value = override.key_or_group, override.value()
+        old = OmegaConf.select(cfg, key)
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (old, value))
+        if not numbers and key != "run_dir":
+            return None
+        OmegaConf.update(cfg, key, value)
+    judge(cfg, first.choices)
+    return first._replace(cfg=cfg, words=words)

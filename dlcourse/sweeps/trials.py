@@ -1,0 +1,229 @@
+"""A sweep: a directory of trials, each a run directory of its own, and what is known of them all."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from dlcourse.config import CHECKOUT, parse
+from dlcourse.errors import ENVIRONMENT, Refused
+from dlcourse.rundir import from_here, is_live, read_rows, write, write_json
+
+#: Words of the sweep that are no trial's, and do not make it another sweep: how many trials, how, and where.
+ITS_OWN = ("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report=")
+ENDED = ("finished", "failed", "pruned")
+
+
+def own(key: str) -> bool:
+    """Whether a word is the sweep's own."""
+    return f"{key}=".startswith(ITS_OWN)
+
+
+class Sweep:
+    """Trials 0, 1, 2 … below one folder: NNNN/ (run directories), sweep.jsonl, sweep.csv, report.html.
+
+    The folder's name is a hash of the words, so that the same command finds what is finished and goes on with the rest.
+    What a trial's own directory says is what counts: it is finished when metrics.json is there.
+    """
+
+    def __init__(self, words: list[str], cfg: DictConfig):
+        given = {override.key_or_group: str(override.value()) for override in parse(words)}
+        kept = [word for word in words if not word.startswith((*ITS_OWN, "allow="))]
+        kept += [f"{key}={given[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in given]
+        digest = hashlib.sha256("\0".join(sorted(kept)).encode()).hexdigest()[:8]
+        name = f"{given.get('sweep', 'sweep')}_{digest}"
+        self.folder = Path(cfg.sweep_dir or Path(cfg.paths.runs_dir, "sweeps", name)).expanduser().resolve()
+        self.words = words
+        self.settings: dict[str, Any] = OmegaConf.to_container(cfg.sweep, resolve=True)  # type: ignore[assignment]
+        self.seed: int = cfg.seed
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.stopped = 0  # the signal that ended it
+        self.more: Callable[[int], list[str]] = lambda number: []  # words that a search adds to a trial's
+        self.told: Callable[[int, dict[str, Any]], None] = lambda number, row: None  # whom the end of a trial is told
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Elsewhere, where a cluster's launcher sends it, only ``trial`` is called."""
+        return {"folder": self.folder}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make or find the folder, and hold it: two of the same sweep would both begin the same trials."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(f"cannot write {error.filename}: {error.strerror}", ENVIRONMENT) from None
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Refused(f"{self.folder} belongs to a sweep that is still going", ENVIRONMENT) from None
+        for row in read_rows(self.folder / "sweep.jsonl"):
+            self.add(row["trial"], row["words"])
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:04d}"
+
+    def number(self, words: list[str]) -> int:
+        """The number of the trial with these words: its old one, or the next that is free."""
+        for number, row in self.rows.items():
+            if row["words"] == words:
+                return number
+        return self.add(max(self.rows, default=-1) + 1, words)
+
+    def add(self, number: int, words: list[str]) -> int:
+        self.rows[number] = self.row(number, words)
+        return number
+
+    def job(self, number: int) -> list[str]:
+        """The words by which any process, here or elsewhere, runs a trial."""
+        return [*self.rows[number]["words"], *self.more(number), f"run_dir={self.path(number)}", "report=false"]
+
+    def is_due(self, number: int) -> bool:
+        """Whether a trial is still to be run: it did not end, or it failed and is to be tried again."""
+        status = self.rows.get(number, {}).get("status")
+        return status not in ENDED or status == "failed" and self.settings["retry"] == "failed"
+
+    def begin(self, number: int) -> None:
+        self.rows[number]["status"] = "running"
+        self.write()
+
+    def end(self, number: int, code: int | None = None) -> None:
+        """Take down how a trial ended; ``code`` is its process's exit code, where there was one."""
+        row = self.row(number, self.rows[number]["words"])
+        if code is not None and code < 0:
+            row |= {"status": "killed", "exit_code": 128 - code, "reason": f"killed by {signal.Signals(-code).name}"}
+        self.rows[number] = row
+        self.write()
+        done = sum(row["status"] in ENDED for row in self.rows.values())
+        figures = [f"{key} {row[key]:.4g}" for key in self.objectives() if isinstance(row.get(key), float)]
+        said = ", ".join(figures) or row["reason"] or ""
+        print(f"{done}: trial {number} {row['status']}  {' '.join(self.own(row['words']))}  {said}", flush=True)
+        self.told(number, row)
+
+    def row(self, number: int, words: list[str]) -> dict[str, Any]:
+        """What a trial's directory says of it."""
+        path = self.path(number)
+        told = json.loads(text(path / "status.json") or '{"status": "waiting", "exit_code": null, "reason": null}')
+        if told["status"] == "running" and not is_live(path):
+            told["status"] = "killed"
+        figures = json.loads(text(path / "metrics.json") or "{}")
+        if figures:
+            told["status"] = "finished"
+        reason = told["reason"] and told["reason"].splitlines()[0]
+        return {"trial": number, "words": words, "run": path.name, **told, "reason": reason, **figures}
+
+    def objectives(self) -> dict[str, str]:
+        """The figures that are looked for, and the direction in which each is better."""
+        chosen = (self.settings[key] for key in ("metric", "mode"))
+        metrics, modes = ([value] if isinstance(value, str) else value for value in chosen)
+        return dict(zip(metrics, modes, strict=True))
+
+    def own(self, words: list[str]) -> list[str]:
+        """The words of a trial that are not every trial's."""
+        common = set.intersection(*(set(row["words"]) for row in self.rows.values())) if len(self.rows) > 1 else set()
+        return [word for word in words if word not in common]
+
+    def write(self) -> None:
+        rows = [self.rows[number] for number in sorted(self.rows)]
+        write(self.folder / "sweep.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def finish(self) -> int:
+        """Write table and page; 0 if a trial finished, 2 if every one was refused, else 1."""
+        from tabulate import tabulate
+
+        rows = [self.rows[number] for number in sorted(self.rows)]
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        with open(self.folder / "sweep.csv", "w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, columns)
+            table.writeheader()
+            table.writerows({**row, "words": " ".join(row["words"])} for row in rows)
+        done = [row for row in rows if row["status"] == "finished"]
+        shown = [*self.objectives(), *sorted({key for row in done for key in row if key.startswith("test/")})]
+        cells = [[row["trial"], " ".join(self.own(row["words"])), row["status"], *map(row.get, shown)] for row in rows]
+        print(tabulate(cells, headers=["trial", "words", "status", *shown], floatfmt=".4g"))
+        for row in rows:
+            if row["status"] not in ("finished", "pruned", "waiting"):
+                print(f"trial {row['trial']} {row['status']}: {row['reason']}", file=sys.stderr)
+        print(f"sweep: {from_here(self.folder)}", flush=True)
+        if self.stopped:
+            return 128 + self.stopped
+        if done:
+            return 0
+        return 2 if rows and all(row["exit_code"] == 2 for row in rows) else 1
+
+    def trial(self, cfg: DictConfig) -> None:
+        """The task of Hydra's own launchers, wherever they run it; ``cfg`` is Hydra's, and what counts is its words."""
+        from hydra.core.hydra_config import HydraConfig
+
+        attempt([str(word) for word in HydraConfig.get().overrides.task])
+
+
+def attempt(words: list[str], replace: bool = False) -> int:
+    """Run a trial in this process, or go on with it; its exit code. What it leaves in its directory says the rest.
+
+    A trial of several processes is a command of its own, since Lightning starts the others by the command line;
+    with ``replace`` it takes the place of this process.
+    """
+    from dlcourse.errors import explain
+    from dlcourse.gate import admit
+    from dlcourse.restore import continuation
+
+    path = Path(next(word for word in words if word.startswith("run_dir=")).partition("=")[2])
+    told = path / "status.json"
+    if not (path / "config.yaml").exists():
+        told.unlink(missing_ok=True)  # of a trial that was refused before it had anything else
+    begun = False
+    try:
+        composed = admit(words)
+        if "wandb" in composed.cfg.logger and composed.cfg.logger.group is None:
+            composed.cfg.logger.group = path.parent.name
+            words = [*words, f"logger.group={path.parent.name}"]
+        if str(composed.cfg.trainer.strategy).startswith(("ddp", "fsdp")):
+            command = [sys.executable, str(CHECKOUT / "train.py"), *words, "resume=auto"]
+            if replace:
+                die_with_parent()
+                os.execv(command[0], command)
+            return subprocess.run(command).returncode
+        allowed = [word for word in words if word.startswith("allow=")]
+        found = continuation([*allowed, f"run_dir={path}", "resume=auto"])
+        from dlcourse.training import train
+
+        begun = True
+        train(*(found or (composed,)))
+    except BaseException as error:
+        known = explain(error)
+        code = getattr(known or error, "code", 1)
+        code = code if isinstance(code, int) else 1
+        if not begun or not told.exists():
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(told, {"status": "failed", "exit_code": code, "reason": str(known or error)})
+        if known is None and code == 1:
+            raise
+        return code
+    return 0
+
+
+def die_with_parent() -> None:
+    """On Linux: SIGTERM when the process that made this one ends, also after it has become another program."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def text(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""

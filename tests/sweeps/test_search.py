@@ -1,0 +1,164 @@
+"""Searches: what a word lets Optuna choose from, what a study is told, and how it is set right again."""
+
+import json
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from dlcourse.errors import Refused
+from dlcourse.sweeps.search import Search, distribution
+from dlcourse.sweeps.trials import Sweep
+
+RANDOM = OmegaConf.create({"_target_": "optuna.samplers.RandomSampler", "seed": 0})
+SPACE = ["data=moons", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.hidden=choice([8],[8,8])"]
+
+
+def parsed(words):
+    return OverridesParser.create().parse_overrides(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("x=interval(0.0,0.5)", FloatDistribution(0, 0.5)),
+        ("x=interval(0,5)", FloatDistribution(0, 5)),
+        ("x=int(interval(0,5))", IntDistribution(0, 5)),
+        ("x=tag(log,interval(1e-4,1e-1))", FloatDistribution(1e-4, 1e-1, log=True)),
+        ("x=tag(log,int(interval(1,100)))", IntDistribution(1, 100, log=True)),
+        ("x=range(2,10,2)", IntDistribution(2, 8, step=2)),
+        ("x=range(3)", IntDistribution(0, 2)),
+        ("x=range(0.0,0.3,0.1)", CategoricalDistribution([0.0, 0.1, 0.2])),
+        ("x=choice(relu,tanh)", CategoricalDistribution(["relu", "tanh"])),
+        ("x=32,64", CategoricalDistribution([32, 64])),
+        ("x=choice([8],[8,8])", CategoricalDistribution(["[8]", "[8,8]"])),
+    ],
+)
+def test_what_a_word_lets_a_search_choose_from(word, expected):
+    assert distribution(*parsed([word])) == expected
+
+
+@pytest.mark.parametrize("word", ["x=tag(log,interval(0,1))", "x=interval(2,1)"])
+def test_an_interval_that_is_none(word):
+    with pytest.raises(Refused, match="expected a lower end"):
+        distribution(*parsed([word]))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """``sweep(n)``: the same directory again, as each start of the command finds it."""
+
+    def make(n, **settings):
+        known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1}
+        cfg = OmegaConf.create(
+            {"sweep_dir": str(tmp_path / "s"), "sweep": {**known, "n_trials": n, **settings}, "seed": 0}
+        )
+        made = Sweep([], cfg)
+        context = made.held()
+        context.__enter__()
+        context.__exit__(None, None, None)
+        return made
+
+    return make
+
+
+def ends(sweep, number, status="finished", code=0, **figures):
+    path = sweep.path(number)
+    path.mkdir(exist_ok=True)
+    (path / "status.json").write_text(json.dumps({"status": status, "exit_code": code, "reason": None}))
+    if status == "finished":
+        (path / "metrics.json").write_text(json.dumps(figures))
+    sweep.end(number)
+
+
+def search(sweep, words=SPACE, sampler=RANDOM, pruner=None):
+    return Search(sweep, parsed(words), sampler, pruner)
+
+
+def test_a_study_is_told_what_the_directories_say_and_goes_on_after_a_kill(sweep):
+    first = sweep(4)
+    one = search(first)
+    numbers = one.numbers()
+    for k, value in enumerate((0.5, 0.2)):
+        assert next(numbers) == k
+        first.begin(k)
+        ends(first, k, **{"val/loss": value})
+    assert next(numbers) == 2
+    first.begin(2)
+    assert first.rows[2]["words"][0] == "data=moons" and first.rows[2]["words"][1].startswith("optimizer.lr=0.")
+    # The process dies here; another one finds trial 2 running in the study, with no directory.
+    second = sweep(4)
+    two = search(second)
+    assert [t.state for t in two.study.trials] == [TrialState.COMPLETE] * 2 + [TrialState.RUNNING]
+    again = two.numbers()
+    assert next(again) == 2 and second.rows[2]["words"] == first.rows[2]["words"]
+    ends(second, 2, **{"val/loss": 0.9})
+    assert next(again) == 3
+    ends(second, 3, status="failed", code=3)
+    assert list(again) == []
+    assert [t.state for t in two.study.trials] == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
+    assert (
+        two.study.best_value == 0.2 and two.study.best_params["optimizer.lr"] == one.study.best_params["optimizer.lr"]
+    )
+    values = [t.params["optimizer.lr"] for t in two.study.trials]
+    assert len(set(values)) == 4, "a sampler that begins again must not propose the same"
+
+
+def test_finished_on_disk_and_not_in_the_study(sweep):
+    """Killed between metrics.json and the study's commit: the directory counts."""
+    first = sweep(1)
+    numbers = search(first).numbers()
+    next(numbers)
+    first.begin(0)
+    first.path(0).mkdir()
+    (first.path(0) / "metrics.json").write_text('{"val/loss": 0.3}')
+    two = search(sweep(1))
+    assert list(two.numbers()) == []
+    assert two.study.trials[0].state == TrialState.COMPLETE and two.study.best_value == 0.3
+
+
+def test_failed_ones_run_again_only_when_asked(sweep):
+    numbers = search(first := sweep(1)).numbers()
+    next(numbers)
+    ends(first, 0, status="failed", code=1)
+    assert list(search(sweep(1)).numbers()) == []
+    again = search(third := sweep(1, retry="failed"))
+    assert list(again.numbers()) == [0]
+    ends(third, 0, **{"val/loss": 0.1})
+    assert again.study.best_value == 0.1
+
+
+def test_several_objectives(sweep):
+    made = sweep(3, metric=["val/loss", "seconds"], mode=["min", "min"])
+    found = search(made)
+    for number in found.numbers():
+        ends(made, number, **{"val/loss": number, "seconds": 3 - number})
+    assert len(found.study.best_trials) == 3
+    with pytest.raises(Refused, match="several objectives"):
+        search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
+
+
+def test_a_search_without_anything_to_search_for(sweep):
+    with pytest.raises(Refused, match="nothing to search for"):
+        search(sweep(1), ["data=moons"])
+
+
+def test_a_password_does_not_get_into_run_directories(sweep):
+    with pytest.raises(Refused, match="password"):
+        search(sweep(1, storage="postgresql://me:secret@host/db"))
+
+
+def test_the_words_by_which_a_trial_asks_its_pruner(sweep):
+    """They compose, pass the gate, and name the pruner's own settings."""
+    from dlcourse.gate import admit
+
+    made = sweep(1)
+    found = search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 7}))
+    cfg = admit(made.job(next(found.numbers()))).cfg
+    node = cfg.callbacks.pruning
+    assert node.pruner == {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 7}
+    assert (node.trial, node.metric, node.study) == (0, "val/loss", "s")
+    assert optuna.load_study(storage=node.storage, study_name=node.study).trials[0].state == TrialState.RUNNING
