@@ -128,6 +128,10 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
         OmegaConf.update(cfg, key, new)
     if (path / "metrics.json").exists() and not longer:
         raise Refused(f"{named} is finished; to go on, say a longer trainer.max_epochs (or max_steps, max_time)")
+    if (path / "metrics.json").exists() and not (path / "checkpoints" / "last.ckpt").exists():
+        raise Refused(
+            f"{named} has no last.ckpt (it was trained together with others); init_from={named} takes its weights"
+        )
     permit(resolve(cfg), packages)
     judge(cfg, dict(cfg.choice))
     if longer:

@@ -23,21 +23,28 @@ class Pruning(Callback):
         self.storage, self.study, self.number, self.metric, self.pruner = storage, study, trial, metric, pruner
         self.trial: Any = None
 
+    def begin(self) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.load_study(storage=self.storage, study_name=self.study, pruner=self.pruner)
+        trial = study.get_trials(deepcopy=False)[self.number]
+        self.trial = None if trial.state.is_finished() else optuna.trial.Trial(study, trial._trial_id)
+
+    def gives_up(self, value: float, epoch: int) -> bool:
+        """Report the figure that an epoch reached, and whether the pruner ends the trial there."""
+        if self.trial is None:
+            return False
+        self.trial.report(value, epoch)
+        return bool(self.trial.should_prune())
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            import optuna
-
-            optuna.logging.set_verbosity(optuna.logging.WARNING)
-            study = optuna.load_study(storage=self.storage, study_name=self.study, pruner=self.pruner)
-            trial = study.get_trials(deepcopy=False)[self.number]
-            self.trial = None if trial.state.is_finished() else optuna.trial.Trial(study, trial._trial_id)
+            self.begin()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != "fit":
             return
-        pruned = False
-        if self.trial is not None:
-            self.trial.report(float(trainer.callback_metrics[self.metric]), trainer.current_epoch)
-            pruned = self.trial.should_prune()
+        pruned = self.gives_up(float(trainer.callback_metrics[self.metric]), trainer.current_epoch)
         if trainer.strategy.broadcast(pruned):
             raise Pruned(f"pruned after epoch {trainer.current_epoch + 1}")

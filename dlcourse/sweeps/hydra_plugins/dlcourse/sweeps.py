@@ -87,7 +87,12 @@ class Vectorized(OneMachine):
     """All trials together, as one batched computation."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
-        from dlcourse.sweeps.vectorized import together
+        from dlcourse.callbacks.interrupt import Interrupted
+        from dlcourse.sweeps.together import compositions
+        from dlcourse.sweeps.vectorized import train_together
 
-        together(self.sweep.folder, job_overrides)
+        try:
+            train_together(compositions(job_overrides), self.sweep.folder)
+        except Interrupted as stop:
+            self.sweep.stopped = stop.code - 128
         return []

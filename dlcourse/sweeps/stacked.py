@@ -1,0 +1,84 @@
+"""Many models of one architecture as one computation: the model's own loss, differentiated for all at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+
+#: Of the data, and so the same in all models.
+SHARED = ("mean", "std", "y_mean", "y_std")
+ROWS = 8192  # of all models together, in one piece of an evaluation
+
+
+class Stacked:
+    """T models: row t of ``w`` (T, P) holds the trainable parameters of model t, ``rest`` what else is its own.
+
+    ``rest`` maps the names of frozen parameters and of buffers (as batch normalisation's) to (T, …). Of the models
+    only the first is kept, whose ``forward`` and ``loss_of`` are computed for all.
+    """
+
+    def __init__(self, models: Sequence[Any]):
+        self.model = models[0]
+        named = dict(self.model.named_parameters())
+        self.shapes = {name: p.shape for name, p in named.items() if p.requires_grad}
+        self.sizes = [shape.numel() for shape in self.shapes.values()]
+        states = [model.state_dict() for model in models]
+        self.w = torch.stack([torch.cat([state[name].flatten() for name in self.shapes]) for state in states])
+        others = [name for name in states[0] if name not in self.shapes and name not in SHARED]
+        self.rest = {name: torch.stack([state[name] for state in states]) for name in others}
+        #: (P,): 1 where a weight decays; biases and normalisation (fewer than 2-D) are spared.
+        self.decays = torch.cat([torch.full((shape.numel(),), float(len(shape) > 1)) for shape in self.shapes.values()])
+        self.decays = self.decays.to(self.w)
+        self.traced: dict[torch.Size, Callable[..., Any]] = {}
+
+    def parameters(self, w: Tensor) -> dict[str, Tensor]:
+        """The rows of w as the models' parameters, (T, *shape)."""
+        parts = w.split(self.sizes, dim=1)
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients (T, P), losses (T,) and logits (T, B, outputs) of a batch for each model, x (T, B, *shape).
+
+        The operations are recorded once for each size of batch, so that a step is these operations and no more.
+        """
+        if x.shape not in self.traced:
+            self.model.train()
+
+            def loss(p: dict[str, Tensor], rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+                z = functional_call(self.model, {**p, **rest}, (x,))
+                return self.model.loss_of(z, y), z
+
+            every = vmap(grad_and_value(loss, has_aux=True), randomness="different")
+            # What is recorded has run once: batch normalisation's figures have moved, and chance.
+            copies = {name: value.clone() for name, value in self.rest.items()}
+            with torch.random.fork_rng():
+                self.traced[x.shape] = make_fx(every)(self.parameters(self.w), copies, x, y)
+        with torch.no_grad():
+            g, (losses, z) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y)
+        return torch.cat([part.flatten(1) for part in g.values()], 1), losses, z
+
+    def evaluate(self, w: Tensor, rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean losses (T,) and logits (T, N, outputs) of the same rows for all models, in evaluation mode."""
+        self.model.eval()
+
+        def loss(p: dict[str, Tensor], rest: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            z = functional_call(self.model, {**p, **rest}, (x,))
+            return self.model.loss_of(z, y), z
+
+        with torch.no_grad():
+            return vmap(loss, chunk_size=max(1, ROWS // len(x)))(self.parameters(w), rest)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these models only."""
+        self.w = self.w[rows]
+        self.rest = {name: value[rows] for name, value in self.rest.items()}
+        self.traced.clear()
+
+    def state_dict(self, w: Tensor, rest: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of one model, (P,) and its rest, by the names of its own."""
+        parts = w.split(self.sizes)
+        own = {name: part.view(shape).clone() for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        return {**self.model.state_dict(), **own, **{name: value.clone() for name, value in rest.items()}}

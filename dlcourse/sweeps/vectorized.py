@@ -1,0 +1,414 @@
+"""Trials that differ in numbers only, trained together; at the end each has a run directory like any other's."""
+
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from dlcourse.building import quieten
+from dlcourse.callbacks.checkpoints import BEST, AtomicIO, load, random_state, set_random_state
+from dlcourse.callbacks.interrupt import SIGNALS, Interrupted
+from dlcourse.config import Composed
+from dlcourse.data.base import EVALUATION_BATCH
+from dlcourse.data.sampler import EpochSampler
+from dlcourse.errors import DIVERGED, Diverged, Refused
+from dlcourse.gate import inspect_targets
+from dlcourse.metrics import Metrics
+from dlcourse.rundir import RunDirectory, environment, write_json
+from dlcourse.sweeps.fitting import Rates, check, numbers_of
+from dlcourse.sweeps.stacked import Stacked
+
+CHECKPOINT = "vectorized.ckpt"
+#: What of the state a checkpoint holds as it is.
+SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "seconds")
+SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out costs more than it saves
+
+
+class Trial:
+    """What is known of one trial while it trains with the others."""
+
+    def __init__(self, composed: Composed, path: Path, tree: dict[str, Any]):
+        from hydra.utils import instantiate
+
+        self.composed, self.path, self.tree = composed, path, tree
+        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, float] = {}
+        self.status, self.code = "running", 0
+        self.reason: str | None = None
+        self.epochs = self.steps = 0
+        nodes = tree["callbacks"]
+        self.stopping = instantiate(nodes["early_stopping"]) if nodes.get("early_stopping") else None
+        self.pruning = instantiate(nodes["pruning"]) if nodes.get("pruning") else None
+        if self.pruning is not None:
+            self.pruning.begin()
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = ("rows", "best", "status", "code", "reason", "epochs", "steps")
+        stopping = self.stopping.state_dict() if self.stopping else None
+        return {key: getattr(self, key) for key in kept} | {"stopping": stopping}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        stopping = state.pop("stopping")
+        vars(self).update(state)
+        if self.stopping is not None:
+            self.stopping.load_state_dict(stopping)
+
+    def end(self, status: str, code: int = 0, reason: str | None = None) -> None:
+        self.status, self.code, self.reason = status, code, reason
+
+    def log(self, epoch: int, figures: dict[str, float]) -> None:
+        self.rows.append({"step": self.steps, "epoch": epoch, **figures})
+
+
+def train_together(trials: Sequence[tuple[Composed, Path]], folder: Path) -> None:
+    """Train trials as one; a checkpoint of them all in ``folder`` continues them.
+
+    Refused (2) names what cannot be done together. Interrupted: the state is that of the last epoch's end.
+    """
+    quieten()
+    trees = check([composed for composed, _ in trials])
+    inspect_targets(trees[0], trials[0][0].allowed)
+    together = Together([Trial(*trial, tree) for trial, tree in zip(trials, trees, strict=True)], folder)
+    together.fit()
+    together.publish()
+
+
+class Together:
+    """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
+
+    def __init__(self, trials: list[Trial], folder: Path):
+        from hydra.utils import instantiate
+
+        self.trials, self.path = trials, folder / CHECKPOINT
+        self.cfg = trials[0].composed.cfg
+        tree = trials[0].tree
+        accelerator, precision = self.cfg.trainer.accelerator, self.cfg.trainer.precision
+        on_gpu = accelerator in ("gpu", "cuda") or accelerator == "auto" and torch.cuda.is_available()
+        self.device = torch.device("cuda" if on_gpu else "cpu")
+        dtype = torch.float64 if precision == "64-true" else torch.float32
+        self.data = instantiate(tree["data"], _convert_="all")
+        self.data.setup()
+        models = []
+        for trial in trials:  # each as it would begin alone: its seed decides its weights
+            pl.seed_everything(trial.tree["seed"], workers=True, verbose=False)
+            model = instantiate(trial.tree["model"], _convert_="all")
+            for name in ("mean", "std", "y_mean", "y_std"):
+                getattr(model, name).copy_(getattr(self.data, name))
+            models.append(model.to(self.device, dtype))
+        self.stacked = Stacked(models)
+        if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
+            torch.set_num_threads(1)
+        self.sets = {
+            name: (self._floating(rows.x, dtype), self._floating(rows.y, dtype))
+            for name, rows in self.data.sets.items()
+        }
+        self.live = list(range(len(trials)))  # which trial each row of the stack is
+        self.update, self.numbers = numbers_of([trial.tree for trial in trials], self.device, dtype)
+        self.state: dict[str, Any] = {}
+        self.samplers = [
+            EpochSampler(
+                len(self.sets["train"][0]),
+                self._batch_size(),
+                seed=trial.tree["data"]["seed"],
+                train=True,
+                reshuffle=self.data.reshuffle,
+            )
+            for trial in trials
+        ]
+        steps, epochs = self.cfg.trainer.max_steps, self.cfg.trainer.max_epochs
+        each = len(self.samplers[0])
+        bounds = [steps] * (steps > 0) + [epochs * each] * (epochs is not None and epochs > 0)
+        if not bounds:
+            raise Refused("trainer.max_epochs and trainer.max_steps: one of them must end the training")
+        self.last_step = min(bounds)
+        rates = [trial.tree["optimizer"]["lr"] for trial in trials]
+        self.rates = Rates(self.stacked.model.scheduler_factory, rates, self.last_step)
+        self.best_w = self.stacked.w.clone()
+        self.best_rest = {name: value.clone() for name, value in self.stacked.rest.items()}
+        self.losses: list[Tensor] = []  # (T,) of each step since the last row
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.saved_at = time.monotonic()
+        self.asked = 0  # the signal that asks to stop
+        if self.path.exists():
+            self.restore()
+
+    def _floating(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.to(self.device, dtype if x.is_floating_point() else x.dtype)
+
+    def _batch_size(self) -> int:
+        size = self.data.batch_size
+        return len(self.sets["train"][0]) if size == "full" else int(size)
+
+    def fit(self) -> None:
+        def ask(signum: int, frame: FrameType | None) -> None:
+            self.asked = signum
+
+        before = {signum: signal.signal(signum, ask) for signum in SIGNALS}
+        started = time.monotonic() - self.seconds
+        try:
+            while self.live and self.step < self.last_step:
+                self.train_epoch()
+                self.seconds = time.monotonic() - started
+                if time.monotonic() - self.saved_at >= 1:
+                    self.save()
+            self.save()
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def train_epoch(self) -> None:
+        """One pass over the training rows for every live trial, then its figures, and who goes on."""
+        x, y = self.sets["train"]
+        orders = []
+        for row in self.live:
+            self.samplers[row].set_epoch(self.epoch)
+            orders.append(list(self.samplers[row]))
+        passed: list[tuple[Tensor, Tensor, Tensor]] = []
+        numbers = {key: value for key, value in self.numbers.items() if key != "lr"}
+        # λ for each parameter; None where it is 0 for all.
+        decay = numbers["weight_decay"]
+        numbers["weight_decay"] = decay * self.stacked.decays if bool((decay != 0).any()) else None
+        lr = self.column(self.rates.lr)
+        for batches in zip(*orders, strict=True):
+            if self.asked:
+                raise Interrupted(self.asked)
+            rows = torch.stack(batches).to(self.device)
+            g, losses, z = self.stacked.step(x[rows], y[rows])
+            if (limit := self.cfg.trainer.gradient_clip_val) is not None:
+                g.mul_((limit / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
+            self.update(self.stacked.w, g, self.state, **numbers, lr=lr)
+            self.step += 1
+            if self.rates.each_step:
+                self.rates.move(epoch_ended=False)
+                lr = self.column(self.rates.lr)
+            passed.append((losses, z, rows))
+            self.losses.append(losses)
+            if len(self.losses) >= self.cfg.trainer.log_every_n_steps:
+                self.write_losses()
+            if self.step == self.last_step:
+                break
+        self.end_epoch(passed)
+
+    def column(self, values: Tensor) -> Tensor:
+        """A number of each live trial, (T, 1), to multiply its row."""
+        return values.to(self.stacked.w)[self.live][:, None]
+
+    def write_losses(self) -> None:
+        """A row for each trial, and an end for those whose loss is no number any more."""
+        self.guard()
+        means = torch.stack(self.losses).double().mean(0).tolist()
+        self.losses.clear()
+        for row, mean in zip(self.live, means, strict=True):
+            if self.trials[row].status == "running":
+                rate = float(self.rates.lr[row])
+                self.trials[row].steps = self.step
+                self.trials[row].log(self.epoch, {"train/loss_step": mean, "lr": rate})
+
+    def guard(self) -> None:
+        """The first loss that is no number ends its trial; the others are not touched by it."""
+        if not self.losses:
+            return
+        finite = torch.stack(self.losses).isfinite().cpu()
+        for column in (~finite.all(0)).nonzero().flatten().tolist():
+            k = int((~finite[:, column]).nonzero()[0])
+            value = float(self.losses[k][column])
+            self.diverged(self.live[column], f"the training loss is {value}", self.step - len(self.losses) + 1 + k)
+
+    def diverged(self, row: int, what: str, step: int) -> None:
+        trial = self.trials[row]
+        if trial.status == "running":
+            where = f"at step {step} (epoch {self.epoch}, lr={float(self.rates.lr[row]):g})"
+            trial.end("failed", DIVERGED, str(Diverged(f"diverged: {what} {where}", "Try a lower optimizer.lr", step)))
+
+    def end_epoch(self, passed: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Validate, log, keep the best, and let those go that have come to their end."""
+        self.guard()
+        stacked = self.stacked
+        val = self.figures("val", stacked.w, stacked.rest)
+        train = self.train_figures(passed)
+        for k, row in enumerate(self.live):
+            trial = self.trials[row]
+            if trial.status != "running":
+                continue
+            trial.steps, trial.epochs = self.step, self.epoch + 1
+            trial.log(self.epoch, val[k])
+            for key, value in val[k].items():
+                if not math.isfinite(value):
+                    self.diverged(row, f"{key} is {value}", self.step)
+            if trial.status != "running":
+                continue
+            trial.log(self.epoch, train[k])
+            figures = {**train[k], **val[k]}
+            if trial.pruning is not None and trial.pruning.gives_up(figures[trial.pruning.metric], self.epoch):
+                trial.end("pruned", 0, f"pruned after epoch {self.epoch + 1}")
+                continue
+            self.keep_best(k, row, figures)
+            if trial.stopping is not None:
+                stop, _ = trial.stopping._evaluate_stopping_criteria(torch.tensor(figures[trial.stopping.monitor]))
+                if stop:
+                    trial.end("finished")
+            if self.step == self.last_step:
+                trial.end("finished")
+        self.epoch += 1
+        self.rates.move(epoch_ended=True)
+        going = [k for k, row in enumerate(self.live) if self.trials[row].status == "running"]
+        if len(going) < len(self.live):
+            self.keep(torch.tensor(going, dtype=torch.long))
+
+    def keep_best(self, k: int, row: int, figures: dict[str, float]) -> None:
+        """The weights of the first epoch that reaches the best monitored figure, as for one run."""
+        trial, monitor = self.trials[row], self.cfg.monitor
+        score, old = figures[monitor], self.trials[row].best.get(monitor)
+        if old is None or (score < old if self.cfg.mode == "min" else score > old):
+            told = {key: value for key, value in figures.items() if key.startswith("val/") or key == monitor}
+            trial.best = {"epoch": self.epoch, "step": self.step, **told}
+            self.best_w[row] = self.stacked.w[k]
+            for name, value in self.stacked.rest.items():
+                self.best_rest[name][row] = value[k]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows of the stack only."""
+
+        def kept(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(kept(part) for part in value)
+            return value[rows.to(value.device)] if isinstance(value, Tensor) else value
+
+        self.stacked.keep(rows)
+        self.live = [self.live[k] for k in rows.tolist()]
+        self.state = {key: kept(value) for key, value in self.state.items()}
+        self.numbers = {key: kept(value) for key, value in self.numbers.items()}
+        self.losses = [kept(losses) for losses in self.losses]
+
+    def figures(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
+        """The figures of a set for each row of w, computed as for one model: batch by batch."""
+        x, y = self.sets[stage]
+        sizes = EpochSampler(len(x), EVALUATION_BATCH)._sizes()
+        parts = [
+            (*self.stacked.evaluate(w, rest, a, b), b) for a, b in zip(x.split(sizes), y.split(sizes), strict=True)
+        ]
+        return [self._figures(stage, [(losses[k], z[k], b) for losses, z, b in parts]) for k in range(len(w))]
+
+    def train_figures(self, passed: list[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
+        y = self.sets["train"][1]
+        parts = [(losses, z, y[rows]) for losses, z, rows in passed]
+        return [self._figures("train", [(a[k], b[k], c[k]) for a, b, c in parts]) for k in range(len(self.live))]
+
+    def _figures(self, stage: str, batches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+        model = self.stacked.model
+        metrics = Metrics(model.task)
+        for loss, z, y in batches:
+            metrics.update(loss, model.output(z) if model.task == "values" else z, y)
+        return {f"{stage}/{name}": float(value) for name, value in metrics.compute().items()}
+
+    def save(self) -> None:
+        """All that is needed to go on with the next epoch, to the same bits."""
+        state = {
+            "words": [trial.composed.words for trial in self.trials],
+            "trials": [trial.state_dict() for trial in self.trials],
+            **{key: getattr(self, key) for key in SAVED},
+            "w": self.stacked.w,
+            "rest": self.stacked.rest,
+            "numbers": self.numbers,
+            "rates": self.rates.state_dict(),
+            "rng": random_state(),
+        }
+        AtomicIO().save_checkpoint(state, self.path)
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on where the same trials were, or those of them that have no directory yet; others are written over."""
+        state = load(self.path, self.device)
+        mine = [trial.composed.words for trial in self.trials]
+        if mine != state["words"] and (state["live"] or not all(words in state["words"] for words in mine)):
+            return
+        rows = [state["words"].index(words) for words in mine]
+        for trial, row in zip(self.trials, rows, strict=True):
+            trial.load_state_dict(state["trials"][row])
+        state["best_w"] = state["best_w"][rows]
+        state["best_rest"] = {name: value[rows] for name, value in state["best_rest"].items()}
+        for key in (*SAVED, "numbers"):
+            setattr(self, key, state[key])
+        self.stacked.w, self.stacked.rest = state["w"], state["rest"]
+        if self.live:
+            self.rates.load_state_dict(state["rates"])
+        set_random_state(state["rng"])
+
+    def publish(self) -> None:
+        """A run directory for each trial; those that a kill left half-written are written anew."""
+        done = [k for k, trial in enumerate(self.trials) if trial.status == "finished"]
+        rest = {name: value[done] for name, value in self.best_rest.items()}
+        test = dict(zip(done, self.figures("test", self.best_w[done], rest), strict=True)) if done else {}
+        place = environment(str(self.device), torch.get_num_threads())
+        for k, trial in enumerate(self.trials):
+            if (trial.path / "metrics.json").exists():
+                continue
+            if trial.path.exists():
+                shutil.rmtree(trial.path)
+            self.publish_one(k, trial, test.get(k, {}), place)
+        self.path.unlink(missing_ok=True)
+
+    def publish_one(self, k: int, trial: Trial, test: dict[str, float], place: dict[str, Any]) -> None:
+        from hydra.utils import instantiate
+
+        from dlcourse.loggers import MetricsFile
+        from dlcourse.training import publish
+
+        cfg, choices = trial.composed.cfg, trial.composed.choices
+        run = RunDirectory.create(trial.composed)
+        write_json(trial.path / "environment.json", place)
+        loggers: list[Any] = [MetricsFile(trial.path / "metrics.jsonl")]
+        nodes = [node for node in trial.tree["logger"].values() if isinstance(node, dict) and "_target_" in node]
+        loggers += [
+            instantiate(
+                {**node, **({"group": trial.path.parent.name} if "group" in node and node["group"] is None else {})}
+            )
+            for node in nodes
+        ]
+        if test:
+            trial.log(trial.epochs, test)
+        for logger in loggers:
+            logger.log_hyperparams({**trial.tree, "choice": choices})
+            for row in trial.rows:
+                logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+            logger.save()
+        if trial.best:
+            weights = self.stacked.state_dict(
+                self.best_w[k], {name: value[k] for name, value in self.best_rest.items()}
+            )
+            hyper_parameters = {"model": trial.tree["model"], "data": trial.tree["data"], "choice": choices}
+            state = {"state_dict": weights, "epoch": trial.best["epoch"], "global_step": trial.best["step"]}
+            AtomicIO().save_checkpoint(
+                {**state, "hyper_parameters": hyper_parameters}, trial.path / "checkpoints" / BEST
+            )
+        try:
+            if trial.status == "finished":
+                best = {name: value for name, value in trial.best.items() if "/" in name}
+                rows = len(self.sets["train"][0]) * trial.epochs
+                metrics = {
+                    **test,
+                    **best,
+                    "best_epoch": trial.best["epoch"],
+                    "epochs": trial.epochs,
+                    "steps": trial.steps,
+                    "seconds": round(self.seconds, 3),
+                    "samples_per_s": round(rows / self.seconds, 1),
+                }
+                publish(run, self.stacked.model, self.data, metrics, [], cfg.report)
+            else:
+                run.status(trial.status, trial.code, trial.reason)
+        finally:
+            for logger in loggers:
+                if hasattr(logger, "close"):
+                    logger.close(trial.code)
+            run.release()

@@ -1,0 +1,247 @@
+"""Trials trained together end as each ends alone: weights, rows, figures, and what can be done with them after."""
+
+import json
+import signal
+
+import pytest
+import torch
+
+from dlcourse.callbacks.checkpoints import load
+from dlcourse.callbacks.interrupt import Interrupted
+from dlcourse.errors import Refused
+from dlcourse.gate import admit
+from dlcourse.restore import continuation, restore
+from dlcourse.rundir import read_rows
+from dlcourse.sweeps.together import compositions
+from dlcourse.sweeps.vectorized import CHECKPOINT, Together, train_together
+from dlcourse.training import train
+
+BASE = ["logger=none", "callbacks=none", "trainer=cpu", "report=false"]
+#: About 200 steps each.
+SMALL = ["model.hidden=[12]", "data.batch_size=48", "trainer.max_epochs=8"]
+TINY_CNN = ["model=cnn", "model.channels=[3]", "model.hidden=[8]", "data.batch_size=128", "trainer.max_epochs=6"]
+CASES = {
+    "adam": [*SMALL],
+    "sgd": [*SMALL, "optimizer=sgd"],
+    "momentum clipped": [*SMALL, "optimizer=momentum", "trainer.gradient_clip_val=0.05"],
+    "nesterov step": [*SMALL, "optimizer=nesterov", "scheduler=step", "scheduler.step_size=3"],
+    "adagrad": [*SMALL, "optimizer=adagrad", "init=xavier"],
+    "rmsprop one_cycle": [*SMALL, "optimizer=rmsprop", "scheduler=one_cycle"],
+    "adamw cosine": [*SMALL, "optimizer=adamw", "scheduler=cosine", "model.norm=layer"],
+    "cnn": [*TINY_CNN, "model.norm=null"],
+    "cnn batch norm": [*TINY_CNN, "model.norm=batch"],
+    "sigmoid neuron": ["model=sigmoid_neuron", "data=moons", "optimizer=sgd", "trainer.max_epochs=20"],
+    "values": ["data=sine", "model.hidden=[8]", "trainer.max_epochs=12", "activation=tanh"],
+    "full batch": [*SMALL[:1], "data.batch_size=full", "trainer.max_epochs=40"],
+    "max_steps": [*SMALL[:2], "trainer.max_epochs=-1", "trainer.max_steps=70"],
+    "loss": [*SMALL, "loss=mse", "activation=sigmoid"],
+}
+VARIED = [["optimizer.lr=0.003", "seed=3"], ["optimizer.lr=0.02", "seed=3"], ["optimizer.lr=0.02", "seed=4"]]
+
+
+def together(folder, words, varied=VARIED):
+    jobs = [[*BASE, *words, *own, f"run_dir={folder / str(k)}"] for k, own in enumerate(varied)]
+    folder.mkdir(exist_ok=True)
+    train_together(compositions(jobs), folder)
+    return [folder / str(k) for k in range(len(varied))]
+
+
+def alone(folder, words, own):
+    return train(admit([*BASE, *words, *own, f"run_dir={folder}"]))
+
+
+def metrics(path):
+    return json.loads((path / "metrics.json").read_text())
+
+
+def weights(path):
+    return load(path / "checkpoints/best.ckpt")["state_dict"]
+
+
+def assert_close_rows(one, two, rtol):
+    one, two = read_rows(one / "metrics.jsonl"), read_rows(two / "metrics.jsonl")
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert list(a) == list(b) and (a["step"], a["epoch"]) == (b["step"], b["epoch"])
+        assert list(a.values()) == pytest.approx(list(b.values()), rel=rtol, abs=1e-12)
+
+
+@pytest.mark.parametrize("words", CASES.values(), ids=CASES.keys())
+def test_each_is_the_trial_run_alone(tmp_path, words):
+    """In float64, to 1e-8 over some two hundred steps; the rows are float32's at least."""
+    words = [*words, "trainer.precision=64-true"]
+    paths = together(tmp_path / "s", words)
+    for k in (0, 2):
+        result = alone(tmp_path / f"alone{k}", words, VARIED[k])
+        assert result.metrics["steps"] >= 36
+        mine, theirs = weights(paths[k]), weights(result.run_dir)
+        assert mine.keys() == theirs.keys()
+        for name, w in theirs.items():
+            assert mine[name].dtype == w.dtype and torch.allclose(mine[name], w, rtol=1e-8, atol=1e-10), name
+        assert_close_rows(result.run_dir, paths[k], 1e-6)
+        one, two = metrics(result.run_dir), metrics(paths[k])
+        clock = ("seconds", "samples_per_s")
+        assert list(one) == list(two)
+        for key in one.keys() - clock:
+            assert one[key] == pytest.approx(two[key], rel=1e-6), key
+
+
+def test_in_float32_the_accuracies_agree(tmp_path):
+    """Within one row in 200, after 30 epochs of rounding apart."""
+    words = ["model.hidden=[32]", "trainer.max_epochs=30"]
+    paths = together(tmp_path / "s", words)
+    for k, own in enumerate(VARIED):
+        accuracy = alone(tmp_path / f"alone{k}", words, own).metrics["test/acc"]
+        assert metrics(paths[k])["test/acc"] == pytest.approx(accuracy, abs=1 / 200)
+
+
+def test_dropout_is_each_trials_own(tmp_path):
+    """Equal in distribution only: the masks differ from trial to trial, and learning goes on."""
+    words = [*SMALL, "model.dropout=0.5", "trainer.max_epochs=20"]
+    one, two, _ = together(tmp_path / "s", words, [["tags=[]"], ["seed=1"], ["seed=2"]])
+    assert metrics(one)["test/acc"] > 0.85 and metrics(two)["test/acc"] > 0.85
+
+
+def test_one_that_diverges_changes_nothing_for_the_others(tmp_path):
+    words = [*SMALL, "optimizer=sgd", "trainer.precision=64-true"]
+    varied = [["optimizer.lr=0.02"], ["optimizer.lr=1e200"], ["optimizer.lr=0.05"]]
+    paths = together(tmp_path / "s", words, varied)
+    status = [json.loads((path / "status.json").read_text()) for path in paths]
+    assert [s["status"] for s in status] == ["finished", "failed", "finished"]
+    with pytest.raises(Refused, match="diverged") as refusal:
+        alone(tmp_path / "diverged", words, varied[1])
+    assert status[1]["exit_code"] == refusal.value.code == 3
+    assert status[1]["reason"].splitlines()[0] == str(refusal.value).splitlines()[0]
+    assert not (paths[1] / "metrics.json").exists()
+    result = alone(tmp_path / "alone", words, varied[2])
+    assert all(torch.allclose(weights(paths[2])[k], w, rtol=1e-8) for k, w in weights(result.run_dir).items())
+
+
+def test_each_stops_early_where_it_would_alone(tmp_path):
+    words = [*SMALL, "callbacks=early_stopping", "callbacks.early_stopping.patience=2", "trainer.max_epochs=40"]
+    words += ["callbacks.progress=null", "callbacks.summary=null", "trainer.precision=64-true"]
+    varied = [["optimizer.lr=0.001"], ["optimizer.lr=0.05"], ["optimizer.lr=0.1"]]
+    paths = together(tmp_path / "s", words, varied)
+    epochs = [metrics(path)["epochs"] for path in paths]
+    assert len(set(epochs)) > 1
+    for k in (1, 2):
+        result = alone(tmp_path / f"alone{k}", words, varied[k])
+        assert result.metrics["epochs"] == epochs[k]
+        assert_close_rows(result.run_dir, paths[k], 1e-6)
+
+
+@pytest.mark.parametrize("words", [SMALL, [*TINY_CNN, "model.dropout=0.3", "scheduler=cosine", "optimizer=momentum"]])
+def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words):
+    straight = together(tmp_path / "straight", words)
+
+    def dying(self):
+        if self.epoch == 4:
+            raise KeyboardInterrupt
+        epoch(self)
+        self.saved_at = 0  # a checkpoint after each epoch
+
+    with monkeypatch.context() as patch:
+        epoch = Together.train_epoch
+        patch.setattr(Together, "train_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            together(tmp_path / "s", words)
+    assert (tmp_path / "s" / CHECKPOINT).exists() and not (tmp_path / "s/0").exists()
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Together, "train_epoch", lambda self: (seen.append(self.epoch), epoch(self)))
+        paths = together(tmp_path / "s", words)
+    assert seen[0] == 4
+    for one, two in zip(straight, paths, strict=True):
+        assert (one / "metrics.jsonl").read_text() == (two / "metrics.jsonl").read_text()
+        assert all(torch.equal(w, weights(two)[name]) for name, w in weights(one).items())
+    assert not (tmp_path / "s" / CHECKPOINT).exists()
+
+
+def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
+    """Those that are whole stay as they are; half of one is written anew."""
+    publish = Together.publish_one
+
+    def dying(self, k, trial, *rest):
+        if k == 1:
+            trial.path.mkdir()
+            (trial.path / "config.yaml").write_text("half")
+            raise KeyboardInterrupt
+        publish(self, k, trial, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Together, "publish_one", dying)
+        with pytest.raises(KeyboardInterrupt):
+            together(tmp_path / "s", SMALL)
+    before = (tmp_path / "s/0/metrics.json").stat().st_mtime_ns
+    monkeypatch.setattr(Together, "train_epoch", None)  # nothing is trained again
+    jobs = [[*BASE, *SMALL, *VARIED[k], f"run_dir={tmp_path / 's' / str(k)}"] for k in (1, 2)]  # what a sweep asks for
+    train_together(compositions(jobs), tmp_path / "s")
+    paths = [tmp_path / "s" / str(k) for k in range(3)]
+    assert before == (paths[0] / "metrics.json").stat().st_mtime_ns
+    assert [metrics(path)["epochs"] for path in paths] == [8, 8, 8]
+
+
+def test_a_signal_ends_it_with_a_checkpoint(tmp_path, monkeypatch):
+    epoch = Together.train_epoch
+
+    def asked(self):
+        if self.epoch == 2:
+            signal.raise_signal(signal.SIGTERM)
+        epoch(self)
+        self.saved_at = 0
+
+    monkeypatch.setattr(Together, "train_epoch", asked)
+    with pytest.raises(Interrupted) as stop:
+        together(tmp_path / "s", SMALL)
+    assert stop.value.code == 143
+    assert load(tmp_path / "s" / CHECKPOINT)["epoch"] == 2
+
+
+def test_a_trial_serves_as_any_run(tmp_path):
+    paths = together(tmp_path / "s", [*SMALL, "logger=csv"])
+    cfg, model, data = restore(paths[1])
+    from dlcourse.inference import test as evaluate
+
+    again = evaluate(cfg, model, data)
+    assert {key: metrics(paths[1])[key] for key in again} == pytest.approx(again, rel=1e-6)
+    assert (paths[1] / "metrics.csv").exists() and (paths[1] / "environment.json").exists()
+    with pytest.raises(Refused, match="no last.ckpt"):
+        continuation([f"resume={paths[1]}", "trainer.max_epochs=99"])
+
+
+@pytest.mark.parametrize(
+    ("words", "varied", "said"),
+    [
+        ([], [["model.hidden=[8]"], ["model.hidden=[9]"]], "model.hidden"),
+        ([], [["activation=relu"], ["activation=tanh"]], "activation"),
+        ([], [["optimizer=sgd"], ["optimizer=adam"]], "optimizer"),
+        ([], [["data.batch_size=32"], ["data.batch_size=64"]], "data.batch_size"),
+        (["optimizer=lbfgs", "data=moons"], None, "LBFGS"),
+        (["optimizer=muon"], None, "Muon"),
+        (["scheduler=plateau"], None, "scheduler=plateau"),
+        (["data.augment=shift"], None, "data.augment"),
+        (["trainer.accumulate_grad_batches=2"], None, "trainer.accumulate_grad_batches=2"),
+        (["trainer.gradient_clip_algorithm=value"], None, "trainer.gradient_clip_algorithm=value"),
+        (["trainer.precision=bf16-mixed"], None, "trainer.precision=bf16-mixed"),
+        (["trainer.limit_train_batches=3"], None, "trainer.limit_train_batches=3"),
+        (["trainer.max_time=00:01:00:00"], None, "trainer.max_time"),
+        (["optimizer.amsgrad=true"], None, "optimizer.amsgrad"),
+        (["compile=true"], None, "compile"),
+        (["checkpoint.every=10s"], None, "checkpoint.every"),
+        (["+callbacks.mine._target_=lightning.pytorch.callbacks.Timer"], None, "callbacks.mine"),
+    ],
+)
+def test_what_cannot_be_done_together_is_refused_by_name(tmp_path, words, varied, said):
+    with pytest.raises(Refused, match="hydra/launcher=processes") as refusal:
+        together(tmp_path / "s", words, varied or VARIED[:2])
+    assert said in str(refusal.value)
+
+
+def test_compositions_are_those_of_the_gate(tmp_path):
+    """Numbers put into one configuration make the same as composing each."""
+    jobs = [[*BASE, *own, f"run_dir={tmp_path / str(k)}"] for k, own in enumerate(VARIED)]
+    for (composed, path), words in zip(compositions(jobs), jobs, strict=True):
+        known = admit(words)
+        assert composed.cfg == known.cfg and composed.words == words and str(path) == known.cfg.run_dir
+    with pytest.raises(Refused, match="optimizer.lr"):
+        compositions([jobs[0], [*BASE, "optimizer.lr=-1", "seed=3", f"run_dir={tmp_path}"]])
