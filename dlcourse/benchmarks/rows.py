@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from dlcourse.benchmarks.measure import Contestant, Figures, Row, Sample, python, train
+from dlcourse.config import CHECKOUT
 
 BOUND = 0.99  # test accuracy on MNIST
 QUIET = ("logger=none", "callbacks=none")
@@ -315,6 +316,43 @@ def scaling(plan: Plan) -> Row:
     )
 
 
+def sweep(plan: Plan) -> Row:
+    """64 trials, 16 learning rates by 4 seeds, of a digits MLP: together, side by side, one by one, and by Optuna."""
+    epochs, seeds = ("2", "2") if plan.small else ("100", "4")
+    rates = ",".join(f"{10 ** (-4 + 3 * k / 15):.5f}" for k in range(2 if plan.small else 16))
+    words = ("model.hidden=[32]", f"trainer.max_epochs={epochs}", "logger=csv", "callbacks=none")
+    varied = (f"optimizer.lr={rates}", f"seed={','.join(map(str, range(int(seeds))))}")
+
+    def multirun(name: str, *more: str) -> Contestant:
+        def figures(sample: Sample) -> Figures:
+            accuracies = [row["test/acc"] for row in sample.json("sweep.jsonl")]
+            return {"seconds": sample.seconds, "trials": len(accuracies), "median test/acc": median(accuracies)}
+
+        command = python(str(CHECKOUT / "train.py"), "-m", *more, *words, *varied, "sweep_dir={run}", "sweep.workers=2")
+        return Contestant(name, command, figures)
+
+    def told(sample: Sample) -> Figures:
+        accuracies = sample.said["test/acc"]
+        return {"seconds": sample.seconds, "trials": len(accuracies), "median test/acc": median(accuracies)}
+
+    optuna = [
+        Contestant(f"Optuna, {how}", peer("optuna_loop", str(plan.data), epochs, seeds, rates, how), told)
+        for how in ("loop", "fused loop")
+    ]
+    alone = Contestant("train.py, one by one", peer("one_by_one", "{run}", rates, seeds, *words, "report=false"), told)
+    together = multirun("vectorized", "hydra/launcher=vectorized")
+    return plan.row(
+        [together, multirun("processes"), alone, *optuna],
+        rounds=3,
+        ratios={f"{c.name} / vectorized": ("seconds", c.name, "vectorized") for c in (alone, *optuna)},
+        notes=[
+            f"64-32-10, {epochs} epochs of 41 steps, validated after each; the whole process. vectorized and "
+            "processes: python train.py -m …, two processes. Optuna: its grid sampler in one process around a loop in "
+            "plain PyTorch, Adam as tutorials write it, or fused.",
+        ],
+    )
+
+
 def inference(plan: Plan) -> Row:
     """Milliseconds a prediction, batches of 1 and of 256."""
     seconds, steps = ("0.2", "trainer.max_steps=5") if plan.small else ("5", "trainer.max_epochs=1")
@@ -334,5 +372,5 @@ def inference(plan: Plan) -> Row:
 
 ROWS = {
     row.__name__: row
-    for row in (time_to_accuracy, best_accuracy, throughput, step_overhead, startup, memory, scaling, inference)
+    for row in (time_to_accuracy, best_accuracy, throughput, step_overhead, startup, memory, scaling, sweep, inference)
 }

@@ -2,16 +2,15 @@
 
 import json
 import math
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from omegaconf import OmegaConf
 
 from dlcourse.report.answers import Answers, answer
-from dlcourse.report.parts import Mistake, complain, first_layer, mistakes, test_figures, training_curves
+from dlcourse.report.html import command, complain, number, template
+from dlcourse.report.parts import Mistake, first_layer, mistakes, test_figures, training_curves
 from dlcourse.rundir import read_rows, write
 
 #: What metrics.json holds beside figures, and how the page calls it.
@@ -55,7 +54,7 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
             _add_classes(report, answers, data)
         except Exception as error:
             trouble = complain("what the model answers on the test set", error)
-    page = template().render(
+    page = template("run.html.j2").render(
         title=f"{choices.get('model', '?')} on {choices.get('data', '?')}",
         **{key: told[key] for key in ("status", "error", "environment", "yaml")},
         command=command(told["words"]),
@@ -82,17 +81,6 @@ def _add_classes(report: Report, answers: Answers, data: Any) -> None:
         report.mistakes = mistakes(answers, data)
 
 
-def template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # class names, words and configuration are other people's text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2")
-
-
 def files(run_dir: Path) -> dict[str, Any]:
     """What the files of a run tell; of one that stopped early, some are not there."""
 
@@ -111,18 +99,6 @@ def files(run_dir: Path) -> dict[str, Any]:
         "error": text("error.txt")[-ERROR_TAIL:],
         "rows": read_rows(run_dir / "metrics.jsonl"),
     }
-
-
-def command(words: list[str]) -> str:
-    """The words once more for a shell; without run_dir, which holds this run already."""
-    return shlex.join(["python", "train.py", *(word for word in words if not word.startswith("run_dir="))])
-
-
-def number(value: Any) -> str:
-    """Four significant digits of a number; a large one whole, its thousands set apart."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "–" if value is None else str(value)
-    return f"{value:,.0f}" if isinstance(value, int) or 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def best_figures(metrics: dict[str, Any]) -> dict[str, float]:

@@ -1,34 +1,20 @@
 """The parts of the report: curves, figures of the test set, the worst mistakes, the first layer."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from markupsafe import Markup
-
 from dlcourse.report import figures
 from dlcourse.report.answers import Answers, curve, decision_map, filters, is_picture
 from dlcourse.report.drawing import Drawing
+from dlcourse.report.html import Figure, complain, draw
 from dlcourse.report.pictures import data_uri, mosaic, picture, span
 
 PICTURES = 20  # of the worst mistakes
 ROWS = 10  # of them where they are numbers
 FILTERS = 64
 INPUTS = 8  # of a row that is no picture
-
-
-@dataclass
-class Figure:
-    """A picture, said in words (``alt``) and explained (``caption``); or the trouble there was in drawing it."""
-
-    alt: str
-    caption: str = ""
-    svg: Markup | None = None
-    uri: str | None = None
-    trouble: str = ""
-    width: float = 4.4  # inches
 
 
 @dataclass
@@ -43,22 +29,6 @@ class Mistake:
     inputs: dict[str, str]
     picture: Any = None  # PIL.Image.Image
     uri: str = ""
-
-
-def complain(what: str, error: Exception) -> str:
-    """What the page says in place of something that failed; the terminal hears it too."""
-    trouble = f"{what} cannot be shown: {type(error).__name__}: {error}"
-    warnings.warn(f"report: {trouble}", stacklevel=3)
-    return trouble
-
-
-def draw(alt: str, make: Callable[[], Drawing], caption: str = "") -> Figure:
-    """One figure, or the reason why there is none."""
-    try:
-        drawing = make()
-        return Figure(alt, caption, svg=Markup(drawing.svg), width=drawing.width)  # its text is escaped by matplotlib
-    except Exception as error:
-        return Figure(alt, trouble=complain(alt, error))
 
 
 def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str) -> list[Figure]:

@@ -4,56 +4,86 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing import connection, get_all_start_methods, get_context, parent_process
 from types import FrameType
 from typing import Any
 
+from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import Sweep, attempt
 
 #: Imported once, by the server from which the trials' processes are forked.
 IMPORTED = ["dlcourse.training", "dlcourse.callbacks.checkpoints", "dlcourse.models.mlp", "dlcourse.data.images"]
 GRACE = 30.0  # seconds for the state to be saved, once the sweep itself is gone
 
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+context: Any = get_context(METHOD)
 
-def run(sweep: Sweep, numbers: Iterable[int], workers: int) -> None:
-    """Run trials, ``workers`` at a time; each is asked for when a place is free. A signal stops them all, saved."""
-    method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-    context: Any = get_context(method)
-    if method == "forkserver":
+
+def warm() -> None:
+    """Begin with the imports, while the trials are still being planned."""
+    if METHOD == "forkserver":
+        from multiprocessing import forkserver
+
         context.set_forkserver_preload(IMPORTED)
-    places, ahead = list(range(workers)), iter(numbers)
-    going: dict[Any, tuple[Any, int, int]] = {}
+        forkserver.ensure_running()
+
+
+def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[list[list[str]]], int]) -> None:
+    """Run trials in processes, ``workers`` at a time; ``task`` is given the words of those of one process.
+
+    The next part is asked for when a place is free. A signal stops all, with their state saved. What a task refuses
+    to do at all (it raises Refused) is refused here.
+    """
+    places, ahead = list(range(workers)), iter(parts)
+    going: dict[Any, tuple[Any, list[int], int, Any]] = {}
+    refusals: list[str] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
         sweep.stopped = signum
-        for process, _, _ in going.values():
+        for process, *_ in going.values():
             os.kill(process.pid, signum)
 
     before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         while True:
-            while places and not sweep.stopped and (number := next(ahead, None)) is not None:
-                sweep.begin(number)
+            while places and not sweep.stopped and not refusals and (numbers := next(ahead, None)) is not None:
                 place = places.pop(0)
-                log = sweep.path(number).with_suffix(".log")
-                process = context.Process(target=work, args=(sweep.job(number), log, place, workers))
+                log = sweep.path(numbers[0]).with_suffix(".log")
+                sweep.begin(*numbers)
+                theirs, ours = context.Pipe(duplex=False)
+                jobs = [sweep.job(number) for number in numbers]
+                process = context.Process(target=work, args=(task, jobs, log, place, workers, ours))
                 process.start()
-                going[process.sentinel] = process, number, place
+                ours.close()
+                going[process.sentinel] = process, numbers, place, theirs
             if not going:
-                return
+                break
             for sentinel in connection.wait(list(going), timeout=1):  # a signal is looked at in between
-                process, number, place = going.pop(sentinel)
+                process, numbers, place, theirs = going.pop(sentinel)
                 process.join()
                 places.append(place)
-                sweep.end(number, process.exitcode)
+                if theirs.poll():
+                    with suppress(EOFError):  # it ended, and had nothing to say
+                        refusals.append(theirs.recv())
+                sweep.end(*numbers, code=process.exitcode)
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+    if refusals:
+        raise Refused(refusals[0])
 
 
-def work(words: list[str], log: Any, place: int, workers: int) -> None:
-    """A trial's process: its share of the machine, its output in a file; it ends when the sweep does."""
+def alone(jobs: list[list[str]]) -> int:
+    """The task of a process for one trial."""
+    return attempt(jobs[0], replace=True)
+
+
+def work(
+    task: Callable[[list[list[str]]], int], jobs: list[list[str]], log: Any, place: int, workers: int, ours: Any
+) -> None:
+    """A process for trials: its share of the machine, its output in a file; it ends when the sweep does."""
     os.setsid()  # Ctrl-C reaches the sweep, which hands it on once
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
@@ -62,7 +92,12 @@ def work(words: list[str], log: Any, place: int, workers: int) -> None:
     for stream in (1, 2):
         os.dup2(out, stream)
     share(place, workers)
-    sys.exit(attempt(words, replace=True))
+    try:
+        code = task(jobs)
+    except Refused as refusal:
+        ours.send(str(refusal))
+        code = refusal.code
+    sys.exit(code)
 
 
 def follow() -> None:

@@ -37,7 +37,8 @@ class Stacked:
     def parameters(self, w: Tensor) -> dict[str, Tensor]:
         """The rows of w as the models' parameters, (T, *shape)."""
         parts = w.split(self.sizes, dim=1)
-        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        named = zip(self.shapes.items(), parts, strict=True)
+        return {name: part.contiguous().unflatten(1, shape) for (name, shape), part in named}
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients (T, P), losses (T,) and logits (T, B, outputs) of a batch for each model, x (T, B, *shape).

@@ -18,6 +18,18 @@ def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
     return [(composed, Path(composed.cfg.run_dir)) for composed in every]
 
 
+def together(jobs: Sequence[Sequence[str]]) -> int:
+    """The task of a process for several trials: train them as one; the exit code."""
+    from dlcourse.callbacks.interrupt import Interrupted
+    from dlcourse.sweeps.vectorized import train_together
+
+    try:
+        train_together(compositions(jobs))
+    except Interrupted as stop:
+        return stop.code
+    return 0
+
+
 def like(first: Composed, words: list[str]) -> Composed | None:
     """``first`` with the numbers of these words in place of its own; None where more than numbers differ."""
     if [word.partition("=")[0] for word in words] != [word.partition("=")[0] for word in first.words]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,22 +98,33 @@ class Sweep:
         status = self.rows.get(number, {}).get("status")
         return status not in ENDED or status == "failed" and self.settings["retry"] == "failed"
 
-    def begin(self, number: int) -> None:
-        self.rows[number]["status"] = "running"
+    def begin(self, *numbers: int) -> None:
+        for number in numbers:
+            self.rows[number]["status"] = "running"
         self.write()
 
-    def end(self, number: int, code: int | None = None) -> None:
-        """Take down how a trial ended; ``code`` is its process's exit code, where there was one."""
-        row = self.row(number, self.rows[number]["words"])
-        if code is not None and code < 0:
-            row |= {"status": "killed", "exit_code": 128 - code, "reason": f"killed by {signal.Signals(-code).name}"}
-        self.rows[number] = row
+    def end(self, *numbers: int, code: int | None = None) -> None:
+        """Take down how trials ended; ``code`` is their process's exit code, where there was one."""
+        for number in numbers:
+            row = self.row(number, self.rows[number]["words"])
+            if code is not None and code < 0 and row["status"] not in ENDED:
+                killed = {
+                    "status": "killed",
+                    "exit_code": 128 - code,
+                    "reason": f"killed by {signal.Signals(-code).name}",
+                }
+                row |= killed
+            self.rows[number] = row
         self.write()
         done = sum(row["status"] in ENDED for row in self.rows.values())
-        figures = [f"{key} {row[key]:.4g}" for key in self.objectives() if isinstance(row.get(key), float)]
-        said = ", ".join(figures) or row["reason"] or ""
-        print(f"{done}: trial {number} {row['status']}  {' '.join(self.own(row['words']))}  {said}", flush=True)
-        self.told(number, row)
+        common = self.common()
+        for number in numbers:
+            row = self.rows[number]
+            figures = [f"{key} {row[key]:.4g}" for key in self.objectives() if isinstance(row.get(key), float)]
+            said = ", ".join(figures) or row["reason"] or ""
+            own = " ".join(word for word in row["words"] if word not in common)
+            print(f"{done}/{len(self.rows)}  trial {number} {row['status']}  {own}  {said}", flush=True)
+            self.told(number, row)
 
     def row(self, number: int, words: list[str]) -> dict[str, Any]:
         """What a trial's directory says of it."""
@@ -132,10 +144,9 @@ class Sweep:
         metrics, modes = ([value] if isinstance(value, str) else value for value in chosen)
         return dict(zip(metrics, modes, strict=True))
 
-    def own(self, words: list[str]) -> list[str]:
-        """The words of a trial that are not every trial's."""
-        common = set.intersection(*(set(row["words"]) for row in self.rows.values())) if len(self.rows) > 1 else set()
-        return [word for word in words if word not in common]
+    def common(self) -> set[str]:
+        """The words that are every trial's."""
+        return set.intersection(*(set(row["words"]) for row in self.rows.values())) if len(self.rows) > 1 else set()
 
     def write(self) -> None:
         rows = [self.rows[number] for number in sorted(self.rows)]
@@ -151,19 +162,36 @@ class Sweep:
             table = csv.DictWriter(file, columns)
             table.writeheader()
             table.writerows({**row, "words": " ".join(row["words"])} for row in rows)
+        page = self.report(rows)
         done = [row for row in rows if row["status"] == "finished"]
         shown = [*self.objectives(), *sorted({key for row in done for key in row if key.startswith("test/")})]
-        cells = [[row["trial"], " ".join(self.own(row["words"])), row["status"], *map(row.get, shown)] for row in rows]
+        common = self.common()
+        cells = [
+            [row["trial"], " ".join(w for w in row["words"] if w not in common), row["status"], *map(row.get, shown)]
+            for row in rows
+        ]
         print(tabulate(cells, headers=["trial", "words", "status", *shown], floatfmt=".4g"))
         for row in rows:
             if row["status"] not in ("finished", "pruned", "waiting"):
                 print(f"trial {row['trial']} {row['status']}: {row['reason']}", file=sys.stderr)
-        print(f"sweep: {from_here(self.folder)}", flush=True)
+        print(f"sweep: {from_here(self.folder)}")
+        if page is not None:
+            print(f"report: {from_here(page)}", flush=True)
         if self.stopped:
             return 128 + self.stopped
         if done:
             return 0
         return 2 if rows and all(row["exit_code"] == 2 for row in rows) else 1
+
+    def report(self, rows: list[dict[str, Any]]) -> Path | None:
+        """Make the page; what goes wrong there must not cost the sweep its table."""
+        from dlcourse.report.sweep import build_sweep_report
+
+        try:
+            return build_sweep_report(self.folder, rows, self.objectives(), self.words)
+        except Exception:
+            traceback.print_exc()
+            return None
 
     def trial(self, cfg: DictConfig) -> None:
         """The task of Hydra's own launchers, wherever they run it; ``cfg`` is Hydra's, and what counts is its words."""

@@ -27,7 +27,7 @@ from dlcourse.rundir import RunDirectory, environment, write_json
 from dlcourse.sweeps.fitting import Rates, check, numbers_of
 from dlcourse.sweeps.stacked import Stacked
 
-CHECKPOINT = "vectorized.ckpt"
+CHECKPOINT = "together_{}.ckpt"
 #: What of the state a checkpoint holds as it is.
 SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "seconds")
 SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out costs more than it saves
@@ -69,15 +69,15 @@ class Trial:
         self.rows.append({"step": self.steps, "epoch": epoch, **figures})
 
 
-def train_together(trials: Sequence[tuple[Composed, Path]], folder: Path) -> None:
-    """Train trials as one; a checkpoint of them all in ``folder`` continues them.
+def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
+    """Train trials as one; a checkpoint of them all, beside their directories, continues them.
 
     Refused (2) names what cannot be done together. Interrupted: the state is that of the last epoch's end.
     """
     quieten()
     trees = check([composed for composed, _ in trials])
     inspect_targets(trees[0], trials[0][0].allowed)
-    together = Together([Trial(*trial, tree) for trial, tree in zip(trials, trees, strict=True)], folder)
+    together = Together([Trial(*trial, tree) for trial, tree in zip(trials, trees, strict=True)])
     together.fit()
     together.publish()
 
@@ -85,10 +85,10 @@ def train_together(trials: Sequence[tuple[Composed, Path]], folder: Path) -> Non
 class Together:
     """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
 
-    def __init__(self, trials: list[Trial], folder: Path):
+    def __init__(self, trials: list[Trial]):
         from hydra.utils import instantiate
 
-        self.trials, self.path = trials, folder / CHECKPOINT
+        self.trials, self.path = trials, trials[0].path.parent / CHECKPOINT.format(trials[0].path.name)
         self.cfg = trials[0].composed.cfg
         tree = trials[0].tree
         accelerator, precision = self.cfg.trainer.accelerator, self.cfg.trainer.precision
@@ -139,8 +139,7 @@ class Together:
         self.seconds = 0.0
         self.saved_at = time.monotonic()
         self.asked = 0  # the signal that asks to stop
-        if self.path.exists():
-            self.restore()
+        self.restore()
 
     def _floating(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(self.device, dtype if x.is_floating_point() else x.dtype)
@@ -291,25 +290,31 @@ class Together:
         self.losses = [kept(losses) for losses in self.losses]
 
     def figures(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
-        """The figures of a set for each row of w, computed as for one model: batch by batch."""
+        """The figures of a set for each row of w."""
         x, y = self.sets[stage]
         sizes = EpochSampler(len(x), EVALUATION_BATCH)._sizes()
         parts = [
             (*self.stacked.evaluate(w, rest, a, b), b) for a, b in zip(x.split(sizes), y.split(sizes), strict=True)
         ]
-        return [self._figures(stage, [(losses[k], z[k], b) for losses, z, b in parts]) for k in range(len(w))]
+        return self._figures(stage, [(losses, z, b.expand(len(w), *b.shape)) for losses, z, b in parts])
 
     def train_figures(self, passed: list[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
         y = self.sets["train"][1]
-        parts = [(losses, z, y[rows]) for losses, z, rows in passed]
-        return [self._figures("train", [(a[k], b[k], c[k]) for a, b, c in parts]) for k in range(len(self.live))]
+        return self._figures("train", [(losses, z, y[rows]) for losses, z, rows in passed])
 
-    def _figures(self, stage: str, batches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+    def _figures(self, stage: str, batches: list[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
+        """From losses (T,), logits (T, B, outputs) and targets (T, B, …) of batches to figures, by one run's rule."""
+        sizes = torch.tensor([y.shape[1] for _, _, y in batches], dtype=torch.float64)
+        losses = torch.stack([loss for loss, _, _ in batches]).double().cpu()
+        mean = (losses * (sizes / sizes.sum())[:, None]).sum(0)
+        zs, ys = (torch.cat([batch[k] for batch in batches], 1) for k in (1, 2))
         model = self.stacked.model
-        metrics = Metrics(model.task)
-        for loss, z, y in batches:
-            metrics.update(loss, model.output(z) if model.task == "values" else z, y)
-        return {f"{stage}/{name}": float(value) for name, value in metrics.compute().items()}
+        found = []
+        for loss, z, y in zip(mean, model.output(zs) if model.task == "values" else zs, ys, strict=True):
+            metrics = Metrics(model.task)
+            metrics.update(loss, z, y)
+            found.append({f"{stage}/{name}": float(value) for name, value in metrics.compute().items()})
+        return found
 
     def save(self) -> None:
         """All that is needed to go on with the next epoch, to the same bits."""
@@ -327,11 +332,17 @@ class Together:
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:
-        """Go on where the same trials were, or those of them that have no directory yet; others are written over."""
-        state = load(self.path, self.device)
+        """Go on where the same trials were, or those of them that have no directory yet."""
         mine = [trial.composed.words for trial in self.trials]
-        if mine != state["words"] and (state["live"] or not all(words in state["words"] for words in mine)):
-            return
+        for path in sorted(self.path.parent.glob(CHECKPOINT.format("*"))):
+            state = load(path, self.device)
+            known = all(words in state["words"] for words in mine)
+            if mine == state["words"] or known and not state["live"]:
+                self.path = path
+                self.go_on(state, mine)
+                return
+
+    def go_on(self, state: dict[str, Any], mine: list[list[str]]) -> None:
         rows = [state["words"].index(words) for words in mine]
         for trial, row in zip(self.trials, rows, strict=True):
             trial.load_state_dict(state["trials"][row])

@@ -22,7 +22,8 @@ from dlcourse.inference import at_rest
 from dlcourse.losses import BCE, MSE, CrossEntropy, Hinge
 from dlcourse.report import figures, parts
 from dlcourse.report.answers import Answers, answer, filters
-from dlcourse.report.page import build_report, command, number
+from dlcourse.report.html import command, number
+from dlcourse.report.page import build_report
 
 RUNS = {
     "pictures": ("data=digits",),

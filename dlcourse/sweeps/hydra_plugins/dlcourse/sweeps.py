@@ -3,7 +3,7 @@
 Hydra imports this file at every ``--help``, and looks for plug-ins only below a package of the name hydra_plugins.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -48,51 +48,58 @@ class Trials(Sweeper):
         self.launch(numbers)
 
     def launch(self, numbers: Iterator[int]) -> None:
-        """Hand the trials to the launcher: to ours as places become free, to any other so many at a time."""
-        if isinstance(self.launcher, Processes):
-            self.launcher.run(numbers)
+        """Hand the trials to the launcher: to ours as it asks for them, to any other as many at a time as may run."""
+        if isinstance(self.launcher, OneMachine):
+            self.launcher.run(numbers, searches=self.sampler is not None)
             return
-        searches = self.sampler is not None
-        while batch := list(islice(numbers, self.directory.settings["workers"] if searches else None)):
-            for number in batch:
-                self.directory.begin(number)
+        while batch := list(islice(numbers, self.directory.settings["workers"] if self.sampler is not None else None)):
+            self.directory.begin(*batch)
             self.launcher.launch([self.directory.job(number) for number in batch], initial_job_idx=batch[0])
-            for number in batch:
-                self.directory.end(number)
+            self.directory.end(*batch)
 
 
 class OneMachine(Launcher):
-    """A launcher of ours: it knows the sweep, and composes nothing."""
+    """A launcher of ours: it is handed the numbers of a sweep's trials, and composes nothing."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from dlcourse.sweeps.processes import warm
+
         self.sweep = task_function.__self__
+        warm()
+
+    def run(self, numbers: Iterator[int], searches: bool) -> None:
+        raise NotImplementedError
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
-        raise NotImplementedError
+        raise NotImplementedError("hydra/sweeper=trials hands numbers to this launcher")
 
 
 class Processes(OneMachine):
     """Each trial in a process of its own, ``workers`` at a time."""
 
-    def __init__(self, workers: int):
-        self.workers = workers
+    def run(self, numbers: Iterator[int], searches: bool) -> None:
+        from dlcourse.sweeps.processes import alone, run
 
-    def run(self, numbers: Iterable[int]) -> None:
-        from dlcourse.sweeps.processes import run
-
-        run(self.sweep, numbers, self.workers)
+        run(self.sweep, ([number] for number in numbers), self.workers, alone)
 
 
 class Vectorized(OneMachine):
-    """All trials together, as one batched computation."""
+    """Trials together, in ``workers`` processes with a share of them each; a search proposes ``batch`` at a time."""
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
-        from dlcourse.callbacks.interrupt import Interrupted
-        from dlcourse.sweeps.together import compositions
-        from dlcourse.sweeps.vectorized import train_together
+    def __init__(self, workers: int, batch: int):
+        super().__init__(workers)
+        self.batch = batch
 
-        try:
-            train_together(compositions(job_overrides), self.sweep.folder)
-        except Interrupted as stop:
-            self.sweep.stopped = stop.code - 128
-        return []
+    def run(self, numbers: Iterator[int], searches: bool) -> None:
+        from dlcourse.sweeps.processes import run
+        from dlcourse.sweeps.together import together
+
+        while batch := list(islice(numbers, self.batch if searches else None)):
+            # By number, so that a second start finds the same ones together.
+            parts = [[number for number in batch if number % self.workers == k] for k in range(self.workers)]
+            run(self.sweep, filter(None, parts), self.workers, together)
+            if self.sweep.stopped:
+                return
