@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.ticker import NullFormatter
 
 from dlcourse.report.drawing import COLOURS, INK, SOFT, Drawing, sane
 
 DECADES = 100.0  # an axis is logarithmic from this ratio of its ends on
-TICKS = 8
+APART = 0.06  # of an axis: closer marks would be written over each other
 
 
 def wide(values: Sequence[Any]) -> bool:
@@ -29,10 +30,17 @@ def places(values: Sequence[Any]) -> tuple[np.ndarray, list[tuple[float, str]]]:
         return found, [(place, f"{value:g}" if numeric else str(value)[:14]) for value, place in at.items()]
     scale = np.log10 if wide(values) else np.asarray
     low, high = scale(known[0]), scale(known[-1])
-    ticks = known if len(known) <= TICKS else [known[0], known[-1]]
-    return (scale(np.array(values, dtype=float)) - low) / (high - low), [
-        (float((scale(tick) - low) / (high - low)), f"{tick:.3g}") for tick in ticks
-    ]
+    ticks = [(float((scale(value) - low) / (high - low)), f"{value:.3g}") for value in known]
+    apart = all(b - a > APART for (a, _), (b, _) in zip(ticks, ticks[1:], strict=False))
+    return (scale(np.array(values, dtype=float)) - low) / (high - low), ticks if apart else [ticks[0], ticks[-1]]
+
+
+def stretch(axes: Any, which: str) -> None:
+    """A logarithmic axis, x or y, its numbers written out."""
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str) -> Drawing:
@@ -44,7 +52,7 @@ def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str
         axes.plot(steps, found, "o", ms=4, color=COLOURS[0] + "99")
         axes.step(steps, best(found), where="post", color=COLOURS[1], label="best so far")
         if wide([float(v) for v in found]):
-            axes.set_yscale("log")
+            stretch(axes, "y")
         axes.set_xlabel("trial")
         axes.set_title(name, loc="left", color=INK)
         axes.legend()
@@ -91,6 +99,7 @@ def importance(columns: Mapping[str, Sequence[Any]], values: Sequence[float], ro
         else:
             chosen[key] = [str(v) for v in column]
             known[key] = CategoricalDistribution(sorted(set(chosen[key])))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     for place, k in enumerate(rows):
         params = {key: column[place] for key, column in chosen.items()}
@@ -115,14 +124,14 @@ def piece(key: str, column: Sequence[Any], values: Sequence[float], name: str) -
         if all(isinstance(v, int | float) for v in there):
             axes.plot(there, found, "o", ms=4, color=COLOURS[0] + "99")
             if wide(there):
-                axes.set_xscale("log")
+                stretch(axes, "x")
         else:
             at, ticks = places(there)
             axes.plot(at, found, "o", ms=4, color=COLOURS[0] + "99")
             axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
             axes.margins(x=0.15)
         if wide([float(v) for v in found]):
-            axes.set_yscale("log")
+            stretch(axes, "y")
         axes.set_xlabel(key)
         axes.set_title(name, loc="left", color=INK)
     return drawing

@@ -88,7 +88,7 @@ def leaderboard(
     ordered = sorted(groups.items(), key=lambda group: sign * mean(row[figures[0]] for row in group[1]))
     return [
         {
-            "parameters": ["–" if value is None else value for value in values],
+            "parameters": ["–" if value is None else number(plain(value)) for value in values],
             "figures": [cell(rows, key) for key in figures],
             "runs": [(row["trial"], link(folder, row)) for row in rows],
         }
