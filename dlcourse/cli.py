@@ -96,7 +96,8 @@ def multirun(words: list[str], composed: Any) -> int:
 
     sweep = Sweep(words, composed.cfg)
     with sweep.held():
-        sys.argv[1:] = ["--multirun", *words]
+        quoted = str(sweep.folder).replace("'", "\\'")
+        sys.argv[1:] = ["--multirun", *words, f"hydra.sweep.dir='{quoted}'"]  # where clusters' launchers write
         hydra(sweep.trial)
         return sweep.finish()
 

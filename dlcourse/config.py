@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.errors import Refused
 
+warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema")  # submitit's, completed by ours
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONF = CHECKOUT / "conf"
 sys.path.append(str(Path(__file__).parent / "sweeps"))  # where Hydra, once it starts, finds our sweeper and launchers

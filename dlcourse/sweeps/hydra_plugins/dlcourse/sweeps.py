@@ -49,7 +49,7 @@ class Trials(Sweeper):
 
     def launch(self, numbers: Iterator[int]) -> None:
         """Hand the trials to the launcher: to ours as it asks for them, to any other as many at a time as may run."""
-        if isinstance(self.launcher, OneMachine):
+        if isinstance(self.launcher, Ours):
             self.launcher.run(numbers, searches=self.sampler is not None)
             return
         while batch := list(islice(numbers, self.directory.settings["workers"] if self.sampler is not None else None)):
@@ -58,23 +58,30 @@ class Trials(Sweeper):
             self.directory.end(*batch)
 
 
-class OneMachine(Launcher):
+class Ours(Launcher):
     """A launcher of ours: it is handed the numbers of a sweep's trials, and composes nothing."""
 
-    def __init__(self, workers: int):
-        self.workers = workers
-
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        from dlcourse.sweeps.processes import warm
-
         self.sweep = task_function.__self__
-        warm()
 
     def run(self, numbers: Iterator[int], searches: bool) -> None:
         raise NotImplementedError
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         raise NotImplementedError("hydra/sweeper=trials hands numbers to this launcher")
+
+
+class OneMachine(Ours):
+    """``workers`` processes of this machine."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+
+    def setup(self, **hydra: Any) -> None:
+        from dlcourse.sweeps.processes import warm
+
+        super().setup(**hydra)
+        warm()
 
 
 class Processes(OneMachine):
@@ -84,6 +91,19 @@ class Processes(OneMachine):
         from dlcourse.sweeps.processes import alone, run
 
         run(self.sweep, ([number] for number in numbers), self.workers, alone)
+
+
+class Ray(Ours):
+    """Each trial where and when Ray has ``num_cpus`` and ``num_gpus`` for it; a search has ``workers`` at a time."""
+
+    def __init__(self, workers: int, address: str | None, num_cpus: float, num_gpus: float):
+        self.workers, self.address = workers, address
+        self.resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+
+    def run(self, numbers: Iterator[int], searches: bool) -> None:
+        from dlcourse.sweeps.on_ray import run
+
+        run(self.sweep, numbers, self.workers if searches else None, self.address, self.resources)
 
 
 class Vectorized(OneMachine):

@@ -1,0 +1,79 @@
+"""Launchers beyond plain processes: vectorised in several, submitit's local executor, a local Ray, W&B's agent."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+from dlcourse.config import plain
+from dlcourse.gate import admit
+from test_processes import LIGHT, figures, rows, train
+
+ROOT = Path(__file__).parents[2]
+SHORT = [*LIGHT, "data=moons", "trainer.max_epochs=3"]
+
+
+def test_together_in_two_processes_is_each_alone(tmp_path):
+    words = ["-m", *SHORT, "optimizer.lr=0.01,0.02", "seed=0,1", "hydra/launcher=vectorized", "sweep.workers=2"]
+    code, _, err = train(*words, "sweep_dir=s", cwd=tmp_path)
+    assert code == 0, err
+    found = rows(tmp_path / "s")
+    assert [found[k]["status"] for k in range(4)] == ["finished"] * 4
+    assert not list((tmp_path / "s").glob("*.ckpt")) and (tmp_path / "s/report.html").exists()
+    assert train(*found[2]["words"], "run_dir=alone", cwd=tmp_path)[0] == 0
+    mine, alone = (
+        json.loads((path / "metrics.json").read_text()) for path in (tmp_path / "s/0002", tmp_path / "alone")
+    )
+    assert mine["test/acc"] == alone["test/acc"]
+    assert mine["val/loss"] == pytest.approx(alone["val/loss"], rel=1e-3)
+
+
+def test_what_cannot_be_vectorised_is_refused_and_may_be_run_otherwise(tmp_path):
+    words = ["-m", *SHORT, "model.hidden=[4],[8]", "sweep_dir=s"]
+    code, _, err = train(*words, "hydra/launcher=vectorized", cwd=tmp_path)
+    assert code == 2 and "model.hidden" in err and "hydra/launcher=processes" in err and len(err.splitlines()) <= 3
+    code, _, err = train(*words, cwd=tmp_path)
+    assert code == 0 and {row["status"] for row in rows(tmp_path / "s").values()} == {"finished"}, err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
+def test_beyond_one_machine(tmp_path, launcher):
+    """Two trials, one of which is refused: a row, and the same figures as alone."""
+    words = ["-m", *SHORT, "optimizer.lr=0.01,-1", f"hydra/launcher={launcher}"]
+    code, _, err = train(*words, "sweep_dir=s", cwd=tmp_path)
+    assert code == 0, err
+    found = rows(tmp_path / "s")
+    assert [found[k]["status"] for k in range(2)] == ["finished", "failed"] and "optimizer.lr=-1" in found[1]["reason"]
+    assert train(*found[0]["words"], "run_dir=alone", cwd=tmp_path)[0] == 0
+    assert figures(tmp_path / "alone") == figures(tmp_path / "s/0000")
+
+
+@pytest.mark.slow
+def test_a_search_with_a_pruner_vectorised(tmp_path):
+    words = ["-m", *SHORT, "sampler=random", "pruner=halving", "optimizer.lr=tag(log,interval(1e-5,1e-1))"]
+    words += ["sweep.n_trials=8", "hydra/launcher=vectorized", "hydra.launcher.batch=8", "trainer.max_epochs=9"]
+    code, _, err = train(*words, "sweep_dir=s", cwd=tmp_path)
+    assert code == 0, err
+    status = [row["status"] for row in rows(tmp_path / "s").values()]
+    assert len(status) == 8 and set(status) == {"finished", "pruned"}
+
+
+def test_the_words_of_wandbs_agent_are_words_of_ours():
+    """As the agent of W&B makes its command line of the sweep file, for both ends of each parameter."""
+    sweep = yaml.safe_load((ROOT / "scripts" / "wandb_sweep.yaml").read_text())
+    assert (ROOT / sweep["program"]).exists()
+
+    def choices(node):
+        return [node["value"]] if "value" in node else node.get("values") or [node["min"], node["max"]]
+
+    for end in (0, -1):
+        ends = {name: {"value": choices(node)[end]} for name, node in sweep["parameters"].items()}
+        assert "${args_no_hyphens}" in create_sweep_command(list(sweep["command"]))
+        words = create_sweep_command_args({"args": ends})["args_no_hyphens"]
+        cfg = admit(words).cfg
+        assert cfg.trainer.max_epochs == 20 and cfg.optimizer.lr == plain(str(ends["optimizer.lr"]["value"]))
+        assert all(isinstance(width, int) for width in cfg.model.hidden)
+    assert sweep["metric"] == {"name": admit([]).cfg.monitor, "goal": "minimize"}
