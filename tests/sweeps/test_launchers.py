@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_processes import LIGHT, figures, rows, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from dlcourse.config import plain
 from dlcourse.gate import admit
-from test_processes import LIGHT, figures, rows, train
 
 ROOT = Path(__file__).parents[2]
 SHORT = [*LIGHT, "data=moons", "trainer.max_epochs=3"]
