@@ -17,7 +17,8 @@ def prepare(folder: Path) -> None:
     """MNIST and the digits as every contestant reads them: IDX files, and arrays in .npz files."""
     for name in ("mnist", "digits"):
         cfg = admit([f"data={name}"]).cfg
-        train_set, test_set = instantiate(cfg.data, _convert_="all").arrays()
+        data = instantiate(cfg.data, _convert_="all")
+        train_set, test_set = data.arrays()
         arrays = {"x_train": train_set[0].squeeze(1).numpy(), "y_train": train_set[1].numpy()}
         if test_set is not None:
             arrays |= {"x_test": test_set[0].squeeze(1).numpy(), "y_test": test_set[1].numpy()}
@@ -27,6 +28,11 @@ def prepare(folder: Path) -> None:
                 (raw / f"{stage}-images-idx3-ubyte").write_bytes(to_idx(arrays[f"x_{part}"]))
                 (raw / f"{stage}-labels-idx1-ubyte").write_bytes(to_idx(arrays[f"y_{part}"]))
         np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+        if name == "digits":  # the same rows in each set, where accuracies are compared
+            data.setup()
+            split = {f"x_{stage}": rows.x.flatten(1).numpy() for stage, rows in data.sets.items()}
+            split |= {f"y_{stage}": rows.y.numpy() for stage, rows in data.sets.items()}
+            np.savez(folder / "digits_split.npz", **split)
 
 
 if __name__ == "__main__":

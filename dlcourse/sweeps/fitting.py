@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dlcourse.config import Composed, resolve
-from dlcourse.errors import Refused
+from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.models.base import depends_on_total
 from dlcourse.sweeps.updates import STEPS
 
@@ -68,6 +68,7 @@ def check(trials: Sequence[Composed]) -> list[dict[str, Any]]:
     for name, node in first["callbacks"].items():
         if node is not None and name not in CALLBACKS:
             raise Refused(f"callbacks.{name} is not vectorised; {ELSE}")
+    device(first["trainer"]["accelerator"])
     numbers_of(trees, torch.device("cpu"), torch.float32)
     return trees
 
@@ -108,6 +109,15 @@ def numbers_of(
         elif not key.startswith("_") and key != "fused" and nodes[0][key]:
             raise Refused(f"optimizer.{key}={nodes[0][key]} is not vectorised; {ELSE}")
     return step, numbers
+
+
+def device(accelerator: str) -> torch.device:
+    """The CPU or the first GPU; one that is not there is refused."""
+    if accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        raise Refused(f"trainer.accelerator={accelerator} is not vectorised; {ELSE}")
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise Refused(f"trainer.accelerator={accelerator}: this machine has: cpu", ENVIRONMENT)
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class Rates:

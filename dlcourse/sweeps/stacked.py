@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from dlcourse.metrics import Metrics
+
 #: Of the data, and so the same in all models.
 SHARED = ("mean", "std", "y_mean", "y_std")
 ROWS = 8192  # of all models together, in one piece of an evaluation
@@ -83,3 +85,17 @@ class Stacked:
         parts = w.split(self.sizes)
         own = {name: part.view(shape).clone() for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
         return {**self.model.state_dict(), **own, **{name: value.clone() for name, value in rest.items()}}
+
+
+def figures(model: Any, stage: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
+    """The figures of each model, from losses (T,), logits (T, B, …) and targets (T, B, …) of batches."""
+    sizes = torch.tensor([y.shape[1] for _, _, y in batches], dtype=torch.float64)
+    losses = torch.stack([loss for loss, _, _ in batches]).double().cpu()
+    means = (losses * (sizes / sizes.sum())[:, None]).sum(0)
+    zs, ys = (torch.cat([batch[k] for batch in batches], 1) for k in (1, 2))
+    found = []
+    for loss, z, y in zip(means, model.output(zs) if model.task == "values" else zs, ys, strict=True):
+        metrics = Metrics(model.task)
+        metrics.update(loss, z, y)
+        found.append({f"{stage}/{name}": float(value) for name, value in metrics.compute().items()})
+    return found

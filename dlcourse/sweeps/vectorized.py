@@ -15,58 +15,22 @@ import torch
 from torch import Tensor
 
 from dlcourse.building import quieten
-from dlcourse.callbacks.checkpoints import BEST, AtomicIO, load, random_state, set_random_state
+from dlcourse.callbacks.checkpoints import AtomicIO, load, random_state, set_random_state
 from dlcourse.callbacks.interrupt import SIGNALS, Interrupted
 from dlcourse.config import Composed
 from dlcourse.data.base import EVALUATION_BATCH
 from dlcourse.data.sampler import EpochSampler
 from dlcourse.errors import DIVERGED, Diverged, Refused
 from dlcourse.gate import inspect_targets
-from dlcourse.metrics import Metrics
-from dlcourse.rundir import RunDirectory, environment, write_json
-from dlcourse.sweeps.fitting import Rates, check, numbers_of
-from dlcourse.sweeps.stacked import Stacked
+from dlcourse.rundir import environment
+from dlcourse.sweeps.fitting import ELSE, Rates, check, device, numbers_of
+from dlcourse.sweeps.member import Member
+from dlcourse.sweeps.stacked import Stacked, figures
 
 CHECKPOINT = "together_{}.ckpt"
 #: What of the state a checkpoint holds as it is.
 SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "seconds")
 SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out costs more than it saves
-
-
-class Trial:
-    """What is known of one trial while it trains with the others."""
-
-    def __init__(self, composed: Composed, path: Path, tree: dict[str, Any]):
-        from hydra.utils import instantiate
-
-        self.composed, self.path, self.tree = composed, path, tree
-        self.rows: list[dict[str, Any]] = []
-        self.best: dict[str, float] = {}
-        self.status, self.code = "running", 0
-        self.reason: str | None = None
-        self.epochs = self.steps = 0
-        nodes = tree["callbacks"]
-        self.stopping = instantiate(nodes["early_stopping"]) if nodes.get("early_stopping") else None
-        self.pruning = instantiate(nodes["pruning"]) if nodes.get("pruning") else None
-        if self.pruning is not None:
-            self.pruning.begin()
-
-    def state_dict(self) -> dict[str, Any]:
-        kept = ("rows", "best", "status", "code", "reason", "epochs", "steps")
-        stopping = self.stopping.state_dict() if self.stopping else None
-        return {key: getattr(self, key) for key in kept} | {"stopping": stopping}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        stopping = state.pop("stopping")
-        vars(self).update(state)
-        if self.stopping is not None:
-            self.stopping.load_state_dict(stopping)
-
-    def end(self, status: str, code: int = 0, reason: str | None = None) -> None:
-        self.status, self.code, self.reason = status, code, reason
-
-    def log(self, epoch: int, figures: dict[str, float]) -> None:
-        self.rows.append({"step": self.steps, "epoch": epoch, **figures})
 
 
 def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
@@ -77,7 +41,10 @@ def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
     quieten()
     trees = check([composed for composed, _ in trials])
     inspect_targets(trees[0], trials[0][0].allowed)
-    together = Together([Trial(*trial, tree) for trial, tree in zip(trials, trees, strict=True)])
+    for _, path in trials:
+        if (path / "checkpoints" / "last.ckpt").exists() and not (path / "metrics.json").exists():
+            raise Refused(f"{path} was begun by itself, and would be lost; {ELSE}")
+    together = Together([Member(*trial, tree) for trial, tree in zip(trials, trees, strict=True)])
     together.fit()
     together.publish()
 
@@ -85,16 +52,14 @@ def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
 class Together:
     """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
 
-    def __init__(self, trials: list[Trial]):
+    def __init__(self, trials: list[Member]):
         from hydra.utils import instantiate
 
         self.trials, self.path = trials, trials[0].path.parent / CHECKPOINT.format(trials[0].path.name)
         self.cfg = trials[0].composed.cfg
         tree = trials[0].tree
-        accelerator, precision = self.cfg.trainer.accelerator, self.cfg.trainer.precision
-        on_gpu = accelerator in ("gpu", "cuda") or accelerator == "auto" and torch.cuda.is_available()
-        self.device = torch.device("cuda" if on_gpu else "cpu")
-        dtype = torch.float64 if precision == "64-true" else torch.float32
+        self.device = device(self.cfg.trainer.accelerator)
+        dtype = torch.float64 if self.cfg.trainer.precision == "64-true" else torch.float32
         self.data = instantiate(tree["data"], _convert_="all")
         self.data.setup()
         models = []
@@ -296,25 +261,11 @@ class Together:
         parts = [
             (*self.stacked.evaluate(w, rest, a, b), b) for a, b in zip(x.split(sizes), y.split(sizes), strict=True)
         ]
-        return self._figures(stage, [(losses, z, b.expand(len(w), *b.shape)) for losses, z, b in parts])
+        return figures(self.stacked.model, stage, [(losses, z, b.expand(len(w), *b.shape)) for losses, z, b in parts])
 
     def train_figures(self, passed: list[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
         y = self.sets["train"][1]
-        return self._figures("train", [(losses, z, y[rows]) for losses, z, rows in passed])
-
-    def _figures(self, stage: str, batches: list[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
-        """From losses (T,), logits (T, B, outputs) and targets (T, B, …) of batches to figures, by one run's rule."""
-        sizes = torch.tensor([y.shape[1] for _, _, y in batches], dtype=torch.float64)
-        losses = torch.stack([loss for loss, _, _ in batches]).double().cpu()
-        mean = (losses * (sizes / sizes.sum())[:, None]).sum(0)
-        zs, ys = (torch.cat([batch[k] for batch in batches], 1) for k in (1, 2))
-        model = self.stacked.model
-        found = []
-        for loss, z, y in zip(mean, model.output(zs) if model.task == "values" else zs, ys, strict=True):
-            metrics = Metrics(model.task)
-            metrics.update(loss, z, y)
-            found.append({f"{stage}/{name}": float(value) for name, value in metrics.compute().items()})
-        return found
+        return figures(self.stacked.model, "train", [(losses, z, y[rows]) for losses, z, rows in passed])
 
     def save(self) -> None:
         """All that is needed to go on with the next epoch, to the same bits."""
@@ -366,60 +317,9 @@ class Together:
                 continue
             if trial.path.exists():
                 shutil.rmtree(trial.path)
-            self.publish_one(k, trial, test.get(k, {}), place)
+            weights = self.stacked.state_dict(self.best_w[k], {name: w[k] for name, w in self.best_rest.items()})
+            rate = len(self.sets["train"][0]) * trial.epochs / self.seconds
+            cost: dict[str, Any] = {"seconds": round(self.seconds, 3), "samples_per_s": round(rate, 1)}
+            cost |= {"note": self.data.note} if self.data.note else {}
+            trial.publish(weights, test.get(k, {}), cost, place)
         self.path.unlink(missing_ok=True)
-
-    def publish_one(self, k: int, trial: Trial, test: dict[str, float], place: dict[str, Any]) -> None:
-        from hydra.utils import instantiate
-
-        from dlcourse.loggers import MetricsFile
-        from dlcourse.training import publish
-
-        cfg, choices = trial.composed.cfg, trial.composed.choices
-        run = RunDirectory.create(trial.composed)
-        write_json(trial.path / "environment.json", place)
-        loggers: list[Any] = [MetricsFile(trial.path / "metrics.jsonl")]
-        nodes = [node for node in trial.tree["logger"].values() if isinstance(node, dict) and "_target_" in node]
-        loggers += [
-            instantiate(
-                {**node, **({"group": trial.path.parent.name} if "group" in node and node["group"] is None else {})}
-            )
-            for node in nodes
-        ]
-        if test:
-            trial.log(trial.epochs, test)
-        for logger in loggers:
-            logger.log_hyperparams({**trial.tree, "choice": choices})
-            for row in trial.rows:
-                logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=row["step"])
-            logger.save()
-        if trial.best:
-            weights = self.stacked.state_dict(
-                self.best_w[k], {name: value[k] for name, value in self.best_rest.items()}
-            )
-            hyper_parameters = {"model": trial.tree["model"], "data": trial.tree["data"], "choice": choices}
-            state = {"state_dict": weights, "epoch": trial.best["epoch"], "global_step": trial.best["step"]}
-            AtomicIO().save_checkpoint(
-                {**state, "hyper_parameters": hyper_parameters}, trial.path / "checkpoints" / BEST
-            )
-        try:
-            if trial.status == "finished":
-                best = {name: value for name, value in trial.best.items() if "/" in name}
-                rows = len(self.sets["train"][0]) * trial.epochs
-                metrics = {
-                    **test,
-                    **best,
-                    "best_epoch": trial.best["epoch"],
-                    "epochs": trial.epochs,
-                    "steps": trial.steps,
-                    "seconds": round(self.seconds, 3),
-                    "samples_per_s": round(rows / self.seconds, 1),
-                }
-                publish(run, self.stacked.model, self.data, metrics, [], cfg.report)
-            else:
-                run.status(trial.status, trial.code, trial.reason)
-        finally:
-            for logger in loggers:
-                if hasattr(logger, "close"):
-                    logger.close(trial.code)
-            run.release()

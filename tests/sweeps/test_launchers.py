@@ -30,6 +30,7 @@ def test_together_in_two_processes_is_each_alone(tmp_path):
     assert mine["val/loss"] == pytest.approx(alone["val/loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_vectorised_is_refused_and_may_be_run_otherwise(tmp_path):
     words = ["-m", *SHORT, "model.hidden=[4],[8]", "sweep_dir=s"]
     code, _, err = train(*words, "hydra/launcher=vectorized", cwd=tmp_path)

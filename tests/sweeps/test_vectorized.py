@@ -12,6 +12,7 @@ from dlcourse.errors import Refused
 from dlcourse.gate import admit
 from dlcourse.restore import continuation, restore
 from dlcourse.rundir import read_rows
+from dlcourse.sweeps.member import Member
 from dlcourse.sweeps.together import compositions
 from dlcourse.sweeps.vectorized import CHECKPOINT, Together, train_together
 from dlcourse.training import train
@@ -66,10 +67,13 @@ def assert_close_rows(one, two, rtol):
         assert list(a.values()) == pytest.approx(list(b.values()), rel=rtol, abs=1e-12)
 
 
-@pytest.mark.parametrize("words", CASES.values(), ids=CASES.keys())
-def test_each_is_the_trial_run_alone(tmp_path, words):
+QUICK = ("adam", "momentum clipped", "cnn batch norm", "sigmoid neuron")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
+def test_each_is_the_trial_run_alone(tmp_path, name):
     """In float64, to 1e-8 over some two hundred steps; the rows are float32's at least."""
-    words = [*words, "trainer.precision=64-true"]
+    words = [*CASES[name], "trainer.precision=64-true"]
     paths = together(tmp_path / "s", words)
     for k in (0, 2):
         result = alone(tmp_path / f"alone{k}", words, VARIED[k])
@@ -86,6 +90,7 @@ def test_each_is_the_trial_run_alone(tmp_path, words):
             assert one[key] == pytest.approx(two[key], rel=1e-6), key
 
 
+@pytest.mark.slow
 def test_in_float32_the_accuracies_agree(tmp_path):
     """Within one row in 200, after 30 epochs of rounding apart, where the rate is not so high that all is chance."""
     words = ["model.hidden=[32]", "trainer.max_epochs=30"]
@@ -96,6 +101,7 @@ def test_in_float32_the_accuracies_agree(tmp_path):
         assert metrics(paths[k])["test/acc"] == pytest.approx(accuracy, abs=1 / 200)
 
 
+@pytest.mark.slow
 def test_dropout_is_each_trials_own(tmp_path):
     """Equal in distribution only: the masks differ from trial to trial, and learning goes on."""
     words = [*SMALL, "model.dropout=0.5", "trainer.max_epochs=20"]
@@ -160,17 +166,17 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words)
 
 def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
     """Those that are whole stay as they are; half of one is written anew."""
-    publish = Together.publish_one
+    publish = Member.publish
 
-    def dying(self, k, trial, *rest):
-        if k == 1:
-            trial.path.mkdir()
-            (trial.path / "config.yaml").write_text("half")
+    def dying(self, *rest):
+        if self.path.name == "1":
+            self.path.mkdir()
+            (self.path / "config.yaml").write_text("half")
             raise KeyboardInterrupt
-        publish(self, k, trial, *rest)
+        publish(self, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Together, "publish_one", dying)
+        patch.setattr(Member, "publish", dying)
         with pytest.raises(KeyboardInterrupt):
             together(tmp_path / "s", SMALL)
     before = (tmp_path / "s/0/metrics.json").stat().st_mtime_ns
@@ -228,6 +234,7 @@ def test_a_trial_serves_as_any_run(tmp_path):
         (["trainer.max_time=00:01:00:00"], None, "trainer.max_time"),
         (["optimizer.amsgrad=true"], None, "optimizer.amsgrad"),
         (["compile=true"], None, "compile"),
+        (["trainer=mps"], None, "trainer.accelerator=mps"),
         (["checkpoint.every=10s"], None, "checkpoint.every"),
         (["+callbacks.mine._target_=lightning.pytorch.callbacks.Timer"], None, "callbacks.mine"),
     ],
@@ -236,6 +243,15 @@ def test_what_cannot_be_done_together_is_refused_by_name(tmp_path, words, varied
     with pytest.raises(Refused, match="hydra/launcher=processes") as refusal:
         together(tmp_path / "s", words, varied or VARIED[:2])
     assert said in str(refusal.value)
+
+
+def test_a_trial_that_was_begun_by_itself_is_not_lost(tmp_path):
+    last = tmp_path / "s/1/checkpoints/last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    with pytest.raises(Refused, match="begun by itself"):
+        together(tmp_path / "s", SMALL)
+    assert last.exists()
 
 
 def test_compositions_are_those_of_the_gate(tmp_path):

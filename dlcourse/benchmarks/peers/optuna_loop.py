@@ -55,13 +55,12 @@ def fit(lr: float, seed: int, epochs: int, sets: list[Rows], log: str, fused: bo
 def main(data: str, epochs: str, seeds: str, rates: str, how: str) -> None:
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with np.load(f"{data}/digits.npz") as file:
-        x, y = torch.from_numpy(file["x_train"]).float().reshape(-1, 64), torch.from_numpy(file["y_train"]).long()
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    x, y = x[order], y[order]
-    parts = x.split([len(x) - 503, 144, 359]), y.split([len(x) - 503, 144, 359])
-    mean, std = parts[0][0].mean(), parts[0][0].std()
-    sets = [((a - mean) / std, b) for a, b in zip(*parts, strict=True)]
+    with np.load(f"{data}/digits_split.npz") as file:
+        mean, std = file["x_train"].mean(), file["x_train"].std()
+        sets = [
+            (torch.from_numpy((file[f"x_{stage}"] - mean) / std).float(), torch.from_numpy(file[f"y_{stage}"]).long())
+            for stage in ("train", "val", "test")
+        ]
     accuracies = []
 
     def objective(trial: optuna.Trial) -> float:

@@ -1,0 +1,98 @@
+"""One of the trials that are trained together: its rows, its best, its end, and the directory it leaves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dlcourse.callbacks.checkpoints import BEST, AtomicIO
+from dlcourse.config import Composed
+from dlcourse.rundir import RunDirectory, write_json
+
+
+class Member:
+    """What is known of one trial while it trains with the others, and what it leaves at the end."""
+
+    def __init__(self, composed: Composed, path: Path, tree: dict[str, Any]):
+        from hydra.utils import instantiate
+
+        self.composed, self.path, self.tree = composed, path, tree
+        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, float] = {}
+        self.status, self.code = "running", 0
+        self.reason: str | None = None
+        self.epochs = self.steps = 0
+        nodes = tree["callbacks"]
+        self.stopping = instantiate(nodes["early_stopping"]) if nodes.get("early_stopping") else None
+        self.pruning = instantiate(nodes["pruning"]) if nodes.get("pruning") else None
+        if self.pruning is not None:
+            self.pruning.begin()
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = ("rows", "best", "status", "code", "reason", "epochs", "steps")
+        stopping = self.stopping.state_dict() if self.stopping else None
+        return {key: getattr(self, key) for key in kept} | {"stopping": stopping}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        stopping = state.pop("stopping")
+        vars(self).update(state)
+        if self.stopping is not None:
+            self.stopping.load_state_dict(stopping)
+
+    def end(self, status: str, code: int = 0, reason: str | None = None) -> None:
+        self.status, self.code, self.reason = status, code, reason
+
+    def log(self, epoch: int, figures: dict[str, float]) -> None:
+        self.rows.append({"step": self.steps, "epoch": epoch, **figures})
+
+    def publish(
+        self,
+        weights: dict[str, Tensor],
+        test: Mapping[str, float],
+        cost: Mapping[str, Any],
+        place: dict[str, Any],
+    ) -> None:
+        """Write the run directory: rows, best weights and final figures, as any run leaves them; no page of its own.
+
+        ``cost`` is what the training of all together took, with the data's note if it has one; ``place`` where it was.
+        """
+        run = RunDirectory.create(self.composed)
+        write_json(self.path / "environment.json", place)
+        if test:
+            self.log(self.epochs, dict(test))
+        loggers = self.loggers()
+        try:
+            for logger in loggers:
+                logger.log_hyperparams({**self.tree, "choice": self.composed.choices})
+                for row in self.rows:
+                    logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+                logger.save()
+            if self.best:
+                parts = {"model": self.tree["model"], "data": self.tree["data"], "choice": self.composed.choices}
+                at = {"epoch": self.best["epoch"], "global_step": self.best["step"]}
+                checkpoint = {"state_dict": weights, **at, "hyper_parameters": parts}
+                AtomicIO().save_checkpoint(checkpoint, self.path / "checkpoints" / BEST)
+            if self.status == "finished":
+                best = {name: value for name, value in self.best.items() if "/" in name}
+                facts = {"best_epoch": self.best["epoch"], "epochs": self.epochs, "steps": self.steps, **cost}
+                run.status("finished", 0)
+                write_json(self.path / "metrics.json", {**test, **best, **facts})
+            else:
+                run.status(self.status, self.code, self.reason)
+        finally:
+            for logger in loggers:
+                if hasattr(logger, "close"):
+                    logger.close(self.code)
+            run.release()
+
+    def loggers(self) -> list[Any]:
+        """metrics.jsonl, and what the configuration names; W&B's runs are grouped by the sweep."""
+        from hydra.utils import instantiate
+
+        from dlcourse.loggers import MetricsFile
+
+        nodes = [node for node in self.tree["logger"].values() if isinstance(node, dict) and "_target_" in node]
+        group = {"group": self.path.parent.name}
+        grouped = [{**node, **group} if node.get("group", "") is None else node for node in nodes]
+        return [MetricsFile(self.path / "metrics.jsonl"), *map(instantiate, grouped)]
