@@ -68,7 +68,7 @@ class Search:
         # A sampler that began with the same seed again would propose what it has proposed before.
         seed = {"seed": sampler.seed + len(self.study.get_trials(deepcopy=False))} if "seed" in sampler else {}
         self.study.sampler = instantiate(sampler, **seed)
-        sweep.told = self.tell
+        sweep.told, sweep.total = self.tell, sweep.settings["n_trials"]
         if pruner is not None:
             sweep.more = partial(self.pruning, dict(resolve(pruner)))
 

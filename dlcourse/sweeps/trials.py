@@ -48,6 +48,7 @@ class Sweep:
         self.settings: dict[str, Any] = OmegaConf.to_container(cfg.sweep, resolve=True)  # type: ignore[assignment]
         self.seed: int = cfg.seed
         self.rows: dict[int, dict[str, Any]] = {}
+        self.total: int | None = None  # how many trials a search may have; a grid's are all planned
         self.stopped = 0  # the signal that ended it
         self.more: Callable[[int], list[str]] = lambda number: []  # words that a search adds to a trial's
         self.told: Callable[[int, dict[str, Any]], None] = lambda number, row: None  # whom the end of a trial is told
@@ -123,7 +124,7 @@ class Sweep:
             figures = [f"{key} {row[key]:.4g}" for key in self.objectives() if isinstance(row.get(key), float)]
             said = ", ".join(figures) or row["reason"] or ""
             own = " ".join(word for word in row["words"] if word not in common)
-            print(f"{done}/{len(self.rows)}  trial {number} {row['status']}  {own}  {said}", flush=True)
+            print(f"{done}/{self.total or len(self.rows)}  trial {number} {row['status']}  {own}  {said}", flush=True)
             self.told(number, row)
 
     def row(self, number: int, words: list[str]) -> dict[str, Any]:

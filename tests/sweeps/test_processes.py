@@ -68,6 +68,24 @@ def test_two_at_a_time_leave_what_each_leaves_alone(tmp_path):
     assert code == 0 and rows(folder) == found, err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer.lr=interval(0.1,0.2)"], "sampler=tpe"),
+        (["seed=0,1", "run_dir=x"], "set sweep_dir="),
+        (["seed=0,1", "sweep.metric=test/acc"], "test sets choose nothing"),
+        (["seed=0,1", "sweep.mode=[min,max]"], "as many"),
+        (["seed=0,1", "sweep.retry=all"], "expected failed"),
+        (["seed=0,1", "sampler=tpee"], "did you mean tpe?"),
+        (["seed=0,1", "hydra/launcher=joblib"], "There are: processes"),
+        (["data=moons", "sampler=tpe"], "nothing to search for"),
+    ],
+)
+def test_words_that_no_sweep_can_follow(tmp_path, words, said):
+    code, _, err = train("-m", *words, cwd=tmp_path)
+    assert code == 2 and said in err and len(err.splitlines()) <= 3 and "Traceback" not in err
+
+
 @pytest.mark.slow
 def test_F6_one_raises_one_is_killed_one_diverges(tmp_path):
     """F6: the others finish, and the table shows three failures; a second start continues what was killed."""

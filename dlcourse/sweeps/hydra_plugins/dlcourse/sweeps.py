@@ -13,6 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
+from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import own
 
 
@@ -43,6 +44,11 @@ class Trials(Sweeper):
 
             numbers = Search(self.directory, words, self.sampler, self.pruner).numbers()
         else:
+            for override in words:
+                if override.is_interval_sweep():
+                    raise Refused(
+                        f"{override.input_line}: an interval is for a search; add sampler=tpe, random or cmaes"
+                    )
             planned = [self.directory.number(job) for job in BasicSweeper.split_arguments(words, None)[0]]
             numbers = (number for number in planned if self.directory.is_due(number))
         self.launch(numbers)
