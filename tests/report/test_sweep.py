@@ -138,6 +138,7 @@ def test_a_figure_that_fails_is_named(page, tmp_path, monkeypatch):
     assert "val/loss by trial cannot be shown: ValueError: no such luck" in path.read_text()
 
 
+@pytest.mark.slow
 def test_five_hundred_trials(page):
     rng = np.random.default_rng(1)
     words = [
