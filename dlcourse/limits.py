@@ -197,7 +197,7 @@ def _judge_number(key: str, value: Any, limit: Limit) -> None:
 
 
 def _judge_sweep(sweep: DictConfig, task: str) -> None:
-    metrics, modes = ([v] if isinstance(v, str) else v for v in (sweep.metric, sweep.mode))
+    metrics, modes = (v if OmegaConf.is_list(v) else [v] for v in (sweep.metric, sweep.mode))
     if len(metrics) != len(modes) or not metrics:
         raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
     for metric, mode in zip(metrics, modes, strict=True):

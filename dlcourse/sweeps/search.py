@@ -59,6 +59,10 @@ class Search:
             raise Refused("sweep.storage: leave the password out of the address; the database's own file or variable")
         if pruner is not None and len(sweep.objectives()) > 1:
             raise Refused("pruner: with several objectives there is no order to prune by; pruner=none")
+        if pruner is not None and not next(iter(sweep.objectives())).startswith("val/"):
+            raise Refused(
+                "pruner: what is looked for after each epoch is a figure of val; pruner=none, or sweep.metric=val/…"
+            )
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=sweep.folder.name,
@@ -66,7 +70,8 @@ class Search:
             load_if_exists=True,
         )
         # A sampler that began with the same seed again would propose what it has proposed before.
-        seed = {"seed": sampler.seed + len(self.study.get_trials(deepcopy=False))} if "seed" in sampler else {}
+        begun = len(self.study.get_trials(deepcopy=False))
+        seed = {"seed": sampler.seed + begun} if sampler.get("seed") is not None else {}
         self.study.sampler = instantiate(sampler, **seed)
         sweep.told, sweep.total = self.tell, sweep.settings["n_trials"]
         if pruner is not None:
@@ -102,7 +107,7 @@ class Search:
         from optuna.trial import TrialState, create_trial
 
         values = [row[key] for key in self.sweep.objectives() if key in row]
-        if row["status"] == "finished":
+        if row["status"] == "finished" and len(values) == len(self.sweep.objectives()):
             end: dict[str, Any] = {"values": values}
         elif row["status"] in ("finished", "failed", "pruned"):
             end = {"state": TrialState.PRUNED if row["status"] == "pruned" else TrialState.FAIL}

@@ -115,6 +115,9 @@ class Sweep:
                     "reason": f"killed by {signal.Signals(-code).name}",
                 }
                 row |= killed
+            elif code and row["status"] in ("waiting", "running"):
+                log = self.path(number).with_suffix(".log").name
+                row |= {"status": "failed", "exit_code": code, "reason": f"its process ended with {code}: see {log}"}
             self.rows[number] = row
         self.write()
         done = sum(row["status"] in ENDED for row in self.rows.values())

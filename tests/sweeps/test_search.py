@@ -162,3 +162,24 @@ def test_the_words_by_which_a_trial_asks_its_pruner(sweep):
     assert node.pruner == {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 7}
     assert (node.trial, node.metric, node.study) == (0, "val/loss", "s")
     assert optuna.load_study(storage=node.storage, study_name=node.study).trials[0].state == TrialState.RUNNING
+
+
+def test_a_finished_trial_without_the_figure_is_a_failure(sweep):
+    made = sweep(1, metric="train/loss")
+    found = search(made)
+    ends(made, next(found.numbers()), **{"val/loss": 0.1})
+    assert found.study.trials[0].state == TrialState.FAIL
+
+
+def test_a_pruner_needs_a_figure_of_each_epoch(sweep):
+    with pytest.raises(Refused, match="figure of val"):
+        search(sweep(1, metric="seconds"), pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
+
+
+def test_a_process_that_ends_before_its_trial_begins_is_told(sweep, capsys):
+    made = sweep(1)
+    made.add(0, ["seed=0"])
+    made.begin(0)
+    made.end(0, code=1)
+    assert made.rows[0]["status"] == "failed" and "0000.log" in made.rows[0]["reason"]
+    assert "0000.log" in capsys.readouterr().out and sweep(1).is_due(0)
