@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from dlcourse.errors import ENVIRONMENT, Refused
-from dlcourse.sweeps.trials import Sweep, attempt
+from dlcourse.sweeps.attempt import attempt
+from dlcourse.sweeps.trials import Sweep
 
 
 def run(

@@ -11,7 +11,8 @@ from types import FrameType
 from typing import Any
 
 from dlcourse.errors import Refused
-from dlcourse.sweeps.trials import Sweep, attempt
+from dlcourse.sweeps.attempt import attempt
+from dlcourse.sweeps.trials import Sweep
 
 #: Imported once, by the server from which the trials' processes are forked.
 IMPORTED = ["dlcourse.training", "dlcourse.callbacks.checkpoints", "dlcourse.models.mlp", "dlcourse.data.images"]
