@@ -29,7 +29,7 @@ class Plan:
         return Row(chosen, self.rounds or (1 if self.small else rounds), **rest)
 
 
-PEERS = ("keras", "pytorch")
+PEERS = ("keras", "pytorch", "one_by_one")
 
 
 def peer(module: str, *words: str) -> list[str]:
@@ -58,7 +58,7 @@ def time_to_accuracy(plan: Plan) -> Row:
         return {"test/acc": sample.said["epochs"][-1]["test/acc"], "whole process": sample.seconds}
 
     def settle(figures: dict[str, list[Figures]], said: dict[str, list[Any]]) -> None:
-        for name in PEERS:
+        for name in ("keras", "pytorch"):
             if name in figures:
                 bound = min(BOUND, median(each["test/acc"] for each in figures[name]))
                 for each, told in zip(figures[name], said[name], strict=True):
@@ -76,7 +76,7 @@ def time_to_accuracy(plan: Plan) -> Row:
             Contestant("pytorch", peer("pytorch_basic", *words), theirs),
         ],
         rounds=5,
-        ratios={f"{name} / dlcourse": ("seconds", name, "dlcourse") for name in PEERS},
+        ratios={f"{name} / dlcourse": ("seconds", name, "dlcourse") for name in ("keras", "pytorch")},
         settle=settle,
         notes=[
             "dlcourse: python train.py experiment=mnist_speedrun, one fixed epoch; the time is that of the weights' "
@@ -339,16 +339,16 @@ def sweep(plan: Plan) -> Row:
         Contestant(f"Optuna, {how}", peer("optuna_loop", str(plan.data), epochs, seeds, rates, how), told)
         for how in ("loop", "fused loop")
     ]
-    alone = Contestant("train.py, one by one", peer("one_by_one", "{run}", rates, seeds, *words, "report=false"), told)
+    alone = Contestant("one_by_one", peer("one_by_one", "{run}", rates, seeds, *words, "report=false"), told)
     together = multirun("vectorized", "hydra/launcher=vectorized")
     return plan.row(
         [together, multirun("processes"), alone, *optuna],
         rounds=3,
         ratios={f"{c.name} / vectorized": ("seconds", c.name, "vectorized") for c in (alone, *optuna)},
         notes=[
-            f"64-32-10, {epochs} epochs of 41 steps, validated after each; the whole process. vectorized and "
-            "processes: python train.py -m …, two processes. Optuna: its grid sampler in one process around a loop in "
-            "plain PyTorch, Adam as tutorials write it, or fused.",
+            f"64-32-10, {epochs} epochs of 41 steps, validated after each; the whole process. vectorized, processes: "
+            "python train.py -m …, two processes; one_by_one: a command for each trial. Optuna: its grid sampler in one "
+            "process around a loop in plain PyTorch, Adam as tutorials write it, or fused.",
         ],
     )
 
