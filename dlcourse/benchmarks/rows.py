@@ -347,7 +347,7 @@ def sweep(plan: Plan) -> Row:
         ratios={f"{c.name} / vectorized": ("seconds", c.name, "vectorized") for c in (alone, *optuna)},
         notes=[
             f"64-32-10, {epochs} epochs of 41 steps, validated after each; the whole process. vectorized, processes: "
-            "python train.py -m …, two processes; one_by_one: a command for each trial. Optuna: its grid sampler in one "
+            "python train.py -m …, two processes; one_by_one: a command for each trial. Optuna: its grid in one "
             "process around a loop in plain PyTorch, Adam as tutorials write it, or fused.",
         ],
     )
