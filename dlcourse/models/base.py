@@ -164,9 +164,12 @@ class Model(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Take the standardisation from the training set; a checkpoint loaded later brings its own."""
         if stage == "fit":
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            for name in ("mean", "std", "y_mean", "y_std"):
-                getattr(self, name).copy_(getattr(data, name))
+            self.standardise(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def standardise(self, data: Any) -> None:
+        """Take mean and deviation of inputs and target values from data that is set up."""
+        for name in ("mean", "std", "y_mean", "y_std"):
+            getattr(self, name).copy_(getattr(data, name))
 
     def configure_optimizers(self) -> Any:
         """The optimizer over named parameters; what decays weights spares biases and normalisation (fewer than 2-D)."""

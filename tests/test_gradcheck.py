@@ -1,0 +1,97 @@
+"""Autograd against central differences: agreement of what ships, and that a wrong gradient is found."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dlcourse.gate import admit
+from dlcourse.gradcheck import _slope, gradient_check
+from dlcourse.training import made
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = [sys.executable, str(ROOT / "scripts" / "gradcheck.py")]
+
+
+def checks(*words, activation=None):
+    data, model = made(admit([*words, "trainer=cpu"]).cfg)
+    data.setup()
+    model.standardise(data)
+    if activation is not None:
+        model.network[2] = activation
+    rows = data.sets["train"]
+    return list(gradient_check(model, rows.x[:16], rows.y[:16])), model
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=mlp", "data=digits"],
+        ["model=mlp", "data=digits", "loss=mse", "activation=sigmoid"],
+        ["model=mlp", "data=diabetes", "activation=tanh", "loss=huber"],
+        ["model=mlp", "data=digits", "model.dropout=0.5", "activation=leaky_relu"],
+        ["model=mlp", "data=iris", "activation=softmax", "loss=bce"],
+        ["model=cnn", "data=digits", "model.norm=batch"],
+        ["model=sigmoid_neuron", "data=moons"],
+        ["model=perceptron", "data=blobs"],
+    ],
+    ids=" ".join,
+)
+def test_the_gradients_are_those_of_the_loss(words):
+    found, model = checks(*words)
+    assert [check.name for check in found] == [name for name, p in model.named_parameters() if p.requires_grad]
+    assert all(check.entries > 0 for check in found)
+    # A hidden bias before batch normalisation or a dead unit may have no gradient at all; not every parameter.
+    assert max(check.largest for check in found) > 1e-4
+    assert max(check.error for check in found) < 1e-5
+
+
+def test_no_more_places_than_are_asked_for():
+    data, model = made(admit(["data=digits", "trainer=cpu"]).cfg)
+    data.setup()
+    rows = data.sets["train"]
+    assert {check.entries for check in gradient_check(model, rows.x[:4], rows.y[:4], entries=3)} == {3}
+
+
+def test_a_slope_leaves_the_parameter_as_it_was():
+    p = torch.randn(3, 4, dtype=torch.float64)
+    before = p.clone()
+    assert _slope(lambda: (p**2).sum(), p, 5, 1e-5) == pytest.approx(2 * float(before[1, 1]))
+    assert torch.equal(p, before)
+
+
+class Wrong(torch.autograd.Function):
+    """tanh, whose derivative somebody wrote as 1 − a instead of 1 − a²."""
+
+    @staticmethod
+    def forward(ctx, z):
+        a = z.tanh()
+        ctx.save_for_backward(a)
+        return a
+
+    @staticmethod
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g * (1 - a)
+
+
+class WrongTanh(nn.Module):
+    def forward(self, z):
+        return Wrong.apply(z)
+
+
+def test_a_wrong_derivative_is_found_in_the_layers_before_it():
+    found, _ = checks("model=mlp", "data=digits", "model.hidden=[16]", activation=WrongTanh())
+    first, last = found[0], found[-1]
+    assert first.error > 1e-2 and last.error < 1e-5
+
+
+def test_the_command():
+    done = subprocess.run([*SCRIPT, "data=moons", "model.hidden=[4]"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "network.1.weight" in done.stdout and "worst: " in done.stdout and "within 1e-05" in done.stdout
+    done = subprocess.run([*SCRIPT, "model=mpl"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "did you mean mlp" in done.stderr
