@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore s
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONF = CHECKOUT / "conf"
 sys.path.append(str(Path(__file__).parent / "sweeps"))  # where Hydra, once it starts, finds our sweeper and launchers
-SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+SECRET = re.compile(r"key|token|secret|pass|pwd|credential|auth|cookie|dsn|database_url", re.IGNORECASE)
 #: Keys whose plain names the config layer replaces by the file of that name in a group.
 NAMED = {"model.activation": "activation", "data.augment": "augment"}
 #: What a stored configuration keeps as a reference, so that a run directory can move and a word can be set in it.
@@ -54,6 +54,8 @@ def _env(name: str, *default: Any) -> Any:
 
 
 OmegaConf.register_new_resolver("oc.env", _env, replace=True)
+for _maker in ("oc.create", "oc.decode"):  # of nodes out of text, which could name a target where none was seen
+    OmegaConf.clear_resolver(_maker)
 
 
 def _one_kernel(precision: Any, clip: Any) -> bool:
@@ -306,10 +308,25 @@ def stored(cfg: DictConfig, choices: dict[str, str]) -> DictConfig:
     return OmegaConf.create(kept)
 
 
+def _check_resolved(value: Any, path: str) -> None:
+    """An escaped interpolation is text to whoever judges the configuration, and a node to Hydra that builds from it."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_resolved(key, path)
+            _check_resolved(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for k, part in enumerate(value):
+            _check_resolved(part, f"{path}.{k}")
+    elif isinstance(value, str) and "${" in value:
+        raise Refused(f"{path}={value}: an escaped interpolation may not stand here; leave ${{ out")
+
+
 def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values."""
+    """The configuration as plain values. What would be resolved once more when it is built is refused."""
     try:
-        return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+        tree: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        _check_resolved(tree, "")
+        return tree
     except OmegaConfBaseException as error:
         refusal: BaseException | None = error
         while refusal is not None and not isinstance(refusal, Refused):

@@ -1,6 +1,7 @@
 """Refusals: what ends a command with a sentence instead of a traceback."""
 
 import errno
+import signal
 from typing import Any
 
 CONFIG, DIVERGED, CHECKPOINT, ENVIRONMENT = 2, 3, 4, 5
@@ -25,6 +26,14 @@ class Diverged(Refused):
     def __init__(self, what: str, way_out: str, step: int, found: str = ""):
         super().__init__("\n".join(line for line in (what, found, way_out) if line), DIVERGED)
         self.what, self.way_out, self.step = what, way_out, step
+
+
+class Interrupted(Exception):
+    """A run that was asked to stop; it can go on from its last checkpoint. ``code`` is 128 + the signal."""
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.code = 128 + signum
 
 
 class ForwardFailed(RuntimeError):

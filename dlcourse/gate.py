@@ -23,6 +23,10 @@ PACKAGES = (
     "lightning.pytorch.loggers",
 )
 READERS = "dlcourse.data.facts"
+#: Of dlcourse, what is no part of a model, and writes or starts things where it is told to.
+OWN = re.compile(
+    r"dlcourse\.(benchmarks|report|sweeps|cli|config|gate|restore|rundir|training)\.|dlcourse\.loggers\.MetricsFile$"
+)
 #: The words of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
 HYDRA_WORDS = re.compile(
     r"hydra\.(run\.dir|sweep\.(dir|subdir)|job\.name|output_subdir|mode|verbose|(launcher|sweeper)\.[\w.]+)"
@@ -84,6 +88,8 @@ def check_words(words: list[str]) -> None:
             continue
         if HYDRA_SHELL.fullmatch(key) and "launcher" in packages:
             continue
+        if "${" in str(override.input_line) and key.startswith(("hydra.launcher.", "hydra.sweeper.")):
+            raise Refused(f"{key}: an interpolation may not stand here; write the value itself")
         added = override.is_add() or override.is_force_add() or override.is_delete()
         plain = override.is_sweep_override() or not isinstance(override.value(), dict | list)
         if added or not plain or HYDRA_SHELL.fullmatch(key) or not HYDRA_WORDS.fullmatch(key) or "_target_" in key:
@@ -133,7 +139,7 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     parts = target.split(".")
     if not all(part.isidentifier() and not part.startswith("_") for part in parts):
         return False
-    within = any(target.startswith(f"{package}.") for package in ("dlcourse", *packages))
+    within = any(target.startswith(f"{package}.") for package in ("dlcourse", *packages)) and not OWN.match(target)
     return target in known or ".".join(parts[:-1]) in PACKAGES or within
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -156,7 +157,7 @@ def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
     if full and cfg.data.batch_size != "full":
         raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
     _judge_monitor("", cfg.monitor, cfg.mode, task)
-    _judge_sweep(cfg.sweep, task)
+    _judge_sweep(cfg.sweep, task, cfg.monitor)
     for name, node in cfg.callbacks.items():
         if node is not None and "monitor" in node:
             _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), task)
@@ -196,15 +197,19 @@ def _judge_number(key: str, value: Any, limit: Limit) -> None:
             raise Refused(f"{key}={item}: expected {limit}")
 
 
-def _judge_sweep(sweep: DictConfig, task: str) -> None:
+def _judge_sweep(sweep: DictConfig, task: str, monitor: str) -> None:
     metrics, modes = (v if OmegaConf.is_list(v) else [v] for v in (sweep.metric, sweep.mode))
     if len(metrics) != len(modes) or not metrics:
         raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
     for metric, mode in zip(metrics, modes, strict=True):
         if metric not in COSTS:
             _judge_monitor("sweep.", metric, mode, task, "metric")
+            if metric.startswith("train/") and metric != monitor:
+                raise Refused(f"sweep.metric={metric}: a run keeps that of its best weights only with monitor={metric}")
         elif mode != "min":
             raise Refused(f"sweep.mode={mode}: {metric} is best at its min")
+    if urlsplit(str(sweep.storage)).password:
+        raise Refused("sweep.storage: leave the password out of the address; the database's own file or variable")
     if sweep.retry not in (None, "failed"):
         raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import secrets
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from yaml import YAMLError
 from dlcourse.config import CHECKOUT, Composed, stored
 from dlcourse.errors import ENVIRONMENT, Refused
 
+#: What a run may have left that was killed while its directory was made.
+LEFTOVER = re.compile(r"\.lock|checkpoints|overrides\.yaml|\.\w+\.(yaml|json)\.\d+")
 PACKAGES = ("dlcourse", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "scikit-learn")
 
 
@@ -90,11 +93,12 @@ class RunDirectory:
         self.acquire()
         if (self.path / "config.yaml").exists():
             raise Refused(f"run_dir={self.path} holds a run already; continue it with resume={self.path}")
-        if any(file.name != ".lock" for file in self.path.iterdir()):
+        if any(not LEFTOVER.fullmatch(file.name) for file in self.path.iterdir()) or any(self.path.glob("*/*")):
             raise Refused(f"run_dir={self.path} holds other files; a run begins in a new or an empty directory")
         (self.path / "checkpoints").mkdir(exist_ok=True)
-        write(self.path / "config.yaml", OmegaConf.to_yaml(stored(cfg, choices)))
         write(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(composed.words)))
+        # With it there is a run, that can be gone on with; without it nothing is lost.
+        write(self.path / "config.yaml", OmegaConf.to_yaml(stored(cfg, choices)))
         self.status("running")
 
     def acquire(self) -> None:

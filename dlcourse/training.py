@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from dlcourse.building import build, quieten
 from dlcourse.config import Composed, resolve
-from dlcourse.errors import DIVERGED, Diverged, Refused, explain, explain_device
+from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused, explain, explain_device
 from dlcourse.gate import inspect_targets
 from dlcourse.restore import rewind, start_from
 from dlcourse.rundir import RunDirectory, environment, from_here, read_rows, write, write_json
@@ -257,6 +257,8 @@ def located(divergence: Diverged, cfg: DictConfig, run: RunDirectory) -> Diverge
             trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     except Located as place:
         return Diverged(divergence.what, divergence.way_out, divergence.step, f"recomputed: {place}" * bool(str(place)))
+    except Interrupted:
+        raise
     except Exception as error:  # it is to explain an error, not to hide it behind another
         print(f"the divergence could not be recomputed: {type(error).__name__}: {error}", file=sys.stderr)
     return divergence
@@ -291,6 +293,8 @@ def report(run: RunDirectory, *known: Any) -> Any:
     assert run.path is not None
     try:
         return build_report(run.path, *known)
+    except Interrupted:
+        raise
     except Exception as error:
         if not explain(error):
             traceback.print_exc()

@@ -124,6 +124,43 @@ def test_it_is_refused_wherever_it_stands(place):
         assert target in refusal(admit, place.replace("T", target).split())
 
 
+MAKER = "oc.create:{_target_:shutil.copyfile,src:a,dst:b}"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        f'compile="\\${{{MAKER}}}"',
+        f'+callbacks.x={{_target_:lightning.pytorch.callbacks.ModelSummary,max_depth:"\\${{{MAKER}}}"}}',
+        "tags=['\\${model.loss}']",
+        f"hydra.launcher.workers='${{{MAKER}}}'",
+        f"hydra.sweeper.sampler='${{{MAKER}}}'",
+        f"compile='${{{MAKER}}}'",
+        """compile='${oc.decode:"{_target_:shutil.copyfile}"}'""",
+    ],
+)
+def test_no_text_becomes_a_node_after_it_was_judged(word):
+    assert "${" in word
+    refusal(admit, [word])
+
+
+def test_nor_in_somebody_elses_run_directory(tmp_path):
+    from dlcourse.restore import opened
+
+    made = composed("logger=none")
+    cfg = stored(made.cfg, made.choices)
+    cfg.model.compile = "\\${oc.create:{_target_:shutil.copyfile,src:a,dst:b}}"
+    OmegaConf.save(cfg, tmp_path / "config.yaml")
+    assert "escaped interpolation" in refusal(opened, str(tmp_path), [])
+
+
+@pytest.mark.parametrize(
+    "target", ["dlcourse.loggers.MetricsFile", "dlcourse.rundir.RunDirectory", "dlcourse.sweeps.x.Y"]
+)
+def test_what_writes_where_it_is_told_to_is_no_target(target):
+    assert target in refusal(admit, [f"+logger.x._target_={target}"])
+
+
 @pytest.mark.parametrize("value", ["3", "null", "[os.system]", "{a:os.system}", "true"])
 def test_a_target_is_a_name(value):
     refusal(admit, [f"model._target_={value}"])
@@ -202,10 +239,10 @@ def test_every_shipped_choice_passes(choice):
         ("torch.optim.lr_scheduler.partial", "is not a class of torch.optim.lr_scheduler"),  # a re-export
         ("torch.optim.lr_scheduler.Counter", "is not a class of torch.optim.lr_scheduler"),
         ("torch.nn.ReLLU", "there is no such class"),
-        ("dlcourse.gate.import_module", "is not a class of dlcourse"),
-        ("dlcourse.gate.admit", "is not a class of dlcourse"),
-        ("dlcourse.rundir.Path", "is not a class of dlcourse"),
-        ("dlcourse.rundir.subprocess.Popen", "there is no such class"),
+        ("dlcourse.building.resolve", "is not a class of dlcourse"),
+        ("dlcourse.building.build", "is not a class of dlcourse"),
+        ("dlcourse.loggers.Path", "is not a class of dlcourse"),
+        ("dlcourse.loggers.os.system", "there is no such class"),
         ("dlcourse.nothing.MLP", "there is no such class"),
     ],
 )

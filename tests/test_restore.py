@@ -12,7 +12,7 @@ from dlcourse.callbacks.checkpoints import AtomicIO, Checkpoints, load
 from dlcourse.errors import Refused
 from dlcourse.gate import admit
 from dlcourse.models.base import Model
-from dlcourse.restore import continuation, restore
+from dlcourse.restore import _is_longer, continuation, restore
 from dlcourse.training import train
 
 # Digits in batches of 128: 11 batches an epoch, the last one of 14 rows.
@@ -506,3 +506,36 @@ def test_state_of_checkpoints_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoints, "load_state_dict", watching)
     resumed(tmp_path / "run")
     assert loaded[0] == saved and saved["epoch"] in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "longer"),
+    [
+        (5, 3, True),
+        (2.0, 5, False),
+        ("00:00:00:01", "01:00:00:00", False),
+        ("00:10:00:00", "00:09:59:59", True),
+        ("02:00:00:00", "00:47:00:00", True),
+        (-1, 5, True),
+        (5, None, False),
+    ],
+)
+def test_a_limit_is_longer_as_a_number_or_a_time(new, old, longer):
+    assert _is_longer(new, old) is longer
+
+
+@pytest.mark.parametrize("left", [["checkpoints/"], ["overrides.yaml"], [".config.yaml.123", "checkpoints/"]])
+def test_killed_while_its_directory_was_made(tmp_path, left):
+    """The form for requeued jobs begins it again; somebody's own files are still refused."""
+    from dlcourse.rundir import RunDirectory
+
+    path = tmp_path / "r"
+    path.mkdir()
+    for name in left:
+        (path / name).mkdir() if name.endswith("/") else (path / name).touch()
+    RunDirectory.create(admit(["logger=none", f"run_dir={path}"])).release()
+    assert (path / "config.yaml").exists()
+    (other := tmp_path / "o").mkdir()
+    (other / "thesis.tex").touch()
+    with pytest.raises(Refused, match="holds other files"):
+        RunDirectory.create(admit(["logger=none", f"run_dir={other}"]))

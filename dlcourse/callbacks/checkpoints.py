@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from dlcourse.callbacks import Callback
-from dlcourse.errors import CHECKPOINT, Refused
+from dlcourse.errors import CHECKPOINT, Interrupted, Refused
 from dlcourse.rundir import RunDirectory
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"
@@ -77,7 +77,7 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise Refused(f"{path}: there is no such checkpoint", CHECKPOINT) from None
     except pickle.UnpicklingError:
         raise Refused(f"{path} holds more than tensors and plain values; it is not loaded", CHECKPOINT) from None
-    except (Refused, PermissionError):
+    except (Refused, PermissionError, Interrupted, MemoryError):
         raise
     except Exception:  # a damaged header can look like anything
         raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None

@@ -13,16 +13,9 @@ from torch import Tensor, distributed
 
 from dlcourse.callbacks import Callback
 from dlcourse.callbacks.checkpoints import Checkpoints
+from dlcourse.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-
-class Interrupted(Exception):
-    """A run that was asked to stop; it can go on from its last checkpoint. ``code`` is 128 + the signal."""
-
-    def __init__(self, signum: int):
-        super().__init__(signal.Signals(signum).name)
-        self.code = 128 + signum
 
 
 @contextmanager
