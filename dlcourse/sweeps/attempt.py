@@ -42,6 +42,8 @@ def attempt(words: list[str], replace: bool = False) -> int:
 
         begun = True
         train(*(found or (composed,)))
+    except KeyboardInterrupt:  # before there was anything to save
+        return 130
     except BaseException as error:
         known = explain(error)
         code = getattr(known or error, "code", 1)

@@ -1,5 +1,6 @@
 """One of the trials that are trained together: its rows, its best, its end, and the directory it leaves."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from torch import Tensor
 from dlcourse.callbacks.checkpoints import BEST, AtomicIO
 from dlcourse.config import Composed
 from dlcourse.rundir import RunDirectory, write_json
+
+ONE_AT_A_TIME = threading.Lock()  # W&B takes a second logger of a process for another name of the first
 
 
 class Member:
@@ -55,19 +58,15 @@ class Member:
     ) -> None:
         """Write the run directory: rows, best weights and final figures, as any run leaves them; no page of its own.
 
-        ``cost`` is what the training of all together took, with the data's note if it has one; ``place`` where it was.
+        Trials may do so side by side. ``cost`` is what the training of all together took, with the data's note if it
+        has one; ``place`` where it was.
         """
         run = RunDirectory.create(self.composed)
         write_json(self.path / "environment.json", place)
         if test:
             self.log(self.epochs, dict(test))
-        loggers = self.loggers()
         try:
-            for logger in loggers:
-                logger.log_hyperparams({**self.tree, "choice": self.composed.choices})
-                for row in self.rows:
-                    logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=row["step"])
-                logger.save()
+            self.tell_loggers()
             if self.best:
                 parts = {"model": self.tree["model"], "data": self.tree["data"], "choice": self.composed.choices}
                 at = {"epoch": self.best["epoch"], "global_step": self.best["step"]}
@@ -81,10 +80,23 @@ class Member:
             else:
                 run.status(self.status, self.code, self.reason)
         finally:
-            for logger in loggers:
-                if hasattr(logger, "close"):
-                    logger.close(self.code)
             run.release()
+
+    def tell_loggers(self) -> None:
+        """All rows to each logger, which is closed before another trial's begins."""
+        with ONE_AT_A_TIME:
+            loggers = self.loggers()
+            try:
+                for logger in loggers:
+                    logger.log_hyperparams({**self.tree, "choice": self.composed.choices})
+                    for row in self.rows:
+                        figures = {key: value for key, value in row.items() if key != "step"}
+                        logger.log_metrics(figures, step=row["step"])
+                    logger.save()
+            finally:
+                for logger in loggers:
+                    if hasattr(logger, "close"):
+                        logger.close(self.code)
 
     def loggers(self) -> list[Any]:
         """metrics.jsonl, and what the configuration names; W&B's runs are grouped by the sweep."""

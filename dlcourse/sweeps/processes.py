@@ -14,8 +14,6 @@ from dlcourse.errors import Refused
 from dlcourse.sweeps.attempt import attempt
 from dlcourse.sweeps.trials import Sweep
 
-#: Imported once, by the server from which the trials' processes are forked.
-IMPORTED = ["dlcourse.training", "dlcourse.callbacks.checkpoints", "dlcourse.models.mlp", "dlcourse.data.images"]
 GRACE = 30.0  # seconds for the state to be saved, once the sweep itself is gone
 
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
@@ -27,7 +25,7 @@ def warm() -> None:
     if METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        context.set_forkserver_preload(IMPORTED)
+        context.set_forkserver_preload(["dlcourse.sweeps.imported"])
         forkserver.ensure_running()
 
 
@@ -39,12 +37,13 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
     """
     places, ahead = list(range(workers)), iter(parts)
     going: dict[Any, tuple[Any, list[int], int, Any]] = {}
-    refusals: list[str] = []
+    refusals: list[tuple[str, int]] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
         sweep.stopped = signum
-        for process, *_ in going.values():
-            os.kill(process.pid, signum)
+        for process, *_ in list(going.values()):
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(process.pid, signum)
 
     before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
@@ -59,6 +58,8 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
                 process.start()
                 ours.close()
                 going[process.sentinel] = process, numbers, place, theirs
+                if sweep.stopped:  # while it was being started
+                    os.kill(process.pid, sweep.stopped)
             if not going:
                 break
             for sentinel in connection.wait(list(going), timeout=1):  # a signal is looked at in between
@@ -73,7 +74,7 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
         for signum, handler in before.items():
             signal.signal(signum, handler)
     if refusals:
-        raise Refused(refusals[0])
+        raise Refused(*refusals[0])
 
 
 def alone(jobs: list[list[str]]) -> int:
@@ -96,7 +97,7 @@ def work(
     try:
         code = task(jobs)
     except Refused as refusal:
-        ours.send(str(refusal))
+        ours.send((str(refusal), refusal.code))
         code = refusal.code
     sys.exit(code)
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from dlcourse.config import plain, resolve
 from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import Sweep
+
+AGAIN = "again"  # marks a study's trial that is the second end of another, whose number it holds
 
 
 def distribution(override: Override) -> Any:
@@ -29,8 +30,10 @@ def distribution(override: Override) -> Any:
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)
     values: list[Any] = [plain(text) for text in override.sweep_string_iterator()]
+    if not values:
+        raise Refused(f"{override.input_line}: there is no value in this range")
     if isinstance(value, RangeSweep) and all(isinstance(v, int) for v in values):
-        return IntDistribution(values[0], values[-1], step=int(value.step))
+        return IntDistribution(min(values), max(values), step=abs(int(value.step)))
     return CategoricalDistribution(values)
 
 
@@ -55,8 +58,6 @@ class Search:
             f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in words if not o.is_sweep_override()
         ]
         self.storage = sweep.settings["storage"] or f"sqlite:///{sweep.folder / 'study.db'}"
-        if urlsplit(self.storage).password:
-            raise Refused("sweep.storage: leave the password out of the address; the database's own file or variable")
         if pruner is not None and len(sweep.objectives()) > 1:
             raise Refused("pruner: with several objectives there is no order to prune by; pruner=none")
         if pruner is not None and not next(iter(sweep.objectives())).startswith("val/"):
@@ -81,6 +82,8 @@ class Search:
         """The trials to run: those that an earlier life left, then new ones as long as there may be more."""
         for trial in self.study.get_trials(deepcopy=False):
             number = trial.number
+            if AGAIN in trial.user_attrs:
+                continue
             if number not in self.sweep.rows:
                 self.sweep.add(number, self.words(trial.params))
             if self.sweep.is_due(number):
@@ -115,7 +118,7 @@ class Search:
             return
         trial = self.study.get_trials(deepcopy=False)[number]
         if trial.state == TrialState.FAIL and "values" in end:  # tried again; a study's own trials end only once
-            again = create_trial(params=trial.params, distributions=trial.distributions, values=values)
-            self.study.add_trial(again)
+            known: dict[str, Any] = {"params": trial.params, "distributions": trial.distributions}
+            self.study.add_trial(create_trial(values=values, user_attrs={AGAIN: number}, **known))
         else:
             self.study.tell(number, **end, skip_if_finished=True)

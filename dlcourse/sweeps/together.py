@@ -20,7 +20,7 @@ def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
 
 def together(jobs: Sequence[Sequence[str]]) -> int:
     """The task of a process for several trials: train them as one; the exit code."""
-    from dlcourse.callbacks.interrupt import Interrupted
+    from dlcourse.errors import Interrupted
     from dlcourse.sweeps.vectorized import train_together
 
     try:

@@ -19,8 +19,9 @@ from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.rundir import from_here, is_live, read_rows, write
 
 #: Words of the sweep that are no trial's, and do not make it another sweep: how many trials, how, and where.
-ITS_OWN = ("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report=")
+ITS_OWN = ("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report=", "allow=")
 ENDED = ("finished", "failed", "pruned")
+INTERRUPTED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
 
 
 def own(key: str) -> bool:
@@ -37,7 +38,7 @@ class Sweep:
 
     def __init__(self, words: list[str], cfg: DictConfig):
         given = {override.key_or_group: str(override.value()) for override in parse(words)}
-        kept = [word for word in words if not word.startswith((*ITS_OWN, "allow="))]
+        kept = [word for word in words if not word.startswith(ITS_OWN)]
         kept += [f"{key}={given[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in given]
         digest = hashlib.sha256("\0".join(sorted(kept)).encode()).hexdigest()[:8]
         name = f"{given.get('sweep', 'sweep')}_{digest}"
@@ -68,7 +69,8 @@ class Sweep:
         except Timeout:
             raise Refused(f"{self.folder} belongs to a sweep that is still going", ENVIRONMENT) from None
         for row in read_rows(self.folder / "sweep.jsonl"):
-            self.add(row["trial"], row["words"])
+            # A package is allowed by the person at the keyboard, never by a file.
+            self.add(row["trial"], [word for word in row["words"] if not word.lstrip("+").startswith("allow=")])
         try:
             yield
         finally:
@@ -90,7 +92,9 @@ class Sweep:
 
     def job(self, number: int) -> list[str]:
         """The words by which any process, here or elsewhere, runs a trial."""
-        return [*self.rows[number]["words"], *self.more(number), f"run_dir={self.path(number)}", "report=false"]
+        allowed = [word for word in self.words if word.startswith("allow=")]
+        words = [*self.rows[number]["words"], *self.more(number), *allowed]
+        return [*words, f"run_dir={self.path(number)}", "report=false"]
 
     def is_due(self, number: int) -> bool:
         """Whether a trial is still to be run: it did not end, or it failed and is to be tried again."""
@@ -113,8 +117,14 @@ class Sweep:
                     "reason": f"killed by {signal.Signals(-code).name}",
                 }
                 row |= killed
+            elif code in INTERRUPTED and row["status"] not in ENDED:
+                row |= {
+                    "status": "interrupted",
+                    "exit_code": code,
+                    "reason": "stopped; the same command goes on with it",
+                }
             elif code and row["status"] in ("waiting", "running"):
-                log = self.path(number).with_suffix(".log").name
+                log = self.path(numbers[0]).with_suffix(".log").name  # of the process
                 row |= {"status": "failed", "exit_code": code, "reason": f"its process ended with {code}: see {log}"}
             self.rows[number] = row
         self.write()

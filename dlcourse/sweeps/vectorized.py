@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,11 +17,11 @@ from torch import Tensor
 
 from dlcourse.building import quieten
 from dlcourse.callbacks.checkpoints import AtomicIO, load, random_state, set_random_state
-from dlcourse.callbacks.interrupt import SIGNALS, Interrupted
+from dlcourse.callbacks.interrupt import SIGNALS
 from dlcourse.config import Composed
 from dlcourse.data.base import EVALUATION_BATCH
 from dlcourse.data.sampler import EpochSampler
-from dlcourse.errors import DIVERGED, Diverged, Refused
+from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
 from dlcourse.gate import inspect_targets
 from dlcourse.rundir import environment
 from dlcourse.sweeps.fitting import ELSE, Rates, check, device, numbers_of
@@ -30,6 +31,7 @@ from dlcourse.sweeps.stacked import Stacked, figures
 CHECKPOINT = "together_{}.ckpt"
 #: What of the state a checkpoint holds as it is.
 SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "seconds")
+WRITERS = 8  # directories at a time: most of the time the disk is waited for
 SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out costs more than it saves
 
 
@@ -66,8 +68,7 @@ class Together:
         for trial in trials:  # each as it would begin alone: its seed decides its weights
             pl.seed_everything(trial.tree["seed"], workers=True, verbose=False)
             model = instantiate(trial.tree["model"], _convert_="all")
-            for name in ("mean", "std", "y_mean", "y_std"):
-                getattr(model, name).copy_(getattr(self.data, name))
+            model.standardise(self.data)
             models.append(model.to(self.device, dtype))
         self.stacked = Stacked(models)
         if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
@@ -312,9 +313,11 @@ class Together:
         rest = {name: value[done] for name, value in self.best_rest.items()}
         test = dict(zip(done, self.figures("test", self.best_w[done], rest), strict=True)) if done else {}
         place = environment(str(self.device), torch.get_num_threads())
-        for k, trial in enumerate(self.trials):
+
+        def leave(k: int) -> None:
+            trial = self.trials[k]
             if (trial.path / "metrics.json").exists():
-                continue
+                return
             if trial.path.exists():
                 shutil.rmtree(trial.path)
             weights = self.stacked.state_dict(self.best_w[k], {name: w[k] for name, w in self.best_rest.items()})
@@ -322,4 +325,7 @@ class Together:
             cost: dict[str, Any] = {"seconds": round(self.seconds, 3), "samples_per_s": round(rate, 1)}
             cost |= {"note": self.data.note} if self.data.note else {}
             trial.publish(weights, test.get(k, {}), cost, place)
+
+        with ThreadPoolExecutor(WRITERS) as writers:
+            list(writers.map(leave, range(len(self.trials))))
         self.path.unlink(missing_ok=True)

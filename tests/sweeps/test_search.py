@@ -1,6 +1,7 @@
 """Searches: what a word lets Optuna choose from, what a study is told, and how it is set right again."""
 
 import json
+import signal
 
 import optuna
 import pytest
@@ -10,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from dlcourse.errors import Refused
+from dlcourse.gate import admit
 from dlcourse.sweeps.search import Search, distribution
 from dlcourse.sweeps.trials import Sweep
 
@@ -129,6 +131,18 @@ def test_failed_ones_run_again_only_when_asked(sweep):
     assert list(again.numbers()) == [0]
     ends(third, 0, **{"val/loss": 0.1})
     assert again.study.best_value == 0.1
+    assert list(search(fourth := sweep(1)).numbers()) == [] and list(fourth.rows) == [0]
+
+
+def test_trials_that_were_stopped_before_they_had_a_directory_are_still_to_be_run(sweep):
+    numbers = search(first := sweep(1)).numbers()
+    first.begin(next(numbers))
+    first.end(0, code=128 + signal.SIGTERM)
+    assert first.rows[0]["status"] == "interrupted"
+    two = search(second := sweep(1))
+    assert list(two.numbers()) == [0] and two.study.trials[0].state == TrialState.RUNNING
+    ends(second, 0, **{"val/loss": 0.1})
+    assert list(search(sweep(1)).numbers()) == []
 
 
 def test_several_objectives(sweep):
@@ -146,9 +160,31 @@ def test_a_search_without_anything_to_search_for(sweep):
         search(sweep(1), ["data=moons"])
 
 
-def test_a_password_does_not_get_into_run_directories(sweep):
+def test_a_password_does_not_get_into_run_directories():
     with pytest.raises(Refused, match="password"):
-        search(sweep(1, storage="postgresql://me:secret@host/db"))
+        admit(["sweep.storage=postgresql://u:hunter2@h/db"])
+
+
+def test_a_package_is_never_allowed_by_a_file(sweep):
+    first = sweep(1)
+    (first.folder / "sweep.jsonl").write_text(
+        json.dumps({"trial": 0, "words": ["+callbacks.x._target_=evil.X", "allow=[evil]", "++allow=[evil]"]}) + "\n"
+    )
+    second = sweep(1)
+    assert not any(word.lstrip("+").startswith("allow") for word in second.job(0))
+    second.words = ["allow=[mine]"]
+    assert "allow=[mine]" in second.job(0)
+
+
+@pytest.mark.parametrize(("word", "low", "high", "step"), [("x=range(10,0,-3)", 1, 10, 3), ("x=range(0,7,2)", 0, 6, 2)])
+def test_ranges(word, low, high, step):
+    found = distribution(*parsed([word]))
+    assert (found.low, found.high, found.step) == (low, high, step)
+
+
+def test_a_range_without_a_value():
+    with pytest.raises(Refused, match="no value"):
+        distribution(*parsed(["x=range(3,3)"]))
 
 
 def test_the_words_by_which_a_trial_asks_its_pruner(sweep):

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from dlcourse.callbacks.checkpoints import load
-from dlcourse.callbacks.interrupt import Interrupted
-from dlcourse.errors import Refused
+from dlcourse.errors import Interrupted, Refused
 from dlcourse.gate import admit
 from dlcourse.restore import continuation, restore
 from dlcourse.rundir import read_rows

@@ -3,6 +3,7 @@
 Hydra imports this file at every ``--help``, and looks for plug-ins only below a package of the name hydra_plugins.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -60,7 +61,11 @@ class Trials(Sweeper):
             return
         while batch := list(islice(numbers, self.directory.settings["workers"] if self.sampler is not None else None)):
             self.directory.begin(*batch)
-            self.launcher.launch([self.directory.job(number) for number in batch], initial_job_idx=batch[0])
+            jobs = [self.directory.job(number) for number in batch]
+            try:
+                self.launcher.launch(jobs, initial_job_idx=batch[0])
+            except Exception as error:  # one job's end is not the table's; what the directories say is taken down
+                print(f"{type(error).__name__}: {str(error).splitlines()[:1]}", file=sys.stderr)
             self.directory.end(*batch)
 
 
