@@ -31,7 +31,7 @@ def gradient_check(model: Any, x: Tensor, y: Tensor, entries: int = 50, seed: in
 
     In float64 and in training mode, on the batch x, y; chance (dropout) falls the same way each time. The model becomes
     float64, and its parameters are moved by ``AWAY``: one that starts at w = 0 would be checked on the very corner of
-    the perceptron's loss.
+    the perceptron's loss. (torch.autograd.gradcheck says whether all entries agree, not how far each parameter is off.)
     Lecture: L13.
     """
     model.double().train()

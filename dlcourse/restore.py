@@ -141,13 +141,16 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
 
 
 def _is_longer(new: Any, old: Any) -> bool:
-    """Whether a limit is further away than before; -1 and null are no limit, a time is compared as it is written."""
+    """Whether a limit is further away than before; -1 and null are no limit. Other text is let through, for judge."""
     if new in (-1, None) or old in (-1, None):
         return new in (-1, None) and old not in (-1, None)
-    return length(new) > length(old)
+    try:
+        return _length(new) > _length(old)
+    except (TypeError, ValueError):
+        return True
 
 
-def length(limit: Any) -> float:
+def _length(limit: Any) -> float:
     """A limit as a number: of steps or epochs, or the seconds of days:hours:minutes:seconds."""
     days, hours, minutes, seconds = [0, 0, 0, limit] if not isinstance(limit, str) else map(int, limit.split(":"))
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

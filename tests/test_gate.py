@@ -155,7 +155,13 @@ def test_nor_in_somebody_elses_run_directory(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["dlcourse.loggers.MetricsFile", "dlcourse.rundir.RunDirectory", "dlcourse.sweeps.x.Y"]
+    "target",
+    [
+        "dlcourse.loggers.MetricsFile",
+        "dlcourse.rundir.RunDirectory",
+        "dlcourse.gate.import_module",
+        "dlcourse.rundir.subprocess.Popen",
+    ],
 )
 def test_what_writes_where_it_is_told_to_is_no_target(target):
     assert target in refusal(admit, [f"+logger.x._target_={target}"])

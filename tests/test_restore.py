@@ -518,6 +518,8 @@ def test_state_of_checkpoints_comes_back(tmp_path, monkeypatch):
         ("02:00:00:00", "00:47:00:00", True),
         (-1, 5, True),
         (5, None, False),
+        ("soon", "00:47:00:00", True),  # the table of ranges says what is wrong with it
+        ("soon", 5, True),
     ],
 )
 def test_a_limit_is_longer_as_a_number_or_a_time(new, old, longer):

@@ -39,11 +39,14 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
     going: dict[Any, tuple[Any, list[int], int, Any]] = {}
     refusals: list[tuple[str, int]] = []
 
+    def hand_on(process: Any) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(process.pid, sweep.stopped)
+
     def stop(signum: int, frame: FrameType | None) -> None:
         sweep.stopped = signum
         for process, *_ in list(going.values()):
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(process.pid, signum)
+            hand_on(process)
 
     before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
@@ -59,7 +62,7 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
                 ours.close()
                 going[process.sentinel] = process, numbers, place, theirs
                 if sweep.stopped:  # while it was being started
-                    os.kill(process.pid, sweep.stopped)
+                    hand_on(process)
             if not going:
                 break
             for sentinel in connection.wait(list(going), timeout=1):  # a signal is looked at in between

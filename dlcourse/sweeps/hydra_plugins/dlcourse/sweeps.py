@@ -65,7 +65,7 @@ class Trials(Sweeper):
             try:
                 self.launcher.launch(jobs, initial_job_idx=batch[0])
             except Exception as error:  # one job's end is not the table's; what the directories say is taken down
-                print(f"{type(error).__name__}: {str(error).splitlines()[:1]}", file=sys.stderr)
+                print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
             self.directory.end(*batch)
 
 
