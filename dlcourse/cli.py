@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from dlcourse.errors import Refused, explain
+from dlcourse.errors import Interrupted, Refused, explain
 
 
 def guarded(command: Callable[[list[str]], int]) -> int:
@@ -24,11 +24,10 @@ def guarded(command: Callable[[list[str]], int]) -> int:
         return refusal.code
     except KeyboardInterrupt:
         return 130
+    except Interrupted as stop:
+        print("; ".join([f"stopped by {stop}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
+        return stop.code
     except Exception as error:
-        code = getattr(error, "code", None)  # an interrupted run has saved its state and says 130 or 143
-        if isinstance(code, int) and code > 128:
-            print("; ".join([f"stopped by {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
-            return code
         if known := explain(error):
             print(known, file=sys.stderr)
             return known.code

@@ -26,6 +26,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 CONF = CHECKOUT / "conf"
 sys.path.append(str(Path(__file__).parent / "sweeps"))  # where Hydra, once it starts, finds our sweeper and launchers
 SECRET = re.compile(r"key|token|secret|pass|pwd|credential|auth|cookie|dsn|database_url", re.IGNORECASE)
+PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 #: Keys whose plain names the config layer replaces by the file of that name in a group.
 NAMED = {"model.activation": "activation", "data.augment": "augment"}
 #: What a stored configuration keeps as a reference, so that a run directory can move and a word can be set in it.
@@ -263,7 +264,7 @@ def _short(error: Exception) -> str:
 
 
 def complete(cfg: DictConfig) -> None:
-    """Replace names by what they stand for, and the path of a person's own data by its whole path; in place."""
+    """Replace names by what they stand for, and the paths of a person's own data and runs by whole paths; in place."""
     resolve(cfg)
     for key, group in NAMED.items():
         value = OmegaConf.select(cfg, key)
@@ -273,11 +274,12 @@ def complete(cfg: DictConfig) -> None:
             OmegaConf.update(cfg, key, [_named(key, group, name) for name in value], merge=False)
         elif value is not None:
             OmegaConf.update(cfg, key, _named(key, group, value), merge=False)
-    path = OmegaConf.select(cfg, "data.path")
-    if path is not None:
-        if not isinstance(path, str):
-            raise Refused(f"data.path={path}: expected the name of a file or folder")
-        cfg.data.path = str(Path(path).expanduser().resolve())
+    for key in ("data.path", "init_from"):
+        path = OmegaConf.select(cfg, key)
+        if path is not None:
+            if not isinstance(path, str):
+                raise Refused(f"{key}={path}: expected the name of a file or folder")
+            OmegaConf.update(cfg, key, str(Path(path).expanduser().resolve()))
 
 
 def _named(key: str, group: str, name: Any) -> Any:
@@ -319,6 +321,8 @@ def _check_resolved(value: Any, path: str) -> None:
             _check_resolved(part, f"{path}.{k}")
     elif isinstance(value, str) and "${" in value:
         raise Refused(f"{path}={value}: an escaped interpolation may not stand here; leave ${{ out")
+    elif isinstance(value, str) and PASSWORD.search(value):
+        raise Refused(f"{path}: the password of this address would be written down; give it as ~/.pgpass or ~/.my.cnf")
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:

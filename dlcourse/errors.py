@@ -28,8 +28,11 @@ class Diverged(Refused):
         self.what, self.way_out, self.step = what, way_out, step
 
 
-class Interrupted(Exception):
-    """A run that was asked to stop; it can go on from its last checkpoint. ``code`` is 128 + the signal."""
+class Interrupted(BaseException):
+    """A run that was asked to stop; it can go on from its last checkpoint. ``code`` is 128 + the signal.
+
+    As with KeyboardInterrupt, nothing that catches an Exception can take it for a fault and go on.
+    """
 
     def __init__(self, signum: int):
         super().__init__(signal.Signals(signum).name)
@@ -38,6 +41,12 @@ class Interrupted(Exception):
 
 class ForwardFailed(RuntimeError):
     """A model's own forward raised: a bug in its code, to be shown with its traceback, and no refusal."""
+
+
+def exit_code(error: BaseException) -> int:
+    """What a process says at its end: what is known of the error, or 1."""
+    known = isinstance(error, Refused | Interrupted) or hasattr(error, "status")
+    return error.code if known else 1  # type: ignore[attr-defined]
 
 
 def explain(error: BaseException) -> Refused | None:

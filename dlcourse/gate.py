@@ -139,8 +139,9 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     parts = target.split(".")
     if not all(part.isidentifier() and not part.startswith("_") for part in parts):
         return False
-    within = any(target.startswith(f"{package}.") for package in ("dlcourse", *packages)) and not OWN.match(target)
-    return target in known or ".".join(parts[:-1]) in PACKAGES or within
+    ours = target.startswith("dlcourse.") and not OWN.match(target)
+    allowed = any(target.startswith(f"{package}.") for package in packages)
+    return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
 
 
 def _take_facts(cfg: DictConfig) -> None:

@@ -35,7 +35,7 @@ def restore(run: str | Path | None, words: Sequence[str] = ()) -> tuple[DictConf
     from dlcourse.callbacks.checkpoints import BEST, load
 
     packages = allowed_packages(list(words))
-    data_cfg = other_data([word for word in words if word.startswith("data")])
+    data_cfg = other_data([word for word in words if word.lstrip("+").startswith(("data", "allow="))])
     path, cfg = opened(run, packages)
     quieten()
     inspect_targets(resolve(cfg), packages)
@@ -56,7 +56,7 @@ def restore(run: str | Path | None, words: Sequence[str] = ()) -> tuple[DictConf
 
 def other_data(words: list[str]) -> DictConfig | None:
     """The data that the words of an evaluation name, from a new composition; None where they name none."""
-    if not words:
+    if all(word.startswith("allow=") for word in words):
         return None
     if not any(word.startswith("data=") for word in words):
         raise Refused(f"{words[0]}: say which data first, as data=csv {words[0]}")
@@ -107,6 +107,8 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
     packages = allowed_packages(words)
     path, cfg = opened(named, packages, "resume")
     told = list(OmegaConf.load(path / "overrides.yaml"))
+    if not any(key.startswith("callbacks.pruning.") for key in given):
+        cfg.callbacks.pop("pruning", None)  # only a search, which says so, is reported to: not a database of a file's
     changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
     allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
     longer = False
@@ -175,14 +177,21 @@ def _check_schedule(cfg: DictConfig) -> None:
         )
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run was killed after its first checkpoint, in whatever state that is."""
+    from dlcourse.callbacks.checkpoints import LAST, PREVIOUS
+
+    return any((run / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
+
+
 def rewind(run: RunDirectory, composed: Composed) -> Path | None:
     """The checkpoint to continue from (None: from the start); until it is found nothing of the run is touched."""
-    from dlcourse.callbacks.checkpoints import LAST, PREVIOUS, load, usable
+    from dlcourse.callbacks.checkpoints import LAST, load, usable
 
     assert run.path is not None
     folder = run.path / "checkpoints"
     checkpoint = None
-    if any((folder / name).exists() for name in (LAST, PREVIOUS)):
+    if has_checkpoint(run.path):
         checkpoint, complaints = usable(folder)
         for complaint in complaints:
             print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
@@ -190,5 +199,6 @@ def rewind(run: RunDirectory, composed: Composed) -> Path | None:
             # Or the next write would push the damaged one over the good one.
             os.replace(folder / LAST, folder / "last.damaged.ckpt")
     if run.lock is not None:
-        run.go_on(composed, load(checkpoint)["rows"] if checkpoint else 0)
+        state = load(checkpoint) if checkpoint else {"rows": 0, "global_step": 0}
+        run.go_on(composed, state["rows"], state["global_step"])
     return checkpoint

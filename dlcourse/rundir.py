@@ -72,14 +72,16 @@ class RunDirectory:
             raise Refused(f"cannot write {error.filename or run.path}: {error.strerror}", ENVIRONMENT) from None
         return run
 
-    def go_on(self, composed: Composed, rows: int) -> None:
+    def go_on(self, composed: Composed, rows: int, step: int) -> None:
         """Begin again behind the first ``rows`` of metrics.jsonl: what came after the checkpoint will come again."""
         assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
         write(self.path / "config.yaml", OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
         written = read_rows(self.path / "metrics.jsonl")
         self.surplus = written[rows:]
-        write(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in written[:rows]))
+        timed = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]
+        for name, kept in (("metrics.jsonl", written[:rows]), ("timing.jsonl", timed)):
+            write(self.path / name, "".join(json.dumps(row) + "\n" for row in kept))
         self.status("running")
 
     def _make(self, composed: Composed) -> None:
@@ -106,7 +108,7 @@ class RunDirectory:
         assert self.path is not None
         self.lock = FileLock(self.path / ".lock")
         try:
-            self.lock.acquire(timeout=0)
+            self.lock.acquire(timeout=0.5, poll_interval=0.02)  # whoever only looks at runs holds it for a moment
         except Timeout:
             raise Refused(f"{self.path} belongs to a run that is still going", ENVIRONMENT) from None
 
@@ -176,7 +178,7 @@ def is_live(path: Path) -> bool:
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, OSError):  # or where nothing may be written: as it says of itself
         return True
     lock.release()
     return False

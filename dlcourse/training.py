@@ -4,7 +4,6 @@ import json
 import math
 import os
 import sys
-import time
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +14,9 @@ from omegaconf import DictConfig
 
 from dlcourse.building import build, quieten
 from dlcourse.config import Composed, resolve
-from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused, explain, explain_device
+from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused, exit_code, explain, explain_device
 from dlcourse.gate import inspect_targets
-from dlcourse.restore import rewind, start_from
+from dlcourse.restore import has_checkpoint, rewind, start_from
 from dlcourse.rundir import RunDirectory, environment, from_here, read_rows, write, write_json
 
 
@@ -54,7 +53,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     cfg = composed.cfg
     inspect_targets(resolve(cfg), composed.allowed)
     check_processes(cfg)
-    data, model = made(cfg)
+    data, model = made(cfg, continued)
     with stoppable():
         run, checkpoint = open_directory(composed, continued)
         cfg.run_dir = run.path and str(run.path)
@@ -74,11 +73,11 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
         except BaseException as error:
             known = explain(error)
-            code = getattr(known or error, "code", 1)
-            code = code if isinstance(code, int) else 1
-            if code > 128 and run.lock is not None:
+            code = exit_code(known or error)
+            interrupted = isinstance(error, Interrupted)
+            if interrupted and run.lock is not None:
                 error.add_note(f"python train.py resume={from_here(run.path)} continues the run")  # type: ignore[arg-type]
-            status = getattr(error, "status", "interrupted" if code > 128 else "failed")
+            status = getattr(error, "status", "interrupted" if interrupted else "failed")
             leave(run, status, code, str(known or error).strip() or type(error).__name__, cfg.report)
             if known is not None:
                 raise known from error
@@ -93,8 +92,11 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             run.release()
 
 
-def made(cfg: DictConfig) -> tuple[Any, Any]:
-    """The data and the model of a run as they are before its first step, and so the state of chance."""
+def made(cfg: DictConfig, continued: Path | None = None) -> tuple[Any, Any]:
+    """The data and the model of a run as they are before its first step, and so the state of chance.
+
+    One that is ``continued`` from a checkpoint has its own weights there, and asks for no other run's.
+    """
     import lightning.pytorch as pl
 
     from dlcourse.pace import settle
@@ -102,7 +104,7 @@ def made(cfg: DictConfig) -> tuple[Any, Any]:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data, model = build(cfg)
     settle(model, data)
-    if cfg.init_from:
+    if cfg.init_from and not (continued and has_checkpoint(continued)):
         start_from(model, cfg.init_from, cfg.init_from_skip)
     return data, model
 
@@ -186,6 +188,7 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
 def begin(trainer: Any, cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> None:
     """What is known of a run before its first step: where it runs, and for the loggers its configuration."""
     import torch
+    from lightning.pytorch.loggers import CSVLogger
 
     if run.lock is None:
         return
@@ -195,6 +198,10 @@ def begin(trainer: Any, cfg: DictConfig, choices: dict[str, str], run: RunDirect
     for logger in trainer.loggers:
         logger.log_hyperparams({**resolve(cfg), "choice": choices})
         logger.surplus = list(run.surplus)
+        if isinstance(logger, CSVLogger):  # it begins its file anew, so the rows of an earlier life come first
+            for row in read_rows(run.path / "metrics.jsonl"):
+                known = {key: value for key, value in row.items() if value is not None}
+                logger.log_metrics(known, step=known.pop("step"))
 
 
 def fit_and_test(
@@ -204,13 +211,13 @@ def fit_and_test(
     from dlcourse.callbacks.checkpoints import BEST
     from dlcourse.callbacks.record import Record
 
-    started = time.monotonic()
+    record = next(callback for callback in trainer.callbacks if isinstance(callback, Record))
     if model.frozen and run.lock is not None:
         print(f"no gradient reaches {', '.join(model.frozen)}: the rest trains", flush=True)
     if all(not p.requires_grad for p in model.parameters()):
         raise Refused("no parameter gets a gradient: nothing could train (is a step activation before every layer?)")
     trainer.fit(model, datamodule=data, ckpt_path=checkpoint and str(checkpoint))
-    seconds = time.monotonic() - started
+    seconds = record.seconds
     if trainer.global_step == 0:
         raise Refused("no step was trained: look at trainer.max_epochs, max_steps and limit_train_batches")
     epochs = trainer.current_epoch
@@ -219,7 +226,6 @@ def fit_and_test(
     for name, value in test.items():
         if not math.isfinite(value):
             raise Refused(f"diverged: {name} is {value} with the best weights", DIVERGED)
-    record = next(callback for callback in trainer.callbacks if isinstance(callback, Record))
     best = {name: value for name, value in checkpoints.best.items() if "/" in name}
     return {
         **test,
@@ -250,15 +256,13 @@ def located(divergence: Diverged, cfg: DictConfig, run: RunDirectory) -> Diverge
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     tree = {**resolve(cfg)["trainer"], **quiet, "profiler": None}
     try:
-        data, model = made(cfg)
+        data, model = made(cfg, run.path)
         trainer = instantiate(tree, _convert_="all", callbacks=[Watch(divergence.step)], plugins=[AtomicIO()])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
             trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     except Located as place:
         return Diverged(divergence.what, divergence.way_out, divergence.step, f"recomputed: {place}" * bool(str(place)))
-    except Interrupted:
-        raise
     except Exception as error:  # it is to explain an error, not to hide it behind another
         print(f"the divergence could not be recomputed: {type(error).__name__}: {error}", file=sys.stderr)
     return divergence
@@ -293,8 +297,6 @@ def report(run: RunDirectory, *known: Any) -> Any:
     assert run.path is not None
     try:
         return build_report(run.path, *known)
-    except Interrupted:
-        raise
     except Exception as error:
         if not explain(error):
             traceback.print_exc()

@@ -1,10 +1,12 @@
 """Two processes on the CPU: one run directory, the mathematics of one process, test figures of every row once."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,17 +60,32 @@ def test_evaluation_counts_each_row_once_on_any_number_of_processes(one: Path, t
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-6)
 
 
+def one_is_told(process: subprocess.Popen) -> int:
+    process.send_signal(signal.SIGTERM)
+    return 143
+
+
+def both_are_told(process: subprocess.Popen) -> int:
+    """Ctrl-C: a terminal sends it to every process of the command."""
+    os.killpg(process.pid, signal.SIGINT)
+    return 130
+
+
 @pytest.mark.slow
-def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strike", [one_is_told, both_are_told])
+def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(
+    tmp_path: Path, strike: Callable[[subprocess.Popen], int]
+) -> None:
     words = [*WORDS, *TWO, "trainer.max_epochs=12", "trainer.log_every_n_steps=5", "model.dropout=0.3"]
     straight, run = tmp_path / "straight", tmp_path / "run"
     train([sys.executable], *words, f"run_dir={straight}")
-    process = subprocess.Popen([sys.executable, "train.py", *words, f"run_dir={run}"], cwd=ROOT)
+    command = [sys.executable, "train.py", *words, f"run_dir={run}"]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     while not any(row["step"] >= 60 for row in read_rows(run / "metrics.jsonl")):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    code = strike(process)
+    assert process.wait(60) == code
     assert not (run / "metrics.json").exists(), "it was stopped before its end"
     done = subprocess.run([sys.executable, "train.py", f"resume={run}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

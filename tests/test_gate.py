@@ -480,6 +480,18 @@ def test_what_is_no_secret_may_be_read(monkeypatch):
     assert resolve(admit(["tags=['${oc.env:SLURM_NOTHING,none}']"]).cfg)["tags"] == ["none"]
 
 
+def test_the_password_of_an_address_is_not_written_down():
+    message = refusal(admit, ["sweep.storage=postgresql://ada:hunter2@host/db"])
+    assert "sweep.storage" in message and "hunter2" not in message
+    assert admit(["sweep.storage=postgresql://ada@host/db"]).cfg.sweep.storage == "postgresql://ada@host/db"
+
+
+def test_a_package_of_ours_that_is_no_part_of_a_model_must_be_allowed():
+    words = ["+callbacks.clock._target_=dlcourse.benchmarks.clock.Clock"]
+    assert "may not run" in refusal(admit, words)
+    admit([*words, "allow=[dlcourse.benchmarks]"])
+
+
 # Numbers
 
 NO_NUMBER = [True, False, "abc", "", float("nan"), float("inf"), -float("inf"), {"a": 1}]

@@ -1,15 +1,18 @@
 """A run that was stopped and goes on ends bit for bit as the run that was never stopped."""
 
+import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import dlcourse.callbacks.checkpoints as checkpoints
 from dlcourse.callbacks.checkpoints import AtomicIO, Checkpoints, load
-from dlcourse.errors import Refused
+from dlcourse.errors import Interrupted, Refused
 from dlcourse.gate import admit
 from dlcourse.models.base import Model
 from dlcourse.restore import _is_longer, continuation, restore
@@ -290,7 +293,7 @@ def test_interrupted_by_a_signal(straight, tmp_path, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(Model, "training_step", asking)
-            with pytest.raises(Exception, match="SIGTERM") as stopped:
+            with pytest.raises(Interrupted, match="SIGTERM") as stopped:
                 train(admit([*WORDS, *words, f"run_dir={path}"]))
         assert stopped.value.code == 143
         assert str(path) in stopped.value.__notes__[0]
@@ -541,3 +544,75 @@ def test_killed_while_its_directory_was_made(tmp_path, left):
     (other / "thesis.tex").touch()
     with pytest.raises(Refused, match="holds other files"):
         RunDirectory.create(admit(["logger=none", f"run_dir={other}"]))
+
+
+def test_a_resume_asks_no_other_run(finished, tmp_path, monkeypatch):
+    """What was begun from another run's weights has its own; the other may be gone. Its path is kept whole."""
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    monkeypatch.chdir(tmp_path)
+    killed(tmp_path / "run", ["init_from=other"], monkeypatch, BATCHES + 3)
+    assert continuation([f"resume={tmp_path / 'run'}"])[0].cfg.init_from == str(other)
+    shutil.rmtree(other)
+    resumed(tmp_path / "run")
+    assert (tmp_path / "run/metrics.json").exists()
+
+
+def test_metrics_csv_goes_on_where_metrics_jsonl_does(straight, tmp_path, monkeypatch):
+    path, words = tmp_path / "run", ["logger=csv"]
+    killed(path, words, monkeypatch, BATCHES + 3)
+    resumed(path)
+    with open(path / "metrics.csv", encoding="utf-8") as one, open(straight(words) / "metrics.csv") as other:
+        ours, theirs = list(csv.DictReader(one)), list(csv.DictReader(other))
+    assert [{k: float(v) for k, v in row.items() if v} for row in ours] == [
+        {k: float(v) for k, v in row.items() if v} for row in theirs
+    ]
+
+
+def test_the_seconds_of_all_lives_are_added(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    killed(path, ["checkpoint.every=1steps"], monkeypatch, BATCHES + 3)
+    earlier = load(path / "checkpoints/last.ckpt")["callbacks"]["Record"]
+    assert earlier["rows"] > 128 * (BATCHES + 1) and earlier["seconds"] > 0
+    metrics = resumed(path).metrics
+    assert metrics["seconds"] > earlier["seconds"]
+    rows = 3 * 1294  # of three epochs, whichever life trained on them
+    assert metrics["samples_per_s"] * metrics["seconds"] == pytest.approx(rows, rel=0.01)
+    timed = [json.loads(line) for line in (path / "timing.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in timed] == [0, 1, 2]
+    assert sorted(row["seconds"] for row in timed) == [row["seconds"] for row in timed]
+
+
+def test_best_weights_of_a_later_life_are_not_taken_for_earlier_ones(tmp_path, monkeypatch):
+    """best.ckpt stems from after the checkpoint that is gone on from: what is best is found anew."""
+    path = tmp_path / "run"
+    killed(path, [], monkeypatch, 2 * BATCHES + 3)
+    folder = path / "checkpoints"
+    best = load(folder / "best.ckpt")
+    AtomicIO().save_checkpoint({**best, "global_step": 10**6}, folder / "best.ckpt")
+    metrics = resumed(path, "optimizer.lr=1e-9", "resume_changed=[optimizer.lr]").metrics
+    assert load(folder / "best.ckpt")["global_step"] < 10**6
+    late = [row["val/loss"] for row in map(json.loads, rows(path).splitlines()[-9:]) if "val/loss" in row]
+    assert metrics["val/loss"] == min(late)
+
+
+def test_no_database_of_a_run_directory_is_asked(finished, tmp_path):
+    """A search's trial that is gone on with by hand reports to nobody, whatever stands in its file."""
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    cfg = OmegaConf.load(path / "config.yaml")
+    node = {"_target_": "dlcourse.callbacks.pruning.Pruning", "storage": f"sqlite:///{tmp_path}/foreign.db"}
+    cfg.callbacks = {"pruning": {**node, "study": "x", "trial": 0, "metric": "val/loss", "pruner": None}}
+    OmegaConf.save(cfg, path / "config.yaml")
+    resumed(path, "trainer.max_epochs=2")
+    assert not (tmp_path / "foreign.db").exists()
+
+
+def test_evaluation_on_data_of_an_allowed_package(finished, tmp_path, monkeypatch):
+    (tmp_path / "own_digits.py").write_text("from dlcourse.data.images import Digits\nclass Mine(Digits):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["data=digits", "data._target_=own_digits.Mine"]
+    with pytest.raises(Refused, match="may not run"):
+        restore(finished, words)
+    _, _, data = restore(finished, [*words, "allow=[own_digits]"])
+    assert type(data).__name__ == "Mine"

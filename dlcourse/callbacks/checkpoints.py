@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from dlcourse.callbacks import Callback
-from dlcourse.errors import CHECKPOINT, Interrupted, Refused
+from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.rundir import RunDirectory
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"
@@ -77,7 +77,7 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise Refused(f"{path}: there is no such checkpoint", CHECKPOINT) from None
     except pickle.UnpicklingError:
         raise Refused(f"{path} holds more than tensors and plain values; it is not loaded", CHECKPOINT) from None
-    except (Refused, PermissionError, Interrupted, MemoryError):
+    except (Refused, PermissionError, MemoryError):
         raise
     except Exception:  # a damaged header can look like anything
         raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None
@@ -151,6 +151,8 @@ class Checkpoints(Callback, Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """What a resume was asked to change holds again after Lightning has restored the old values."""
+        if self.best and load(self.folder / BEST)["global_step"] > self.best["step"]:
+            self.best = {}  # best.ckpt is of a later life than this checkpoint: the steps to it come again
         for part, objects in (
             ("optimizer", trainer.optimizers[0].param_groups),
             ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
@@ -264,7 +266,7 @@ def random_state() -> dict[str, Any]:
         "python": [version, torch.tensor(internal), gauss],  # one object to write, not 625
     }
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()  # of this process's device: all draw equally from the same seed
     return state
 
 
@@ -275,4 +277,4 @@ def set_random_state(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(torch.as_tensor(internal).tolist()), gauss))
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"])

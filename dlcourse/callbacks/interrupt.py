@@ -54,9 +54,8 @@ class Interrupt(Callback):
             if self.received:
                 signal.signal(signum, signal.SIG_DFL)
                 signal.raise_signal(signum)
+            # Not handed on: the others learn of it at their next step, and a terminal has sent it to them already.
             self.received = signum
-            if trainer.strategy.launcher is not None:
-                trainer.strategy.launcher.kill(signum)  # type: ignore[arg-type]
 
         # Only now: Lightning registers a SIGTERM handler of its own after on_fit_start.
         if threading.current_thread() is threading.main_thread():

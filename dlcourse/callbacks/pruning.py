@@ -43,7 +43,7 @@ class Pruning(Callback):
             self.begin()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn != "fit":
+        if trainer.state.fn != "fit" or not trainer.is_last_batch:  # once an epoch, however often it validates
             return
         pruned = self.gives_up(float(trainer.callback_metrics[self.metric]), trainer.current_epoch)
         if trainer.strategy.broadcast(pruned):

@@ -24,13 +24,21 @@ class Record(Callback):
         self.run = run
         self.losses: list[Tensor] = []
         self.rows = 0  # that this process has trained on
-        self.started = 0.0
+        self.earlier = 0.0  # seconds, of the lives before a resume
+        self.started = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"losses": torch.stack(self.losses).tolist() if self.losses else []}
+        losses = torch.stack(self.losses).tolist() if self.losses else []
+        return {"losses": losses, "rows": self.rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.losses = [torch.tensor(loss) for loss in state_dict["losses"]]
+        self.rows, self.earlier = state_dict["rows"], state_dict["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Of training and validation, up to now."""
+        return self.earlier + time.monotonic() - self.started
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -39,7 +47,6 @@ class Record(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.losses = [loss.to(pl_module.device) for loss in self.losses]
-        self.started = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,7 +90,6 @@ class Record(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check(trainer)
         if self.run.path is not None and trainer.is_global_zero:
-            row = {"step": trainer.global_step, "epoch": trainer.current_epoch}
-            row["seconds"] = round(time.monotonic() - self.started, 3)  # type: ignore[assignment]
+            row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "seconds": round(self.seconds, 3)}
             with open(self.run.path / "timing.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dlcourse.faults.process import Fault, fill, stunt
+from dlcourse.faults.process import Done, Fault, fill, start, stunt
 from dlcourse.faults.rows import ABSENT, REFUSED, SILENT, SURVIVED, Outcome, Row, compared, judged
 from dlcourse.faults.subjects import Subject
 from dlcourse.rundir import read_rows
@@ -147,6 +147,53 @@ def logged_until_killed(subject: Subject, folder: Path) -> Outcome:
     return Outcome(SURVIVED if missing <= 1 else SILENT, done.code, f"{missing:.2f} s of rows are missing")
 
 
+FAULTY = """
+import os, signal
+import torch
+from lightning.pytorch.callbacks import Callback
+
+class Faulty(Callback):
+    def __init__(self, kind):
+        self.kind = kind
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == 14 and os.environ.get("FAULT"):
+            if self.kind == 1:
+                raise RuntimeError("the user's own line")
+            if self.kind == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.kind == 3:
+                torch.nn.init.constant_(next(module.parameters()), float("inf"))
+"""
+
+
+def swept(subject: Subject, folder: Path) -> Outcome:
+    """Of five trials one raises, one is killed, one diverges; the same command again, and once more for the failed."""
+    (folder / "faulty.py").write_text(FAULTY)
+    straight, trials = subject.straight(), folder / "sweep"
+    words = [*subject.sweeping(trials), "+callbacks.x._target_=faulty.Faulty", "+callbacks.x.kind=0,1,2,3,4"]
+    words += ["allow=[faulty]"] * (subject.name == "dlcourse")
+
+    def sweep(*more: str, **env: str) -> Done:
+        return start(subject.script, [*words, *more], None, PYTHONPATH=str(folder), **env).end()
+
+    def ended(*wanted: int) -> bool:
+        done = [k for k in range(5) if subject.has_ended(trials / f"{k:04d}")]
+        return done == list(wanted) and all(subject.same(trials / f"{k:04d}", straight) for k in done)
+
+    first = sweep(FAULT="yes")
+    if first.code:
+        return judged(first)
+    said = all(word in first.err for word in ("the user's own line", "killed", "diverged"))
+    if not said or not ended(0, 4):
+        return Outcome(SILENT, 0, first.err)
+    again = sweep()
+    if again.code or not ended(0, 2, 4):
+        return Outcome(SILENT, again.code, again.err)
+    retried = sweep("sweep.retry=failed")
+    return Outcome(SURVIVED if ended(0, 1, 2, 3, 4) else SILENT, retried.code, retried.err)
+
+
 ROWS = [
     *(
         Row(f"F1-{limit}", f"no file can grow beyond {limit} bytes", partial(stunted, limit=limit), REFUSED, 5)
@@ -164,4 +211,5 @@ ROWS = [
     Row("F5-nobody", "W&B: a key and no server", partial(no_server, mute=False), SURVIVED, 0),
     Row("F5-mute", "W&B: a key and a server that never answers", partial(no_server, mute=True), SURVIVED, 0),
     Row("F5-killed", "SIGKILL of a run that W&B records", logged_until_killed, SURVIVED, -9),
+    Row("F6", "a sweep in which one raises, one is killed, one diverges", swept, SURVIVED, 0),
 ]

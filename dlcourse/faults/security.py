@@ -48,15 +48,23 @@ def told(subject: Subject, folder: Path) -> Outcome:
     return judged(done, "MY_API_KEY", wrong=False)
 
 
-def foreign(subject: Subject, folder: Path, *, command: str) -> Outcome:
+#: Ways to a command in a callback's node; the second is text until it is built from, and a node then.
+PLAIN = "_target_: os.system\n    command: touch {}"
+ESCAPED = (
+    "_target_: lightning.pytorch.callbacks.Timer\n"
+    "    duration: '\\${{oc.create:{{_target_:os.system,command:touch {}}}}}'"
+)
+
+
+def foreign(subject: Subject, folder: Path, *, command: str, attack: str = PLAIN, named: str = "os.system") -> Outcome:
     """A run directory whose configuration names a command to run, as its receiver uses it."""
     run, canary = folder / "run", folder / "canary"
     if subject.name != "dlcourse" and command != "resume":
         return Outcome(ABSENT, 0)
     subject.train(run, epochs=1)
     path = run / ("config.yaml" if subject.name == "dlcourse" else ".hydra/config.yaml")
-    attack = f"\n  x:\n    _target_: os.system\n    command: touch {canary}\n"
-    path.write_text(re.sub(r"\ncallbacks: *\{\}\n", f"\ncallbacks:{attack}", path.read_text()))
+    node = f"\ncallbacks:\n  x:\n    {attack.format(canary)}\n"
+    path.write_text(re.sub(r"\ncallbacks: *\{\}\n", lambda _: node, path.read_text()))
     if subject.name != "dlcourse":
         done = start(subject.script, ["--config-path", str(path.parent), f"run_dir={folder / 'again'}"]).end()
     elif command == "resume":
@@ -66,7 +74,7 @@ def foreign(subject: Subject, folder: Path, *, command: str) -> Outcome:
         done = start(CHECKOUT / "scripts" / f"{command}.py", [f"run={run}", *more]).end()
     if canary.exists():
         return Outcome(SILENT, done.code, "it was run")
-    return judged(done, "os.system")
+    return judged(done, named)
 
 
 def target(name: str, *words: str) -> Row:
@@ -82,6 +90,18 @@ ROWS = [
     target("runpy.run_module", "mod_name=sideeffect"),
     target("lightning.pytorch.loggers.csv_logs.os.makedirs", "name=CANARY"),
     target("torch.optim.optimizer.torch.save", "obj=1", "f=CANARY"),
+    Row(
+        "C1-escaped",
+        "a node that is text when it is judged",
+        partial(
+            attacked,
+            words=[
+                "+callbacks.x._target_=lightning.pytorch.callbacks.Timer",
+                r"+callbacks.x.duration='\${oc.create:{_target_:os.system,command:touch CANARY}}'",
+            ],
+            named="oc.create",
+        ),
+    ),
     *(
         Row(f"C2-{name}", f"hydra.*: {name}", partial(attacked, words=words, named=words[0].lstrip("+").split("=")[0]))
         for name, words in {
@@ -97,5 +117,10 @@ ROWS = [
     *(
         Row(f"C4-{command}", f"{command} of somebody else's run directory", partial(foreign, command=command))
         for command in ("resume", "evaluate", "predict", "export")
+    ),
+    Row(
+        "C4-escaped",
+        "resume of one with a node that is text when it is judged",
+        partial(foreign, command="resume", attack=ESCAPED, named="callbacks.x.duration"),
     ),
 ]

@@ -35,8 +35,17 @@ class Subject(ABC):
     def resuming(self, run: Path, wishes: dict[str, Any]) -> list[str]: ...
 
     @abstractmethod
+    def sweeping(self, folder: Path) -> list[str]:
+        """The words of a sweep whose trials lie in ``folder``, 0000 the first."""
+
+    @abstractmethod
     def checkpoints(self, run: Path) -> list[Path]:
         """What a resume may read, the newest first."""
+
+    def has_ended(self, run: Path) -> bool:
+        """Whether it was trained to its end."""
+        path = self.checkpoints(run)[0]
+        return path.exists() and torch.load(path, weights_only=True)["global_step"] == 3 * self.epoch
 
     @abstractmethod
     def held_out(self, file: Path, words: list[str]) -> int:
@@ -119,6 +128,10 @@ class Dlcourse(Subject):
     def resuming(self, run: Path, wishes: dict[str, Any]) -> list[str]:
         return [f"resume={run}"]
 
+    def sweeping(self, folder: Path) -> list[str]:
+        words = [word for word in self.words(folder, {}) if not word.startswith("run_dir=")]
+        return ["-m", *words, f"sweep_dir={folder}", "sweep.workers=2"]
+
     def checkpoints(self, run: Path) -> list[Path]:
         return [run / "checkpoints" / name for name in ("last.ckpt", "last.prev.ckpt")]
 
@@ -143,6 +156,9 @@ class PlainLightning(Subject):
     def resuming(self, run: Path, wishes: dict[str, Any]) -> list[str]:
         found = [path for path in self.checkpoints(run) if path.exists()]
         return [*self.words(run, wishes), *(f"resume={path}" for path in found[:1])]
+
+    def sweeping(self, folder: Path) -> list[str]:
+        return ["-m", f"run_dir={folder}/000${{hydra:job.num}}", f"hydra.sweep.dir={folder}/hydra"]
 
     def checkpoints(self, run: Path) -> list[Path]:
         return [run / "last.ckpt"]

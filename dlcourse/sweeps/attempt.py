@@ -16,7 +16,7 @@ def attempt(words: list[str], replace: bool = False) -> int:
     A trial of several processes is a command of its own, since Lightning starts the others by the command line;
     with ``replace`` it takes the place of this process.
     """
-    from dlcourse.errors import explain
+    from dlcourse.errors import exit_code, explain
     from dlcourse.gate import admit
     from dlcourse.restore import continuation
 
@@ -36,8 +36,8 @@ def attempt(words: list[str], replace: bool = False) -> int:
                 die_with_parent()
                 os.execv(command[0], command)
             return subprocess.run(command).returncode
-        allowed = [word for word in words if word.startswith("allow=")]
-        found = continuation([*allowed, f"run_dir={path}", "resume=auto"])
+        also = [word for word in words if word.startswith(("allow=", "+callbacks.pruning."))]
+        found = continuation([*also, f"run_dir={path}", "resume=auto"])
         from dlcourse.training import train
 
         begun = True
@@ -46,8 +46,7 @@ def attempt(words: list[str], replace: bool = False) -> int:
         return 130
     except BaseException as error:
         known = explain(error)
-        code = getattr(known or error, "code", 1)
-        code = code if isinstance(code, int) else 1
+        code = exit_code(known or error)
         if not begun or not told.exists():
             path.mkdir(parents=True, exist_ok=True)
             write_json(told, {"status": "failed", "exit_code": code, "reason": str(known or error)})
