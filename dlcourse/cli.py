@@ -10,6 +10,9 @@ from typing import Any
 from dlcourse.errors import Interrupted, Refused, explain
 
 
+ONE_MACHINE = ("=processes", "=vectorized")  # launchers whose trials are forked here
+
+
 def guarded(command: Callable[[list[str]], int]) -> int:
     """Run a command; a refusal ends in its code and at most three lines, anything unexpected in a traceback and 1."""
     words = sys.argv[1:]
@@ -53,6 +56,10 @@ def train(words: list[str]) -> int:
         admit(words)
         return hydra(lambda cfg: None)
     if flags.multirun:
+        if not any(each.startswith("hydra/launcher=") and not each.endswith(ONE_MACHINE) for each in words):
+            from dlcourse.sweeps.processes import warm
+
+            warm()
         return multirun(words, admit_multirun(words))
     from dlcourse.restore import planned
 
@@ -91,12 +98,12 @@ def hydra(task: Callable[[Any], Any]) -> int:
 
 def multirun(words: list[str], composed: Any) -> int:
     """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
+    from dlcourse.config import word
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(words, composed.cfg)
     with sweep.held():
-        quoted = str(sweep.folder).replace("'", "\\'")
-        sys.argv[1:] = ["--multirun", *words, f"hydra.sweep.dir='{quoted}'"]  # where clusters' launchers write
+        sys.argv[1:] = ["--multirun", *words, word("hydra.sweep.dir", sweep.folder)]  # where clusters' launchers write
         hydra(sweep.trial)
         return sweep.finish()
 

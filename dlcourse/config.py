@@ -133,6 +133,12 @@ def parse(words: list[str]) -> list[Override]:
     return parsed
 
 
+def word(key: str, text: object) -> str:
+    """``key=text`` as a word, whatever characters the text has."""
+    quoted = str(text).replace("'", "\\'")
+    return f"{key}='{quoted}'"
+
+
 def values_of(override: Override) -> list[str]:
     """The values that a word names: one, or all those of a sweep; none where it deletes."""
     if override.is_delete():

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dlcourse.config import CHECKOUT
+from dlcourse.config import CHECKOUT, parse, word
 from dlcourse.rundir import write_json
 
 
@@ -20,7 +20,7 @@ def attempt(words: list[str], replace: bool = False) -> int:
     from dlcourse.gate import admit
     from dlcourse.restore import continuation
 
-    path = Path(next(word for word in words if word.startswith("run_dir=")).partition("=")[2])
+    path = run_dir(words)
     told = path / "status.json"
     if not (path / "config.yaml").exists():
         told.unlink(missing_ok=True)  # of a trial that was refused before it had anything else
@@ -29,15 +29,15 @@ def attempt(words: list[str], replace: bool = False) -> int:
         composed = admit(words)
         if "wandb" in composed.cfg.logger and composed.cfg.logger.group is None:
             composed.cfg.logger.group = path.parent.name
-            words = [*words, f"logger.group={path.parent.name}"]
+            words = [*words, word("logger.group", path.parent.name)]
         if str(composed.cfg.trainer.strategy).startswith(("ddp", "fsdp")):
             command = [sys.executable, str(CHECKOUT / "train.py"), *words, "resume=auto"]
             if replace:
                 die_with_parent()
                 os.execv(command[0], command)
             return subprocess.run(command).returncode
-        also = [word for word in words if word.startswith(("allow=", "+callbacks.pruning."))]
-        found = continuation([*also, f"run_dir={path}", "resume=auto"])
+        also = [each for each in words if each.startswith(("allow=", "+callbacks.pruning."))]
+        found = continuation([*also, word("run_dir", path), "resume=auto"])
         from dlcourse.training import train
 
         begun = True
@@ -48,12 +48,23 @@ def attempt(words: list[str], replace: bool = False) -> int:
         known = explain(error)
         code = exit_code(known or error)
         if not begun or not told.exists():
-            path.mkdir(parents=True, exist_ok=True)
-            write_json(told, {"status": "failed", "exit_code": code, "reason": str(known or error)})
+            leave(path, code, known or error)
         if known is None and code == 1:
             raise
         return code
     return 0
+
+
+def run_dir(words: list[str]) -> Path:
+    """Where a trial with these words lies."""
+    (said,) = parse([each for each in words if each.startswith("run_dir=")])
+    return Path(str(said.value()))
+
+
+def leave(path: Path, code: int, error: BaseException) -> None:
+    """The end of a trial that never had a directory of its own."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "status.json", {"status": "failed", "exit_code": code, "reason": str(error)})
 
 
 def die_with_parent() -> None:

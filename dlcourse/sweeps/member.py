@@ -1,5 +1,6 @@
 """One of the trials that are trained together: its rows, its best, its end, and the directory it leaves."""
 
+import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,13 +34,14 @@ class Member:
             self.pruning.begin()
 
     def state_dict(self) -> dict[str, Any]:
-        kept = ("rows", "best", "status", "code", "reason", "epochs", "steps")
+        kept = ("best", "status", "code", "reason", "epochs", "steps")
         stopping = self.stopping.state_dict() if self.stopping else None
-        return {key: getattr(self, key) for key in kept} | {"stopping": stopping}
+        # The rows as one text: torch.save looks at every number of theirs on its own.
+        return {key: getattr(self, key) for key in kept} | {"stopping": stopping, "rows": json.dumps(self.rows)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        stopping = state.pop("stopping")
-        vars(self).update(state)
+        stopping, rows = state.pop("stopping"), state.pop("rows")
+        vars(self).update(state, rows=json.loads(rows))
         if self.stopping is not None:
             self.stopping.load_state_dict(stopping)
 

@@ -4,6 +4,7 @@ Ray's own API, since its Hydra plug-in asks for a cloudpickle older than the one
 """
 
 import logging
+import signal
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -21,17 +22,21 @@ def run(
         import ray
     except ImportError:
         raise Refused("hydra/launcher=ray needs Ray: pip install -e '.[cluster]'", ENVIRONMENT) from None
+    going: dict[Any, int] = {}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         trial = ray.remote(max_retries=0, max_calls=1, **resources)(attempt)
-        going: dict[Any, int] = {}
         while True:
             for number in islice(numbers, None if ahead is None else ahead - len(going)):
                 sweep.begin(number)
                 going[trial.remote(sweep.job(number))] = number
             if not going:
                 return
-            (done,), _ = ray.wait(list(going), num_returns=1)
+            try:
+                (done,), _ = ray.wait(list(going), num_returns=1)
+            except KeyboardInterrupt:  # Ray ends its workers; what they saved is gone on with
+                sweep.stopped = signal.SIGINT
+                return
             number = going.pop(done)
             try:
                 ray.get(done)
@@ -42,3 +47,4 @@ def run(
             sweep.end(number)
     finally:
         ray.shutdown()
+        sweep.end(*going.values())

@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dlcourse.config import plain, resolve
+from dlcourse.config import plain, resolve, word
 from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import Sweep
 
@@ -70,6 +70,15 @@ class Search:
             directions=[StudyDirection[f"{mode}imize".upper()] for mode in sweep.objectives().values()],
             load_if_exists=True,
         )
+        mine = [str(o.input_line) for o in words]
+        theirs = self.study.user_attrs.get("words")
+        if theirs is None:
+            self.study.set_user_attr("words", mine)
+        elif set(theirs) != set(mine):
+            raise Refused(
+                f"{self.storage} holds a search of other words, {' '.join(sorted({*theirs} ^ {*mine}))}\n"
+                "Another search: another sweep_dir"
+            )
         # A sampler that began with the same seed again would propose what it has proposed before.
         begun = len(self.study.get_trials(deepcopy=False))
         seed = {"seed": sampler.seed + begun} if sampler.get("seed") is not None else {}
@@ -98,9 +107,10 @@ class Search:
         """The words that let a trial report to the study and ask its pruner."""
         (metric,) = self.sweep.objectives()
         node = ",".join(f"{key}:{value}" for key, value in pruner.items())
-        told = {"storage": f"'{self.storage}'", "study": self.study.study_name, "trial": number, "metric": metric}
-        words = {"_target_": "dlcourse.callbacks.pruning.Pruning", **told, "pruner": f"{{{node}}}"}
-        return [f"+callbacks.pruning.{key}={value}" for key, value in words.items()]
+        texts = {"storage": self.storage, "study": self.study.study_name, "metric": metric}
+        plain = {"_target_": "dlcourse.callbacks.pruning.Pruning", "trial": number, "pruner": f"{{{node}}}"}
+        words = [*(word(key, text) for key, text in texts.items()), *(f"{key}={v}" for key, v in plain.items())]
+        return [f"+callbacks.pruning.{each}" for each in words]
 
     def words(self, params: dict[str, Any]) -> list[str]:
         return [*self.fixed, *(f"{key}={value}" for key, value in params.items())]

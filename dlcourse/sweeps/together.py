@@ -7,24 +7,31 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from dlcourse.config import Composed, parse
+from dlcourse.errors import Interrupted, Refused
 from dlcourse.gate import admit
 from dlcourse.limits import judge
+from dlcourse.sweeps.attempt import leave, run_dir
 
 
 def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
-    """The configuration and the run directory of each trial."""
-    first = admit(list(jobs[0]))
-    every = [first, *(like(first, list(job)) or admit(list(job)) for job in jobs[1:])]
-    return [(composed, Path(composed.cfg.run_dir)) for composed in every]
+    """The configuration and the run directory of each trial; one that is refused is told so in its own."""
+    found: list[tuple[Composed, Path]] = []
+    for job in map(list, jobs):
+        try:
+            composed = (like(found[0][0], job) if found else None) or admit(job)
+            found.append((composed, Path(composed.cfg.run_dir)))
+        except Refused as refusal:
+            leave(run_dir(job), refusal.code, refusal)
+    return found
 
 
 def together(jobs: Sequence[Sequence[str]]) -> int:
     """The task of a process for several trials: train them as one; the exit code."""
-    from dlcourse.errors import Interrupted
     from dlcourse.sweeps.vectorized import train_together
 
     try:
-        train_together(compositions(jobs))
+        if trials := compositions(jobs):
+            train_together(trials)
     except Interrupted as stop:
         return stop.code
     return 0

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from dlcourse.config import parse
+from dlcourse.config import parse, word
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.rundir import from_here, is_live, read_rows, write
 
@@ -94,7 +94,7 @@ class Sweep:
         """The words by which any process, here or elsewhere, runs a trial."""
         allowed = [word for word in self.words if word.startswith("allow=")]
         words = [*self.rows[number]["words"], *self.more(number), *allowed]
-        return [*words, f"run_dir={self.path(number)}", "report=false"]
+        return [*words, word("run_dir", self.path(number)), "report=false"]
 
     def is_due(self, number: int) -> bool:
         """Whether a trial is still to be run: it did not end, or it failed and is to be tried again."""
@@ -123,7 +123,10 @@ class Sweep:
                     "exit_code": code,
                     "reason": "stopped; the same command goes on with it",
                 }
-            elif code and row["status"] in ("waiting", "running"):
+            elif code and row["status"] == "running":  # and so its directory is held, by another process than that
+                told = "a worker of an earlier start had not ended yet; the same command goes on with it"
+                row |= {"status": "interrupted", "exit_code": code, "reason": told}
+            elif code and row["status"] == "waiting":
                 log = self.path(numbers[0]).with_suffix(".log").name  # of the process
                 row |= {"status": "failed", "exit_code": code, "reason": f"its process ended with {code}: see {log}"}
             self.rows[number] = row

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,8 @@ SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out 
 def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
     """Train trials as one; a checkpoint of them all, beside their directories, continues them.
 
-    Refused (2) names what cannot be done together. Interrupted: the state is that of the last epoch's end.
+    Refused (2) names what cannot be done together. Interrupted: that checkpoint is of an epoch's end, the last one or,
+    where epochs are short, one before it.
     """
     quieten()
     trees = check([composed for composed, _ in trials])
@@ -103,7 +105,7 @@ class Together:
         self.losses: list[Tensor] = []  # (T,) of each step since the last row
         self.epoch = self.step = 0
         self.seconds = 0.0
-        self.saved_at = time.monotonic()
+        self.save_at = time.monotonic() + 1
         self.asked = 0  # the signal that asks to stop
         self.restore()
 
@@ -124,7 +126,7 @@ class Together:
             while self.live and self.step < self.last_step:
                 self.train_epoch()
                 self.seconds = time.monotonic() - started
-                if time.monotonic() - self.saved_at >= 1:
+                if time.monotonic() >= self.save_at:
                     self.save()
             self.save()
         finally:
@@ -280,19 +282,27 @@ class Together:
             "rates": self.rates.state_dict(),
             "rng": random_state(),
         }
+        began = time.monotonic()
         AtomicIO().save_checkpoint(state, self.path)
-        self.saved_at = time.monotonic()
+        ended = time.monotonic()
+        self.save_at = ended + max(1, 20 * (ended - began))  # it takes no more than a twentieth of the time
 
     def restore(self) -> None:
         """Go on where the same trials were, or those of them that have no directory yet."""
         mine = [trial.composed.words for trial in self.trials]
         for path in sorted(self.path.parent.glob(CHECKPOINT.format("*"))):
-            state = load(path, self.device)
+            try:
+                state = load(path, self.device)
+            except Refused as refusal:
+                print(f"{refusal}: what it held begins again", file=sys.stderr)
+                continue
             known = all(words in state["words"] for words in mine)
             if mine == state["words"] or known and not state["live"]:
                 self.path = path
                 self.go_on(state, mine)
                 return
+            if any(words in state["words"] for words in mine):
+                raise Refused(f"{path} holds some of these trials with others: say sweep.workers= as when it was begun")
 
     def go_on(self, state: dict[str, Any], mine: list[list[str]]) -> None:
         rows = [state["words"].index(words) for words in mine]
