@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 from dlcourse.errors import Interrupted, Refused, explain
 
-
+MEASURE = re.compile(r"measure/(.*/)?\w*[^\d/]\w*")  # but for the numbered ones, which the report draws
 ONE_MACHINE = ("=processes", "=vectorized")  # launchers whose trials are forked here
 
 
@@ -70,7 +71,7 @@ def train(words: list[str]) -> int:
         return multirun(words, composed)
     from dlcourse.training import train as run
 
-    return tell(run(composed, continued))
+    return tell(run(composed, continued), composed.cfg)
 
 
 def hydra_flags(words: list[str]) -> Any:
@@ -125,22 +126,30 @@ def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[st
 
 
 def table(figures: dict[str, float], note: str | None) -> None:
-    """The test figures, with what must be known to read them."""
+    """The test figures and what else was measured, with what must be known to read them."""
     from tabulate import tabulate
 
     rows = [(name, f"{value:.4f}") for name, value in figures.items() if name.startswith("test/")]
+    rows += [(name, f"{value:.4g}") for name, value in figures.items() if MEASURE.fullmatch(name)]
     head = f"value ({note})" if note else "value"
     print(tabulate(rows, headers=["figure", head], disable_numparse=True, colalign=("left", "right")))
 
 
-def tell(result: Any) -> int:
-    """The last lines on stdout: the test figures, then where everything is. Only the first process speaks."""
+def tell(result: Any, cfg: Any) -> int:
+    """The last lines on stdout: the test figures, what was expected of them, then where everything is.
+
+    Only the first process speaks.
+    """
+    from dlcourse.claims import judge
+    from dlcourse.claims import table as judged
     from dlcourse.rundir import from_here
     from dlcourse.training import first_process
 
     if first_process():
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
+        if expect := cfg.get("expect"):
+            print(judged(cfg.claim, judge(expect, [result.metrics])))
         print(f"run: {from_here(result.run_dir)}")
         if (page := result.run_dir / "report.html").exists():
             print(f"report: {from_here(page)}", flush=True)

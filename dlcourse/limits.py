@@ -3,10 +3,10 @@
 import math
 import re
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
+from dlcourse.claims import Expectation
 from dlcourse.errors import Refused
 
 FITTING_LOSS = {"classes": "cross_entropy", "binary": "bce", "values": "mse"}
@@ -104,6 +104,7 @@ LIMITS: dict[str, Limit] = {
     "scheduler.start": Limit(0, 1),
     "scheduler.final": Limit(0, 1),
     "callbacks.progress.seconds": Limit(0),
+    "callbacks.diagnostics.rows": COUNT,
     "callbacks.summary.max_depth": Limit(-1, whole=True),
     "callbacks.early_stopping.patience": COUNT,
     "callbacks.early_stopping.min_delta": Limit(0),
@@ -182,10 +183,12 @@ def _judge_shape(cfg: DictConfig) -> None:
     for name, node in cfg.callbacks.items():
         if node is not None and not (OmegaConf.is_dict(node) and "_target_" in node):
             raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
-    for key in ("tags", "loss.tasks", "resume_changed", "init_from_skip"):
+    for key in ("tags", "lecture", "expect", "loss.tasks", "resume_changed", "init_from_skip"):
         value = OmegaConf.select(cfg, key, default=[])
         if not OmegaConf.is_list(value) and value != []:
             raise Refused(f"{key}={value}: expected a list, as [{value}]")
+    for expected in cfg.get("expect", []):
+        Expectation(expected)
 
 
 def _judge_number(key: str, value: Any, limit: Limit) -> None:
@@ -208,8 +211,6 @@ def _judge_sweep(sweep: DictConfig, task: str, monitor: str) -> None:
                 raise Refused(f"sweep.metric={metric}: a run keeps that of its best weights only with monitor={metric}")
         elif mode != "min":
             raise Refused(f"sweep.mode={mode}: {metric} is best at its min")
-    if urlsplit(str(sweep.storage)).password:
-        raise Refused("sweep.storage: leave the password out of the address; the database's own file or variable")
     if sweep.retry not in (None, "failed"):
         raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
 

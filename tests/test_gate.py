@@ -583,6 +583,7 @@ TABLE |= {
     "scheduler.start": ("scheduler=one_cycle", *UNIT),
     "scheduler.final": ("scheduler=one_cycle", *UNIT),
     "callbacks.progress.seconds": ("", *FROM_ZERO),
+    "callbacks.diagnostics.rows": ("callbacks=diagnostics", *WHOLE),
     "callbacks.summary.max_depth": ("", [-1, 0, 2], [-2, 0.5, None]),
     "callbacks.early_stopping.patience": ("callbacks=early_stopping", *WHOLE),
     "callbacks.early_stopping.min_delta": ("callbacks=early_stopping", *FROM_ZERO),

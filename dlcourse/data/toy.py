@@ -111,14 +111,35 @@ class Sine(Generated):
 
 
 class Linear(Generated):
-    """y = w · x + b + ``noise`` · ε, x and ε standard normal; its least squares have a closed form. Lecture: L9."""
+    """y = w · x + b + ``noise`` · ε, ε standard normal, x_j normal with deviation ``scales[j]`` (null: 1).
 
-    def __init__(self, *, w: Sequence[float], b: float, **facts: Any):
+    Its least squares have a closed form; scales far apart make its loss a ravine. Lecture: L9, L12.
+    """
+
+    def __init__(self, *, w: Sequence[float], b: float, scales: Sequence[float] | None = None, **facts: Any):
         super().__init__(**facts)
         self.w, self.b = list(w), b
+        self.scales = list(scales) if scales is not None else [1.0] * len(self.w)
+        if len(self.scales) != len(self.w):
+            raise ValueError(f"scales={self.scales}: one for each of w={self.w}")
 
     def sample(self, seed: int) -> Split:
         source = torch.Generator().manual_seed(seed)
-        x = torch.randn(self.n_samples, len(self.w), generator=source)
+        x = torch.randn(self.n_samples, len(self.w), generator=source) * torch.tensor(self.scales)
         y: Tensor = x @ torch.tensor(self.w) + self.b
         return x, (y + self.noise * torch.randn(y.shape, generator=source)).unsqueeze(1)
+
+
+class Sparse(Generated):
+    """y = w · x + ``noise`` · ε: feature k is 1 in a share 1/(k + 1) of the rows, else 0, and w_k is −1 or 1.
+
+    As words in texts: a few are everywhere, most are rare, and each matters as much. Lecture: L15.
+    """
+
+    def sample(self, seed: int) -> Split:
+        source = torch.Generator().manual_seed(seed)
+        features = self.shape[0]
+        w = torch.randint(0, 2, (features,), generator=torch.Generator().manual_seed(TRAIN)) * 2.0 - 1
+        shares = 1 / torch.arange(2.0, features + 2)
+        x = (torch.rand(self.n_samples, features, generator=source) < shares).float()
+        return x, (x @ w + self.noise * torch.randn(self.n_samples, generator=source)).unsqueeze(1)

@@ -10,8 +10,21 @@ from matplotlib.ticker import NullFormatter
 
 from dlcourse.report.drawing import COLOURS, INK, SOFT, Drawing, sane
 
+#: Places, as steps or layers, and the values there.
+Line = tuple[Sequence[int], Sequence[float]]
 DECADES = 100.0  # an axis is logarithmic from this ratio of its ends on
+MEASURE = "measure/"
 APART = 0.06  # of an axis: closer marks would be written over each other
+
+
+def series(metrics: Mapping[str, Any]) -> dict[str, Line]:
+    """Figures whose names end in numbers, as measure/gradient/1, 2, …: a line for each name."""
+    found: dict[str, dict[int, float]] = {}
+    for key, value in metrics.items():
+        name, _, place = key.rpartition("/")
+        if place.isdigit() and isinstance(value, int | float):
+            found.setdefault(name.removeprefix(MEASURE), {})[int(place)] = float(value)
+    return {name: ([*sorted(line)], [line[k] for k in sorted(line)]) for name, line in found.items()}
 
 
 def wide(values: Sequence[Any]) -> bool:
@@ -41,6 +54,24 @@ def stretch(axes: Any, which: str) -> None:
     axis = getattr(axes, f"{which}axis")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def line(lines: Mapping[str, Line], name: str) -> Drawing:
+    """Figures by their numbers, as a layer's; a line for each group of runs."""
+    with Drawing(f"line {name}", 3.6, 2.8) as drawing:
+        axes = drawing.axes
+        for k, (key, (places, values)) in enumerate(lines.items()):
+            axes.plot(places, sane(values), "o-", ms=3.5, color=COLOURS[k % len(COLOURS)], label=key)
+        known = [value for _, values in lines.values() for value in values]
+        if min(known) > 0 and max(known) > 30 * min(known):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if len(known) and max(len(places) for places, _ in lines.values()) <= 12:
+            axes.set_xticks(sorted({place for places, _ in lines.values() for place in places}))
+        axes.set_title(name, loc="left", color=INK)
+        if len(lines) > 1:
+            axes.legend()
+    return drawing
 
 
 def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str) -> Drawing:

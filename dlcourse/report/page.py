@@ -3,13 +3,16 @@
 import json
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from dlcourse.claims import judge
 from dlcourse.report.answers import Answers, answer
-from dlcourse.report.html import command, complain, number, template
+from dlcourse.report.comparison import MEASURE, line, series
+from dlcourse.report.html import command, complain, draw, number, template
 from dlcourse.report.parts import Mistake, first_layer, mistakes, test_figures, training_curves
 from dlcourse.rundir import read_rows, write
 
@@ -59,7 +62,12 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         **{key: told[key] for key in ("status", "error", "environment", "yaml")},
         command=command(told["words"]),
         choices={group: name for group, name in sorted(choices.items()) if name not in ("none", "default")},
+        claim=config.get("claim"),
+        lecture=config.get("lecture", []),
+        verdicts=judge(config.get("expect", []), [metrics]) if metrics else [],
         table=figure_table(metrics),
+        measures=measured(metrics),
+        measured=[draw(name, partial(line, {"": found}, name)) for name, found in series(metrics).items()],
         facts=facts(metrics),
         note=metrics.get("note") or getattr(data, "note", None),
         curves=training_curves(told["rows"], config.get("monitor", "val/loss"), config.get("mode", "min")),
@@ -108,8 +116,14 @@ def best_figures(metrics: dict[str, Any]) -> dict[str, float]:
 
 def figure_table(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """Rows (loss, acc, …) of test and validation figures."""
-    names = dict.fromkeys(key.partition("/")[2] for key in metrics if "/" in key)
+    names = dict.fromkeys(key.partition("/")[2] for key in metrics if "/" in key and not key.startswith(MEASURE))
     return [(name, [number(metrics.get(f"{stage}/{name}")) for stage in ("test", "val")]) for name in names]
+
+
+def measured(metrics: dict[str, Any]) -> dict[str, str]:
+    """What an experiment measured, by name; numbered ones are drawn."""
+    found = {key.removeprefix(MEASURE): value for key, value in metrics.items() if key.startswith(MEASURE)}
+    return {key: number(value) for key, value in found.items() if not key.rpartition("/")[2].isdigit()}
 
 
 def facts(metrics: dict[str, Any]) -> dict[str, str]:

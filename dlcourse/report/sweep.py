@@ -8,19 +8,29 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from dlcourse.claims import Verdict
 from dlcourse.config import plain
 from dlcourse.report import comparison
+from dlcourse.report.comparison import Line, series
 from dlcourse.report.html import Figure, command, draw, number, template
-from dlcourse.rundir import write
+from dlcourse.rundir import read_rows, write
 
 LINES = 50  # of the leaderboard
+LINES_DRAWN = 10  # groups of trials that a figure tells apart
 SLICES = 8  # parameters that get a figure of their own
 Row = dict[str, Any]
 
 
-def build_sweep_report(folder: Path, rows: Sequence[Row], objectives: dict[str, str], words: Sequence[str]) -> Path:
+def build_sweep_report(
+    folder: Path,
+    rows: Sequence[Row],
+    objectives: dict[str, str],
+    words: Sequence[str],
+    claim: tuple[str | None, Sequence[Verdict]] = (None, ()),
+) -> Path:
     """Write FOLDER/report.html from the rows of sweep.jsonl; ``objectives`` maps figures to min or max.
 
+    ``claim`` is what an experiment claims, and the verdicts on what it expects.
     A picture that fails is named in the page. OSError: the page cannot be written.
     """
     said = [dict(word.split("=", 1) for word in row["words"] if "=" in word) for row in rows]
@@ -31,8 +41,8 @@ def build_sweep_report(folder: Path, rows: Sequence[Row], objectives: dict[str, 
     sign = -1 if mode == "max" else 1
     done = [(row, each) for row, each in zip(rows, said, strict=True) if finite(row.get(first)) is not None]
     best = min((row for row, _ in done if row["status"] == "finished"), key=lambda row: sign * row[first], default=None)
-    figures = [*objectives, *sorted({k for row, _ in done for k in row if k.startswith("test/")} - set(objectives))]
-    board = leaderboard([*done], parameters, figures, sign, folder)
+    shown = [*objectives, *sorted({k for row, _ in done for k in row if k.startswith("test/")} - set(objectives))]
+    board = leaderboard([*done], parameters, shown, sign, folder)
     page = template("sweep.html.j2").render(
         title=f"Sweep of {', '.join(parameters) or 'one trial'}",
         counts=Counter(row["status"] for row in rows),
@@ -41,14 +51,16 @@ def build_sweep_report(folder: Path, rows: Sequence[Row], objectives: dict[str, 
         and {
             "trial": best["trial"],
             "link": link(folder, best),
-            "told": ", ".join(f"{name} {number(best[name])}" for name in figures if name in best),
+            "told": ", ".join(f"{name} {number(best[name])}" for name in shown if name in best),
             "command": command(best["words"]),
         },
+        claim=claim[0],
+        verdicts=claim[1],
         parameters=parameters,
-        figures=figures,
+        figures=shown,
         board=board[:LINES],
         left_out=max(0, len(board) - LINES),
-        drawn=drawn(done, parameters, objectives),
+        drawn=[*curves(folder, done, parameters, first), *drawn(done, parameters, objectives)],
         unfinished=[
             {**row, "link": link(folder, row), "own": " ".join(f"{k}={v}" for k, v in each.items() if k in varied)}
             for row, each in zip(rows, said, strict=True)
@@ -94,6 +106,42 @@ def leaderboard(
         }
         for values, rows in ordered
     ]
+
+
+def curves(
+    folder: Path, done: Sequence[tuple[Row, dict[str, str]]], parameters: Sequence[str], first: str
+) -> list[Figure]:
+    """The looked-for figure over the steps of training, and numbered measures: a line for trials but for the seed."""
+    groups: dict[str, list[Row]] = {}
+    for row, each in done:
+        groups.setdefault(" ".join(each.get(key, "–") for key in parameters), []).append(row)
+    if not 1 < len(groups) <= LINES_DRAWN:
+        return []
+    courses = {name: mean_line([course(folder / row["run"], first) for row in rows]) for name, rows in groups.items()}
+    lines = {first: {name: line for name, line in courses.items() if line[0]}}
+    for name, rows in groups.items():
+        measured = [series(row) for row in rows]
+        for key in measured[0]:
+            lines.setdefault(key, {})[name] = mean_line([each[key] for each in measured if key in each])
+    told = {first: f"{first} over the steps of training, the mean over seeds"}
+    return [
+        draw(told.get(key, key), lambda key=key: comparison.line(lines[key], key), f"By {', '.join(parameters)}.")  # type: ignore[misc]
+        for key in lines
+        if lines[key]
+    ]
+
+
+def course(run: Path, figure: str) -> Line:
+    """A figure of a run by its steps."""
+    rows = [row for row in read_rows(run / "metrics.jsonl") if finite(row.get(figure)) is not None]
+    return [row["step"] for row in rows], [row[figure] for row in rows]
+
+
+def mean_line(lines: Sequence[Line]) -> Line:
+    """The mean of lines, at the places that all of them have."""
+    tables = [dict(zip(*line, strict=True)) for line in lines]
+    places = [place for place in tables[0] if all(place in table for table in tables)]
+    return places, [mean(table[place] for table in tables) for place in places]
 
 
 def drawn(

@@ -57,7 +57,8 @@ class Search:
         self.fixed = [
             f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in words if not o.is_sweep_override()
         ]
-        self.storage = sweep.settings["storage"] or f"sqlite:///{sweep.folder / 'study.db'}"
+        file = str(sweep.folder / "study.db").replace("{", "{{").replace("}", "}}")  # Optuna formats addresses
+        self.storage = sweep.settings["storage"] or f"sqlite:///{file}"
         if pruner is not None and len(sweep.objectives()) > 1:
             raise Refused("pruner: with several objectives there is no order to prune by; pruner=none")
         if pruner is not None and not next(iter(sweep.objectives())).startswith("val/"):

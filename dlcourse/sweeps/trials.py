@@ -14,6 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+from dlcourse.claims import judge
+from dlcourse.claims import table as judged
 from dlcourse.config import parse, word
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.rundir import from_here, is_live, read_rows, write
@@ -41,11 +43,13 @@ class Sweep:
         kept = [word for word in words if not word.startswith(ITS_OWN)]
         kept += [f"{key}={given[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in given]
         digest = hashlib.sha256("\0".join(sorted(kept)).encode()).hexdigest()[:8]
-        name = f"{given.get('sweep', 'sweep')}_{digest}"
+        name = f"{given.get('sweep') or given.get('experiment') or 'sweep'}_{digest}"
         self.folder = Path(cfg.sweep_dir or Path(cfg.paths.runs_dir, "sweeps", name)).expanduser().resolve()
         self.words = words
         self.settings: dict[str, Any] = OmegaConf.to_container(cfg.sweep, resolve=True)  # type: ignore[assignment]
         self.seed: int = cfg.seed
+        self.claim: str | None = cfg.get("claim")
+        self.expect: list[str] = list(cfg.get("expect") or [])
         self.rows: dict[int, dict[str, Any]] = {}
         self.total: int | None = None  # how many trials a search may have; a grid's are all planned
         self.stopped = 0  # the signal that ended it
@@ -185,6 +189,8 @@ class Sweep:
             [row["trial"], " ".join(w for w in row["words"] if w not in common), row["status"], *map(row.get, shown)]
             for row in rows
         ]
+        if self.expect:
+            print(judged(self.claim, judge(self.expect, rows)))
         print(tabulate(cells, headers=["trial", "words", "status", *shown], floatfmt=".4g"))
         for row in rows:
             if row["status"] not in ("finished", "pruned", "waiting"):
@@ -203,7 +209,8 @@ class Sweep:
         from dlcourse.report.sweep import build_sweep_report
 
         try:
-            return build_sweep_report(self.folder, rows, self.objectives(), self.words)
+            claim = self.claim, judge(self.expect, rows)
+            return build_sweep_report(self.folder, rows, self.objectives(), self.words, claim)
         except Exception:
             traceback.print_exc()
             return None

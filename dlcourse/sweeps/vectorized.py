@@ -53,6 +53,11 @@ def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
     together.publish()
 
 
+def take(rows: Tensor, numbers: Tensor) -> Tensor:
+    """rows[numbers] for (T, B) numbers, by the kernel that copies whole rows."""
+    return rows.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)
+
+
 class Together:
     """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
 
@@ -150,7 +155,7 @@ class Together:
             if self.asked:
                 raise Interrupted(self.asked)
             rows = torch.stack(batches).to(self.device)
-            g, losses, z = self.stacked.step(x[rows], y[rows])
+            g, losses, z = self.stacked.step(take(x, rows), take(y, rows))
             if (limit := self.cfg.trainer.gradient_clip_val) is not None:
                 g.mul_((limit / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
             self.update(self.stacked.w, g, self.state, **numbers, lr=lr)

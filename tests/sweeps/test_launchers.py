@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_processes import LIGHT, figures, rows, train
+from test_processes import FAULTY, LIGHT, figures, rows, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from dlcourse.config import plain
@@ -50,6 +50,21 @@ def test_beyond_one_machine(tmp_path, launcher):
     assert [found[k]["status"] for k in range(2)] == ["finished", "failed"] and "optimizer.lr=-1" in found[1]["reason"]
     assert train(*found[0]["words"], "run_dir=alone", cwd=tmp_path)[0] == 0
     assert figures(tmp_path / "alone") == figures(tmp_path / "s/0000")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
+def test_a_killed_job_is_a_row(tmp_path, launcher):
+    """And the same command goes on with it."""
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    words = ["-m", *LIGHT, "++model._target_=faulty.Faulty", "allow=[faulty]", "trainer.max_epochs=2", "sweep_dir=s"]
+    words += ["optimizer.lr=0.001,0.003", "checkpoint.every=10steps", f"hydra/launcher={launcher}"]
+    home = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
+    code, _, err = train(*words, **home, FAULT="yes")
+    assert code == 0, err
+    assert [row["status"] for row in rows(tmp_path / "s").values()] == ["finished", "killed"]
+    code, _, err = train(*words, **home)
+    assert code == 0 and {row["status"] for row in rows(tmp_path / "s").values()} == {"finished"}, err
 
 
 @pytest.mark.slow

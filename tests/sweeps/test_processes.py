@@ -54,9 +54,10 @@ def figures(path):
 
 def test_two_at_a_time_leave_what_each_leaves_alone(tmp_path):
     words = [*LIGHT, "data=moons", "trainer.max_epochs=3", "seed=0,1", "optimizer.lr=0.01,0.02"]
-    code, out, err = train("-m", *words, "sweep.workers=2", "sweep_dir=s", cwd=tmp_path)
+    place = "sweep_dir='a folder (of mine)'"
+    code, out, err = train("-m", *words, "sweep.workers=2", place, cwd=tmp_path)
     assert code == 0, err
-    folder = tmp_path / "s"
+    folder = tmp_path / "a folder (of mine)"
     found = rows(folder)
     assert [found[k]["status"] for k in range(4)] == ["finished"] * 4
     assert "seed=1 optimizer.lr=0.02" in out and "moons" not in out  # what all trials share is not told each time
@@ -64,7 +65,7 @@ def test_two_at_a_time_leave_what_each_leaves_alone(tmp_path):
     assert alone == 0, err
     assert figures(tmp_path / "alone") == figures(folder / "0003")
     assert not (folder / "0003/report.html").exists()
-    code, _, err = train("-m", *words, "sweep.workers=1", "sweep_dir=s", cwd=tmp_path)
+    code, _, err = train("-m", *words, "sweep.workers=1", place, cwd=tmp_path)
     assert code == 0 and rows(folder) == found, err
 
 
@@ -162,6 +163,37 @@ def test_a_signal_stops_all_with_their_state(tmp_path):
         status = json.loads((tmp_path / f"s/{k:04d}/status.json").read_text())
         assert (status["status"], status["exit_code"]) == ("interrupted", 143)
         assert (tmp_path / f"s/{k:04d}/checkpoints/last.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_stops_trials_that_train_together(tmp_path):
+    """Their checkpoint is gone on from, and they end as if nothing had been."""
+    words = ["-m", *LIGHT, "trainer.max_epochs=40", "optimizer.lr=0.001,0.01", "seed=0,1", "sweep.workers=2"]
+    words += ["hydra/launcher=vectorized"]
+    process = start(*words, "sweep_dir=s", cwd=tmp_path)
+    while not list((tmp_path / "s").glob("together_*.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert {row["status"] for row in rows(tmp_path / "s").values()} <= {"interrupted", "finished"}
+    assert train(*words, "sweep_dir=s", cwd=tmp_path)[0] == 0
+    assert train(*words, "sweep_dir=clean", cwd=tmp_path)[0] == 0
+    for k in range(4):
+        assert figures(tmp_path / f"s/{k:04d}") == figures(tmp_path / f"clean/{k:04d}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.3, 1.5, 3.0])
+def test_a_signal_before_the_first_trial_has_begun(tmp_path, signum, after):
+    words = ["-m", *LIGHT, "trainer.max_epochs=500", "seed=0,1", "sweep.workers=2", "sweep_dir=s"]
+    process = start(*words, cwd=tmp_path)
+    time.sleep(after)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (128 + signum, -signum) and "Traceback" not in err, err
 
 
 @pytest.mark.slow

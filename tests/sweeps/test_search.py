@@ -5,13 +5,16 @@ import signal
 
 import optuna
 import pytest
+from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from dlcourse.config import word
 from dlcourse.errors import Refused
 from dlcourse.gate import admit
+from dlcourse.sweeps.attempt import run_dir
 from dlcourse.sweeps.search import Search, distribution
 from dlcourse.sweeps.trials import Sweep
 
@@ -189,8 +192,6 @@ def test_a_range_without_a_value():
 
 def test_the_words_by_which_a_trial_asks_its_pruner(sweep):
     """They compose, pass the gate, and name the pruner's own settings."""
-    from dlcourse.gate import admit
-
     made = sweep(1)
     found = search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 7}))
     cfg = admit(made.job(next(found.numbers()))).cfg
@@ -219,3 +220,44 @@ def test_a_process_that_ends_before_its_trial_begins_is_told(sweep, capsys):
     made.end(0, code=1)
     assert made.rows[0]["status"] == "failed" and "0000.log" in made.rows[0]["reason"]
     assert "0000.log" in capsys.readouterr().out and sweep(1).is_due(0)
+
+
+def test_a_study_holds_one_search(sweep):
+    made = sweep(1)
+    ends(made, next(search(made).numbers()), **{"val/loss": 0.1})
+    search(sweep(2))  # more trials of the same
+    with pytest.raises(Refused, match="data=moons data=xor"):
+        search(sweep(2), ["data=xor", *SPACE[1:]])
+
+
+def test_a_trial_whose_last_worker_still_lives_is_no_failure(sweep, capsys):
+    """A worker of a start that was killed is saving its state: the study is told nothing, the trial is due again."""
+    made = sweep(1)
+    found = search(made)
+    number = next(found.numbers())
+    path = made.path(number)
+    path.mkdir()
+    (path / "status.json").write_text(json.dumps({"status": "running", "exit_code": None, "reason": None}))
+    orphan = FileLock(path / ".lock")
+    orphan.acquire()
+    made.end(number, code=5)
+    orphan.release()
+    assert "an earlier start" in capsys.readouterr().out
+    assert found.study.trials[0].state == TrialState.RUNNING
+    assert sweep(1).is_due(number)
+
+
+@pytest.mark.parametrize("folder", ["Drop (Uni)", "it's", "a, b=[c]", "ünï {x}"])
+def test_a_folder_may_have_any_name(tmp_path, folder):
+    """What is told to a trial arrives as it was said."""
+    said = word("sweep_dir", tmp_path / folder)
+    known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1, "n_trials": 1}
+    made = Sweep([said], OmegaConf.create({"sweep_dir": str(tmp_path / folder), "sweep": known, "seed": 0}))
+    with made.held():
+        found = search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
+        job = made.job(next(found.numbers()))
+    assert run_dir(job) == tmp_path / folder / "0000"
+    cfg = admit(job).cfg
+    assert cfg.run_dir == str(tmp_path / folder / "0000")
+    study = optuna.load_study(storage=cfg.callbacks.pruning.storage, study_name=folder)
+    assert len(study.trials) == 1 and (tmp_path / folder / "study.db").exists()

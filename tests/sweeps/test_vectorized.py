@@ -13,6 +13,7 @@ from dlcourse.restore import continuation, restore
 from dlcourse.rundir import read_rows
 from dlcourse.sweeps.member import Member
 from dlcourse.sweeps.together import compositions
+from dlcourse.sweeps.together import together as run_together
 from dlcourse.sweeps.vectorized import CHECKPOINT, Together, train_together
 from dlcourse.training import train
 
@@ -144,7 +145,7 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words)
         if self.epoch == 4:
             raise KeyboardInterrupt
         epoch(self)
-        self.saved_at = 0  # a checkpoint after each epoch
+        self.save_at = 0  # a checkpoint after each epoch
 
     with monkeypatch.context() as patch:
         epoch = Together.train_epoch
@@ -194,7 +195,7 @@ def test_a_signal_ends_it_with_a_checkpoint(tmp_path, monkeypatch):
         if self.epoch == 2:
             signal.raise_signal(signal.SIGTERM)
         epoch(self)
-        self.saved_at = 0
+        self.save_at = 0
 
     monkeypatch.setattr(Together, "train_epoch", asked)
     with pytest.raises(Interrupted) as stop:
@@ -259,5 +260,44 @@ def test_compositions_are_those_of_the_gate(tmp_path):
     for (composed, path), words in zip(compositions(jobs), jobs, strict=True):
         known = admit(words)
         assert composed.cfg == known.cfg and composed.words == words and str(path) == known.cfg.run_dir
-    with pytest.raises(Refused, match="optimizer.lr"):
-        compositions([jobs[0], [*BASE, "optimizer.lr=-1", "seed=3", f"run_dir={tmp_path}"]])
+
+
+def test_one_that_is_refused_is_a_row_and_the_others_train(tmp_path):
+    varied = [["optimizer.lr=-1", "seed=0"], ["optimizer.lr=0.01", "seed=0"], ["optimizer.lr=0.02", "seed=nan"]]
+    paths = [tmp_path / str(k) for k in range(3)]
+    jobs = [[*BASE, *SMALL, *own, f"run_dir={path}"] for own, path in zip(varied, paths, strict=True)]
+    assert run_together(jobs) == 0
+    told = [json.loads((path / "status.json").read_text()) for path in paths]
+    assert [(each["status"], each["exit_code"]) for each in told] == [("failed", 2), ("finished", 0), ("failed", 2)]
+    assert "optimizer.lr=-1" in told[0]["reason"] and "seed" in told[2]["reason"]
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A folder of three trials that were stopped together after some epochs."""
+
+    def dying(self):
+        if self.epoch == 3:
+            raise KeyboardInterrupt
+        epoch(self)
+        self.save_at = 0
+
+    epoch = Together.train_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(Together, "train_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            together(tmp_path / "s", SMALL)
+    return tmp_path / "s"
+
+
+def test_shared_out_otherwise_than_before_nothing_is_trained_anew(stopped):
+    jobs = [[*BASE, *SMALL, *own, f"run_dir={stopped / str(k)}"] for k, own in enumerate(VARIED[:2])]
+    with pytest.raises(Refused, match=r"together_0\.ckpt.*sweep\.workers"):
+        train_together(compositions(jobs))
+
+
+def test_a_damaged_checkpoint_of_them_all_is_told_and_they_begin_again(stopped, capsys):
+    path = stopped / CHECKPOINT.format(0)
+    path.write_bytes(path.read_bytes()[:500])
+    assert [metrics(each)["epochs"] for each in together(stopped, SMALL)] == [8, 8, 8]
+    assert "together_0.ckpt is damaged" in capsys.readouterr().err

@@ -37,7 +37,7 @@ class Trials(Sweeper):
         params = [f"{key}={value}" for key, value in self.params.items() if key not in said]
         words = [*self.parser.parse_overrides(params), *given]
         words = [override for override in words if not own(override.key_or_group)]
-        if "sweep" in said:  # or the sweep's name among a trial's words would sweep again
+        if self.params:  # or the name of the file that says them, among a trial's words, would sweep again
             words += self.parser.parse_overrides(["hydra.mode=RUN"])
         numbers: Iterator[int]
         if self.sampler is not None:

@@ -1,0 +1,76 @@
+"""Rows about the layers, once an epoch: gradients, steps, dead and saturated units, the spread of activations."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from dlcourse.callbacks import Callback
+from dlcourse.diagnosis import gradients, numbered, units, verdicts, weights_of
+from dlcourse.measures import log
+
+
+class Diagnostics(Callback):
+    """Before training and after each epoch, on ``rows`` training rows, by layer l (hidden layers for the last three).
+
+    ``gradient/l`` ‖∂C/∂w‖; ``update/l`` ‖Δw‖/‖w‖ of the epoch's first step; ``dead/l``, ``saturated/l`` shares of units
+    that pass no gradient; ``activation/p05/l`` … ``p95/l`` quantiles. When the model is tested:
+    ``measure/gradient/l`` and ``measure/gradient_ratio`` (first layer by last) before training, ``measure/dead`` and
+    ``measure/saturated`` (of the worst layer) at its end; and what stands out, in words. Lecture: L8b – L8e.
+    """
+
+    def __init__(self, rows: int = 256):
+        self.rows = rows
+        self.told: list[dict[str, float]] = []  # the first row, and the last
+        self.before: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"told": self.told}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.told = state_dict["told"]
+
+    def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule, updates: dict[str, float]) -> None:
+        rows = trainer.datamodule.sets["train"]  # type: ignore[attr-defined]
+        x, y = (part[: self.rows].to(pl_module.device) for part in (rows.x, rows.y))
+        found = {**gradients(pl_module, x, y), **updates, **units(pl_module, x)}
+        self.told = [*self.told[:1], found]
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.told:
+            self.look(trainer, pl_module, {})
+
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            self.before = [w.detach().clone() for w in weights_of(pl_module)]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            pairs = zip(weights_of(pl_module), self.before, strict=True)
+            ratios = [(w.detach() - old).norm() / old.norm().clamp_min(1e-12) for w, old in pairs]
+            self.before = [torch.stack(ratios)]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        ratios = self.before[0].tolist() if len(self.before) == 1 else []  # not of an epoch that was resumed midway
+        self.look(trainer, pl_module, {f"update/{layer}": ratio for layer, ratio in enumerate(ratios, 1)})
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.told:
+            return
+        norms = numbered(self.told[0], "gradient")
+        found = {f"measure/gradient/{layer}": norm for layer, norm in norms.items()}
+        found["measure/gradient_ratio"] = norms[1] / max(norms[len(norms)], 1e-30)
+        for name in ("dead", "saturated"):
+            if shares := numbered(self.told[-1], name):
+                found[f"measure/{name}"] = max(shares.values())
+        log(trainer, pl_module, found)
+        if trainer.is_global_zero:
+            for sentence in verdicts(self.told):
+                print(sentence, flush=True)

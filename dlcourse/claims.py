@@ -1,0 +1,128 @@
+"""What an experiment claims and expects, and whether its figures keep it. Imports neither torch nor lightning."""
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from dlcourse.errors import Refused
+
+#: A figure of metrics.json, and in brackets the words of the trials that it is taken of.
+FIGURE = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:/\w+)*\b(?!\s*\()(?:\[([^\]]*)\])?")
+RELATIONS: dict[type, Callable[[float, float], bool]] = {
+    ast.LtE: operator.le,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.Gt: operator.gt,
+    ast.Eq: math.isclose,
+}
+SIGNS = {ast.LtE: "≤", ast.GtE: "≥", ast.Lt: "<", ast.Gt: ">", ast.Eq: "="}
+ARITHMETIC: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+#: Of a figure's values in several trials; the mean is meant where nothing is said.
+OVER: dict[str, Callable[..., float]] = {
+    "mean": fmean,
+    "min": min,
+    "max": max,
+    "std": stdev,
+    "count": len,
+}
+HELP = "as test/acc >= 0.97, or test/acc[optimizer=adam] - test/acc[optimizer=sgd] > 0.01"
+
+
+class Verdict(NamedTuple):
+    """An expectation, what was obtained instead of each of its sides, and whether it is met."""
+
+    expected: str
+    obtained: str
+    met: bool
+
+
+class Missing(Exception):
+    """No trial has the figure that an expectation names."""
+
+
+class Expectation:
+    """``test/acc >= 0.97``: two sides of figures, numbers, + − * / and a relation.
+
+    A figure is that of the run; in a study the mean over its trials, or over those with all ``[words, …]``:
+    ``val/loss[optimizer=adam] < 0.5 * val/loss[optimizer=sgd]``. ``min max std count`` of a figure are over the same.
+    Refused: anything else.
+    """
+
+    def __init__(self, text: Any):
+        self.text = " ".join(str(text).split())
+        self.figures: list[tuple[str, list[str]]] = []
+        try:
+            tree = ast.parse(FIGURE.sub(self._take, self.text), mode="eval").body
+            assert isinstance(tree, ast.Compare) and len(tree.ops) == 1
+            self.relation, self.sides = tree.ops[0], (tree.left, tree.comparators[0])
+            assert type(self.relation) in RELATIONS and self.figures
+            for side in self.sides:
+                self._value(side, lambda figure, words: [1.0, 2.0])  # whether it is made of these parts only
+        except (SyntaxError, AssertionError, ZeroDivisionError, RecursionError, ValueError):
+            raise Refused(f"expect: {text}: expected figures, numbers and a relation, {HELP}") from None
+
+    def _take(self, match: re.Match[str]) -> str:
+        words = [word.strip() for word in (match[1] or "").split(",") if word.strip()]
+        self.figures.append((match[0].partition("[")[0], words))
+        return f"f{len(self.figures) - 1}"
+
+    def _value(self, node: ast.expr, find: Callable[[str, list[str]], Sequence[float]]) -> float:
+        match node:
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                return float(number)
+            case ast.Name(id=name):
+                return fmean(find(*self.figures[int(name[1:])]))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in ARITHMETIC:
+                return ARITHMETIC[type(op)](self._value(left, find), self._value(right, find))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self._value(operand, find)
+            case ast.Call(func=ast.Name(id=over), args=[ast.Name(id=name)], keywords=[]) if over in OVER:
+                return float(OVER[over](find(*self.figures[int(name[1:])])))
+        raise AssertionError
+
+    def judge(self, trials: Iterable[Mapping[str, Any]]) -> Verdict:
+        """Whether trials, rows of figures with their ``words``, keep it."""
+        rows = list(trials)
+
+        def find(figure: str, words: list[str]) -> list[float]:
+            chosen = [row for row in rows if set(words) <= set(row.get("words", ()))]
+            values = [row.get(figure) for row in chosen]
+            if not chosen or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+                where = f" of {', '.join(words)}" if words else ""
+                raise Missing(f"{sum(v is not None for v in values)} of {len(chosen)} runs have {figure}{where}")
+            return values  # type: ignore[return-value]
+
+        try:
+            left, right = (self._value(side, find) for side in self.sides)
+        except (Missing, ZeroDivisionError, ValueError) as missing:
+            return Verdict(self.text, str(missing), False)
+        kind = type(self.relation)
+        return Verdict(self.text, f"{_short(left)} {SIGNS[kind]} {_short(right)}", RELATIONS[kind](left, right))
+
+
+def judge(expect: Iterable[Any], trials: Iterable[Mapping[str, Any]]) -> list[Verdict]:
+    """The verdict on each expectation of an experiment."""
+    rows = list(trials)
+    return [Expectation(text).judge(rows) for text in expect]
+
+
+def table(claim: str | None, verdicts: Sequence[Verdict]) -> str:
+    """The claim and what became of its expectations, for a terminal."""
+    from tabulate import tabulate
+
+    rows = [(v.expected, v.obtained, "yes" if v.met else "NO") for v in verdicts]
+    shown = tabulate(rows, headers=["expected", "obtained", "met"], disable_numparse=True)
+    return f"{claim}\n{shown}" if claim else shown
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"

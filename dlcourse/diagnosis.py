@@ -1,0 +1,117 @@
+"""What the layers of a network say of its training, in numbers and in words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlcourse.inference import at_rest
+
+#: Leaves of a network that are no activations.
+OTHERS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Flatten, nn.Softmax)
+OTHERS = (*OTHERS, nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # type: ignore[assignment]
+FLAT = 0.05  # of the steepest slope: below, an activation passes hardly any gradient
+FAR = 30.0  # a weighted input at which each activation shows its end
+QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+#: Shares and ratios from which on a word is said.
+DEAD, SATURATED, VANISHED, STILL, RESTLESS = 0.3, 0.5, 1e-3, 1e-6, 0.3
+
+
+def weights_of(network: nn.Module) -> list[Tensor]:
+    """The weights of the layers, in order."""
+    return [p.weight for p in network.modules() if isinstance(p, nn.Linear | nn.modules.conv._ConvNd)]
+
+
+def gradients(model: Any, x: Tensor, y: Tensor) -> dict[str, float]:
+    """‖∂C/∂w^l‖ of each layer l = 1, 2, … on a batch, in evaluation mode. Lecture: L8b, L8d."""
+    weights = weights_of(model.network)
+    trained = [w for w in weights if w.requires_grad]
+    with at_rest(model), torch.inference_mode(False), torch.enable_grad():
+        found = iter(torch.autograd.grad(model.loss_of(model(x), y), trained))
+    norms = [float(next(found).norm()) if w.requires_grad else 0.0 for w in weights]
+    return {f"gradient/{layer}": norm for layer, norm in enumerate(norms, 1)}
+
+
+def units(model: Any, x: Tensor) -> dict[str, float]:
+    """Of each hidden layer: the quantiles of its activations, and what of it passes no gradient, on a batch.
+
+    ``dead``: the share of units (maps of a convolution) whose slope f'(z) is 0 in every row, of activations that are
+    flat on one side (ReLU). ``saturated``: the share of activations whose slope is below a twentieth of the steepest,
+    of those flat on both sides (sigmoid, tanh). Lecture: L8b – L8e.
+    """
+    leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
+    seen: dict[nn.Module, Tensor] = {}
+    hooks = [part.register_forward_pre_hook(lambda part, z: seen.update({part: z[0]})) for part in leaves]
+    try:
+        with at_rest(model), torch.inference_mode(False), torch.no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found: dict[str, float] = {}
+    for layer, (f, z) in enumerate(seen.items(), 1):
+        a, slope = _slope(f, z)
+        some = a.flatten()[:: max(1, a.numel() // 100_000)].float()  # as many as torch.quantile takes
+        spread = torch.quantile(some, torch.tensor([*QUANTILES.values()], device=a.device))
+        found |= {f"activation/{name}/{layer}": float(v) for name, v in zip(QUANTILES, spread, strict=True)}
+        ends = [bool(_slope(f, z.new_full((1, *z.shape[1:]), at))[1].abs().max() < 1e-3) for at in (-FAR, FAR)]
+        steepest = _slope(f, torch.linspace(-4, 4, 81).to(z).reshape(-1, *[1] * (z.ndim - 1)).expand(81, *z.shape[1:]))
+        if all(ends):
+            flat = slope.abs() < FLAT * float(steepest[1].abs().max())
+            found[f"saturated/{layer}"] = float(flat.float().mean())
+        elif any(ends):
+            places = [d for d in range(slope.ndim) if d != 1]
+            found[f"dead/{layer}"] = float((slope.abs().amax(places) < 1e-6).float().mean())
+    return found
+
+
+def _slope(f: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
+    """f(z) and f'(z), entry by entry."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = z.detach().clone().requires_grad_()
+        a = f(z)
+        slope = torch.autograd.grad(a.sum(), z, allow_unused=True)[0] if a.requires_grad else None
+    return a.detach(), torch.zeros_like(a) if slope is None else slope
+
+
+def numbered(row: Mapping[str, Any], name: str) -> dict[int, float]:
+    """The figures ``name/1``, ``name/2``, … of a row, by their layers."""
+    found = {key.rpartition("/")[2]: value for key, value in row.items() if key.rpartition("/")[0] == name}
+    return {int(layer): value for layer, value in sorted(found.items()) if value is not None}
+
+
+def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What stands out in the diagnostics' rows of metrics.jsonl, with the way out."""
+    told = [row for row in rows if "gradient/1" in row]
+    if not told:
+        return
+    first, last = told[0], told[-1]
+    norms = numbered(first, "gradient")
+    bottom, top = norms[min(norms)], norms[max(norms)]
+    if len(norms) > 2 and bottom < VANISHED * top:
+        yield (
+            f"the gradient vanishes: before training that of layer 1 is {bottom / top:.1g} of that of layer "
+            f"{max(norms)}; use activation=relu with init=he, or fewer layers"
+        )
+    elif len(norms) > 2 and top < VANISHED * bottom:
+        times = f"{bottom / top:.1g} times that of layer {max(norms)}"
+        yield f"the gradient explodes: before training that of layer 1 is {times}; use init=xavier or init=he"
+    for layer, share in numbered(last, "dead").items():
+        if share > DEAD:
+            yield (
+                f"hidden layer {layer}: {share:.0%} of its units never fire on the training set; "
+                "lower the learning rate, or use activation=leaky_relu"
+            )
+    for layer, share in numbered(last, "saturated").items():
+        if share > SATURATED:
+            yield (
+                f"hidden layer {layer}: {share:.0%} of its activations lie where the function is flat; "
+                "use smaller initial weights (init=xavier), or activation=relu"
+            )
+    for layer, ratio in numbered(last, "update").items():
+        if 0 < ratio < STILL:
+            yield f"layer {layer} hardly moves any more: a step is {ratio:.1g} of its weights; raise optimizer.lr"
+    for layer, ratio in numbered(first if numbered(first, "update") else (told[1:] or told)[0], "update").items():
+        if ratio > RESTLESS:
+            yield f"layer {layer}: a step is {ratio:.0%} of its weights; lower optimizer.lr"

@@ -1,0 +1,108 @@
+"""A trained model beside what mathematics or another library says it should be."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlcourse.gradcheck import gradient_check
+from dlcourse.inference import ask, export_onnx
+from dlcourse.measures import Measure
+
+ROWS = 16  # of the training set, for the check of the gradients
+
+
+class Optimum(Measure):
+    """``distance``: the largest |difference| of w, b of a unit without hidden layers from those of the lowest loss.
+
+    Values: ordinary least squares, in closed form. Binary: logistic regression without regularisation, by
+    scikit-learn. On raw inputs, and for values in their own units. ValueError: another kind of model.
+    Lecture: L2, L9.
+    """
+
+    def figures(self, model: Any, data: Any) -> dict[str, float]:
+        layers = [p for _, p in model.network.named_parameters()]
+        if len(layers) != 2 or model.task == "classes" or len(layers[0]) != 1:
+            raise ValueError("the closed form is that of one unit without hidden layers")
+        w, b = (p.detach().double().cpu() for p in layers)
+        std, mean = (v.double().cpu().expand(w.shape[1]) for v in (model.std, model.mean))
+        w = w[0] / std * (model.y_std.double().cpu() if model.task == "values" else 1)
+        b = b * model.y_std.double().cpu() + model.y_mean.double().cpu() if model.task == "values" else b
+        ours = torch.cat([w, b - (w * mean).sum()]).numpy()
+        rows = data.sets["train"]
+        x, y = rows.x.flatten(1).double().numpy(), rows.y[:, 0].double().numpy()
+        return {"distance": float(np.abs(ours - _best(x, y, model.task)).max())}
+
+
+def _best(x: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    if task == "values":
+        return np.linalg.lstsq(np.concatenate([x, np.ones((len(x), 1))], 1), y, rcond=None)[0]
+    from sklearn.linear_model import LogisticRegression
+
+    peer = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(x, y)
+    return np.concatenate([peer.coef_[0], peer.intercept_])
+
+
+class Formula(Measure):
+    """``formula_error``: |loss on the test set − the lecture's formula in NumPy|, by that loss.
+
+    For bce −mean [y ln a + (1 − y) ln(1 − a)], cross_entropy −mean ln a_y and mse mean (y − a)², with a the model's
+    own outputs. Lecture: L9, L10, L11.
+    """
+
+    def figures(self, model: Any, data: Any) -> dict[str, float]:
+        rows = data.sets["test"]
+        z, _ = ask(model, rows.x)
+        with torch.no_grad():
+            ours = float(model.loss(z.double(), rows.y.double() if rows.y.is_floating_point() else rows.y))
+            a = model.loss.output(z.double()).numpy()
+        y = rows.y.numpy()
+        if type(model.loss).__name__ == "CrossEntropy":
+            theirs = -np.log(a[np.arange(len(y)), y]).mean()
+        elif type(model.loss).__name__ == "BCE" and y.ndim == 2:
+            theirs = -(y * np.log(a) + (1 - y) * np.log(1 - a)).mean()
+        elif type(model.loss).__name__ == "MSE" and y.ndim == 2:
+            theirs = ((y - a) ** 2).mean()
+        else:
+            raise ValueError(f"no formula of the lecture for {type(model.loss).__name__} and {model.task}")
+        return {"formula_error": abs(ours - float(theirs)) / abs(ours)}
+
+
+class Probabilities(Measure):
+    """What softmax is: ``sum_error`` = max |Σ_j a_j − 1|, ``shift_error`` = max |a(z + c) − a(z)|, c = 100.
+
+    And ``lowest``, ``highest``: the ends of all a_j. Of the test set, in float64. Lecture: L2, L8f.
+    """
+
+    def figures(self, model: Any, data: Any) -> dict[str, float]:
+        z = ask(model, data.sets["test"].x)[0].double()
+        a = model.loss.output(z)
+        found = {"lowest": float(a.min()), "highest": float(a.max())}
+        if a.shape[1] > 1:
+            found["sum_error"] = float((a.sum(1) - 1).abs().max())
+            found["shift_error"] = float((model.loss.output(z + 100) - a).abs().max())
+        return found
+
+
+class Gradients(Measure):
+    """``gradient_error``: the worst relative difference of any parameter's gradient from finite differences.
+
+    Lecture: L13.
+    """
+
+    def figures(self, model: Any, data: Any) -> dict[str, float]:
+        rows, copy = data.sets["train"], deepcopy(model).cpu()
+        return {"gradient_error": max(check.error for check in gradient_check(copy, rows.x[:ROWS], rows.y[:ROWS]))}
+
+
+class Exported(Measure):
+    """``export_error``: how far onnxruntime's outputs on the test set lie from the model's own. Lecture: L23.
+
+    The file is RUN/model.onnx.
+    """
+
+    def figures(self, model: Any, data: Any) -> dict[str, float]:
+        path = Path(model.trainer.default_root_dir) / "model.onnx"
+        return {"export_error": export_onnx(deepcopy(model).cpu(), data, path)}

@@ -1,0 +1,77 @@
+"""What is measured while a model trains: the effective rate of adaptive optimizers, the test set after each epoch."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from dlcourse.callbacks import Callback
+from dlcourse.inference import ask
+from dlcourse.measures import log
+
+
+class EffectiveRate(Callback):
+    """η/(√s + ε) of Adagrad, or √(u + ε)/√(s + ε) of AdaDelta: what the gradient is multiplied with, the mean over w.
+
+    s is the sum, or the running mean, of squared gradients, u that of squared steps. A row ``rate`` an epoch;
+    ``measure/first_rate`` (after the first epoch) and ``measure/last_rate``. Lecture: L15, L16.
+    """
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rates": self.rates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rates = state_dict["rates"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        optimizer = trainer.optimizers[0]
+        rates = []
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                state = optimizer.state[p]
+                if "sum" in state:
+                    rates.append(group["lr"] / (state["sum"].sqrt() + group["eps"]))
+                elif "acc_delta" in state:
+                    squares = (state[name] + group["eps"] for name in ("acc_delta", "square_avg"))
+                    rates.append(group["lr"] * next(squares).sqrt() / next(squares).sqrt())
+                else:
+                    raise ValueError(f"{type(optimizer).__name__} has no effective rate that is measured here")
+        moving = torch.cat([rate.flatten() for rate in rates])
+        self.rates.append(float(moving[moving < 1e9].mean()))  # an entry that had no gradient yet has no rate
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, "rate": self.rates[-1]}, step=trainer.global_step)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        log(trainer, pl_module, {"measure/first_rate": self.rates[0], "measure/last_rate": self.rates[-1]})
+
+
+class EachEpochTest(Callback):
+    """The test accuracy after each epoch, a row ``test_each/acc``, and of the best epoch ``measure/best_epoch_acc``.
+
+    As books and papers often read it. It chooses the epoch by the test set, so it is higher than what new rows would
+    give: dlcourse's own figure is test/acc, of the epoch that validation chooses.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"found": self.found}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.found = state_dict["found"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
+        rows = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
+        z, _ = ask(pl_module, rows.x)
+        self.found.append(float((z.argmax(1) == rows.y).float().mean()))
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, "test_each/acc": self.found[-1]}, trainer.global_step)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        log(trainer, pl_module, {"measure/best_epoch_acc": max(self.found)})
