@@ -36,9 +36,9 @@ def gradients(model: Any, x: Tensor, y: Tensor) -> dict[str, float]:
 def units(model: Any, x: Tensor) -> dict[str, float]:
     """Of each hidden layer: the quantiles of its activations, and what of it passes no gradient, on a batch.
 
-    ``dead``: the share of units (maps of a convolution) whose slope f'(z) is 0 in every row, of activations that are
-    flat on one side (ReLU). ``saturated``: the share of activations whose slope is below a twentieth of the steepest,
-    of those flat on both sides (sigmoid, tanh). Lecture: L8b – L8e.
+    ``saturated``, where f is flat on both sides (sigmoid, tanh): the share of activations whose slope is below a
+    twentieth of the steepest. ``dead``, elsewhere (ReLU): the share of units (maps of a convolution) whose slope f'(z)
+    is 0 in every row. Lecture: L8b – L8e.
     """
     leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
     seen: dict[nn.Module, Tensor] = {}
@@ -60,7 +60,7 @@ def units(model: Any, x: Tensor) -> dict[str, float]:
         if all(ends):
             flat = slope.abs() < FLAT * float(steepest[1].abs().max())
             found[f"saturated/{layer}"] = float(flat.float().mean())
-        elif any(ends):
+        else:
             places = [d for d in range(slope.ndim) if d != 1]
             found[f"dead/{layer}"] = float((slope.abs().amax(places) < 1e-6).float().mean())
     return found

@@ -30,7 +30,7 @@ NEEDS = {
     "data=mnist": "no MNIST/raw in the data directory",
     "data=fashion_mnist": "no FashionMNIST/raw in the data directory",
     "data=cifar10": "no cifar10 in the data directory",
-    "experiment=mnist_lenet5": "no MNIST/raw in the data directory",
+    "experiment=17_lenet5": "no MNIST/raw in the data directory",
 }
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
 
@@ -149,6 +149,6 @@ def test_what_is_left_out_here(own):
         "data=mnist": (data_dir / "MNIST" / "raw").is_dir(),
         "data=fashion_mnist": (data_dir / "FashionMNIST" / "raw").is_dir(),
         "data=cifar10": (data_dir / "cifar10").is_dir(),
-        "experiment=mnist_lenet5": (data_dir / "MNIST" / "raw").is_dir(),
+        "experiment=17_lenet5": (data_dir / "MNIST" / "raw").is_dir(),
     }
     assert skipped == {choice: reason for choice, reason in NEEDS.items() if not here.get(choice, False)}

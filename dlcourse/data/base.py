@@ -47,7 +47,7 @@ class Data(pl.LightningDataModule):
         seed: int = 0,
         split_seed: int = 0,
         val_fraction: float = 0.1,
-        standardise: bool = True,
+        standardise: bool | float = True,
         reshuffle: bool = True,
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
     ):
@@ -144,11 +144,12 @@ class Data(pl.LightningDataModule):
 
     @property
     def mean(self) -> Tensor:
-        return self._moments[0] if self.standardise else torch.zeros(())
+        return self._moments[0] if self.standardise is True else torch.zeros(())
 
     @property
     def std(self) -> Tensor:
-        return self._moments[1] if self.standardise else torch.ones(())
+        """``standardise`` itself, where it is a number."""
+        return self._moments[1] if self.standardise is True else torch.tensor(float(self.standardise or 1))
 
     @property
     def y_mean(self) -> Tensor:
@@ -161,7 +162,7 @@ class Data(pl.LightningDataModule):
 
     @property
     def _scales_targets(self) -> bool:
-        return self.standardise and self.task == "values"
+        return self.standardise is True and self.task == "values"
 
     def _loader(self, name: str) -> Loader:
         rows, train = self.sets[name], name == "train"

@@ -10,13 +10,15 @@ from torch.func import functional_call, jvp
 from dlcourse.measures import Measure
 
 ROWS = 200  # of the test set
+DOUBLINGS = 8
 
 
 class LinearEstimate(Measure):
     """Δoutput ≈ Σ ∂output/∂v Δv, for a random change of all parameters v by the share ``step`` of their length.
 
     ``error_ratio``: the error of the estimate, by that of half the change: 4 where it is of second order (0: no error).
-    ``largest_change``: max |Δoutput| of the rows. In float64. Lecture: L3.
+    ``largest_change``: max |Δoutput| of the rows. ``first_change``: the same for the smallest change of the weights,
+    ``step`` doubled again and again, that any output answers to. In float64. Lecture: L3.
     """
 
     def __init__(self, step: float = 0.01, seed: int = 0):
@@ -41,7 +43,12 @@ class LinearEstimate(Measure):
             return output({name: v[name] + share * delta[name] for name in v}) - before
 
         whole, half = (float((moved(share) - share * slope).norm()) for share in (1.0, 0.5))
-        return {"error_ratio": whole / half if half else 0.0, "largest_change": float(moved(1.0).abs().max())}
+        changes = (float(moved(2.0**k).abs().max()) for k in range(DOUBLINGS))
+        return {
+            "error_ratio": whole / half if half else 0.0,
+            "largest_change": float(moved(1.0).abs().max()),
+            "first_change": next((change for change in changes if change > 1e-6), 0.0),
+        }
 
 
 class Linearity(Measure):

@@ -11,7 +11,7 @@ from dlcourse.measures import log
 
 
 class EffectiveRate(Callback):
-    """η/(√s + ε) of Adagrad, or √(u + ε)/√(s + ε) of AdaDelta: what the gradient is multiplied with, the mean over w.
+    """η/(√s + ε) of Adagrad, or √(u + ε)/√(s + ε) of AdaDelta: what the gradient is multiplied with, the median over w.
 
     s is the sum, or the running mean, of squared gradients, u that of squared steps. A row ``rate`` an epoch;
     ``measure/first_rate`` (after the first epoch) and ``measure/last_rate``. Lecture: L15, L16.
@@ -39,8 +39,7 @@ class EffectiveRate(Callback):
                     rates.append(group["lr"] * next(squares).sqrt() / next(squares).sqrt())
                 else:
                     raise ValueError(f"{type(optimizer).__name__} has no effective rate that is measured here")
-        moving = torch.cat([rate.flatten() for rate in rates])
-        self.rates.append(float(moving[moving < 1e9].mean()))  # an entry that had no gradient yet has no rate
+        self.rates.append(float(torch.cat([rate.flatten() for rate in rates]).median()))
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, "rate": self.rates[-1]}, step=trainer.global_step)
 
@@ -51,6 +50,7 @@ class EffectiveRate(Callback):
 class EachEpochTest(Callback):
     """The test accuracy after each epoch, a row ``test_each/acc``, and of the best epoch ``measure/best_epoch_acc``.
 
+    ``never_predicted``: how many classes the tested model gives to no test row.
     As books and papers often read it. It chooses the epoch by the test set, so it is higher than what new rows would
     give: dlcourse's own figure is test/acc, of the epoch that validation chooses.
     """
@@ -74,4 +74,6 @@ class EachEpochTest(Callback):
             logger.log_metrics({"epoch": trainer.current_epoch, "test_each/acc": self.found[-1]}, trainer.global_step)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        log(trainer, pl_module, {"measure/best_epoch_acc": max(self.found)})
+        z, _ = ask(pl_module, trainer.datamodule.sets["test"].x)  # type: ignore[attr-defined]
+        missed = z.shape[1] - len(z.argmax(1).unique())
+        log(trainer, pl_module, {"measure/best_epoch_acc": max(self.found), "measure/never_predicted": float(missed)})

@@ -33,10 +33,7 @@ def build_sweep_report(
     ``claim`` is what an experiment claims, and the verdicts on what it expects.
     A picture that fails is named in the page. OSError: the page cannot be written.
     """
-    said = [dict(word.split("=", 1) for word in row["words"] if "=" in word) for row in rows]
-    keys = dict.fromkeys(key for each in said for key in each)
-    varied = [key for key in keys if len({each.get(key) for each in said}) > 1]
-    parameters = [key for key in varied if key != "seed"] or varied
+    said, varied, parameters = said_of(rows)
     first, mode = next(iter(objectives.items()))
     sign = -1 if mode == "max" else 1
     done = [(row, each) for row, each in zip(rows, said, strict=True) if finite(row.get(first)) is not None]
@@ -69,6 +66,14 @@ def build_sweep_report(
     )
     write(folder / "report.html", page)
     return folder / "report.html"
+
+
+def said_of(rows: Sequence[Row]) -> tuple[list[dict[str, str]], list[str], list[str]]:
+    """The words of each trial by their keys, the keys in which trials differ, and those of them but the seed."""
+    said = [dict(word.split("=", 1) for word in row["words"] if "=" in word) for row in rows]
+    keys = dict.fromkeys(key for each in said for key in each)
+    varied = [key for key in keys if len({each.get(key) for each in said}) > 1]
+    return said, varied, [key for key in varied if key != "seed"] or varied
 
 
 def finite(value: Any) -> float | None:
