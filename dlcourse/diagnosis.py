@@ -112,6 +112,5 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for layer, ratio in numbered(last, "update").items():
         if 0 < ratio < STILL:
             yield f"layer {layer} hardly moves any more: a step is {ratio:.1g} of its weights; raise optimizer.lr"
-    for layer, ratio in numbered(first if numbered(first, "update") else (told[1:] or told)[0], "update").items():
-        if ratio > RESTLESS:
-            yield f"layer {layer}: a step is {ratio:.0%} of its weights; lower optimizer.lr"
+        elif ratio > RESTLESS:
+            yield f"layer {layer}: a step is still {ratio:.0%} of its weights; lower optimizer.lr"

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dlcourse.errors import Refused
 from dlcourse.inference import ask, at_rest
 from dlcourse.measures import Measure
 
@@ -51,7 +52,7 @@ class Shifts(Measure):
         with at_rest(model):
             maps = [self._map(layer, (part - model.mean) / model.std) for part in (x, shifted)]
         if maps[0].shape[-2:] != (height, width):
-            raise ValueError(f"the first layer's map is {tuple(maps[0].shape[-2:])}, the picture {(height, width)}")
+            raise Refused(f"the first layer's map is {tuple(maps[0].shape[-2:])}, the picture {(height, width)}")
         rim = 2 * k + 1
         here, there = maps[0][..., rim - k : -rim - k], maps[1][..., rim:-rim]
         inputs, outputs = x[0].numel(), maps[0][0].numel()
@@ -67,6 +68,11 @@ class Shifts(Measure):
         if isinstance(layer, nn.Conv2d):
             return layer(x)
         units = layer(x.flatten(1))
+        places = x.shape[-2] * x.shape[-1]
+        if units.shape[1] % places:
+            raise Refused(
+                f"a dense layer of {units.shape[1]} units is no map of {places} places: model.hidden=[{places}]"
+            )
         return units.unflatten(1, (-1, *x.shape[-2:]))
 
 

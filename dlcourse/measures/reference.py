@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlcourse.errors import Refused
 from dlcourse.gradcheck import gradient_check
 from dlcourse.inference import ask, export_onnx
 from dlcourse.measures import Measure
@@ -18,14 +19,14 @@ class Optimum(Measure):
     """``distance``: the largest |difference| of w, b of a unit without hidden layers from those of the lowest loss.
 
     Values: ordinary least squares, in closed form. Binary: logistic regression without regularisation, by
-    scikit-learn. On raw inputs, and for values in their own units. ValueError: another kind of model.
+    scikit-learn. On raw inputs, and for values in their own units. Refused: another kind of model.
     Lecture: L2, L9.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
         layers = [p for _, p in model.network.named_parameters()]
         if len(layers) != 2 or model.task == "classes" or len(layers[0]) != 1:
-            raise ValueError("the closed form is that of one unit without hidden layers")
+            raise Refused("the closed form is that of one unit without hidden layers")
         w, b = (p.detach().double().cpu() for p in layers)
         std, mean = (v.double().cpu().expand(w.shape[1]) for v in (model.std, model.mean))
         w = w[0] / std * (model.y_std.double().cpu() if model.task == "values" else 1)
@@ -66,7 +67,7 @@ class Formula(Measure):
         elif type(model.loss).__name__ == "MSE" and y.ndim == 2:
             theirs = ((y - a) ** 2).mean()
         else:
-            raise ValueError(f"no formula of the lecture for {type(model.loss).__name__} and {model.task}")
+            raise Refused(f"no formula of the lecture for {type(model.loss).__name__} and {model.task}")
         return {"formula_error": abs(ours - float(theirs)) / abs(ours)}
 
 

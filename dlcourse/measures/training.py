@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import torch
 
 from dlcourse.callbacks import Callback
+from dlcourse.errors import Refused
 from dlcourse.inference import ask
 from dlcourse.measures import log
 
@@ -38,7 +39,7 @@ class EffectiveRate(Callback):
                     squares = (state[name] + group["eps"] for name in ("acc_delta", "square_avg"))
                     rates.append(group["lr"] * next(squares).sqrt() / next(squares).sqrt())
                 else:
-                    raise ValueError(f"{type(optimizer).__name__} has no effective rate that is measured here")
+                    raise Refused(f"{type(optimizer).__name__} has no effective rate that is measured here")
         self.rates.append(float(torch.cat([rate.flatten() for rate in rates]).median()))
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, "rate": self.rates[-1]}, step=trainer.global_step)

@@ -56,18 +56,26 @@ def stretch(axes: Any, which: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def line(lines: Mapping[str, Line], name: str) -> Drawing:
-    """Figures by their numbers, as a layer's; a line for each group of runs."""
+def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing:
+    """A figure over steps or by layer; a line for each group of runs."""
     with Drawing(f"line {name}", 3.6, 2.8) as drawing:
         axes = drawing.axes
         for k, (key, (places, values)) in enumerate(lines.items()):
-            axes.plot(places, sane(values), "o-", ms=3.5, color=COLOURS[k % len(COLOURS)], label=key)
+            axes.plot(
+                places,
+                sane(values),
+                "o-",
+                ms=3.5 if len(places) < 30 else 0,
+                color=COLOURS[k % len(COLOURS)],
+                label=key,
+            )
         known = [value for _, values in lines.values() for value in values]
-        if min(known) > 0 and max(known) > 30 * min(known):
+        if known and min(known) > 0 and max(known) > 30 * min(known):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        if len(known) and max(len(places) for places, _ in lines.values()) <= 12:
+        if across == "layer":
             axes.set_xticks(sorted({place for places, _ in lines.values() for place in places}))
+        axes.set_xlabel(across)
         axes.set_title(name, loc="left", color=INK)
         if len(lines) > 1:
             axes.legend()

@@ -10,10 +10,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlcourse.claims import judge
+from dlcourse.diagnosis import verdicts
 from dlcourse.report.answers import Answers, answer
 from dlcourse.report.comparison import MEASURE, line, series
 from dlcourse.report.html import command, complain, draw, number, template
-from dlcourse.report.parts import Mistake, first_layer, mistakes, test_figures, training_curves
+from dlcourse.report.parts import Mistake, first_layer, layers, mistakes, test_figures, training_curves
 from dlcourse.rundir import read_rows, write
 
 #: What metrics.json holds beside figures, and how the page calls it.
@@ -70,6 +71,8 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         measured=[draw(name, partial(line, {"": found}, name)) for name, found in series(metrics).items()],
         facts=facts(metrics),
         note=metrics.get("note") or getattr(data, "note", None),
+        diagnosis=[*verdicts(told["rows"])],
+        layers=layers(told["rows"]),
         curves=training_curves(told["rows"], config.get("monitor", "val/loss"), config.get("mode", "min")),
         trouble=trouble,
         tested=len(answers.x) if answers else 0,

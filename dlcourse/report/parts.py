@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dlcourse.diagnosis import QUANTILES, numbered
 from dlcourse.report import figures
 from dlcourse.report.answers import Answers, curve, decision_map, filters, is_picture
+from dlcourse.report.comparison import line
 from dlcourse.report.drawing import Drawing
 from dlcourse.report.html import Figure, complain, draw
 from dlcourse.report.pictures import data_uri, mosaic, picture, span
@@ -143,3 +145,33 @@ def first_layer(model: Any, shape: Sequence[int]) -> Figure | None:
         return Figure(title, caption, uri=data_uri(mosaic(weights)))
     except Exception as error:
         return Figure(title, trouble=complain(title, error))
+
+
+#: Rows of the diagnostics, by layer: the name, what it is, and its caption.
+LAYERS = {
+    "gradient": ("Gradient", "‖∂C/∂w‖ of each layer, before training and after each epoch."),
+    "update": ("Step", "‖Δw‖/‖w‖ of the first step of each epoch."),
+    "dead": ("Dead units", "The share of units whose activation has no slope in any row."),
+    "saturated": ("Saturated units", "The share of activations where the function is flat."),
+}
+
+
+def layers(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """What callbacks=diagnostics wrote of the layers, over the steps; and the spread of activations at the end."""
+    told = [row for row in rows if "gradient/1" in row]
+    found = []
+    for key, (title, caption) in LAYERS.items():
+        lines: dict[str, tuple[list[int], list[float]]] = {}
+        for row in told:
+            for layer, value in numbered(row, key).items():
+                steps, values = lines.setdefault(f"layer {layer}", ([], []))
+                steps.append(row["step"])
+                values.append(value)
+        if lines:
+            found.append(draw(f"{title} by layer", partial(line, lines, title, "step"), caption))
+    if told and "activation/p50/1" in told[-1]:
+        spread = {f"{name[1:].lstrip('0')} %": numbered(told[-1], f"activation/{name}") for name in QUANTILES}
+        lines = {name: ([*values], [*values.values()]) for name, values in spread.items()}
+        caption = "Quantiles of each hidden layer's activations after the last epoch."
+        found.append(draw("Activations by layer", partial(line, lines, "Activations"), caption))
+    return found

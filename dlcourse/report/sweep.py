@@ -4,6 +4,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -128,9 +129,9 @@ def curves(
         measured = [series(row) for row in rows]
         for key in measured[0]:
             lines.setdefault(key, {})[name] = mean_line([each[key] for each in measured if key in each])
-    told = {first: f"{first} over the steps of training, the mean over seeds"}
+    by = f"By {', '.join(parameters)}; the mean over seeds."
     return [
-        draw(told.get(key, key), lambda key=key: comparison.line(lines[key], key), f"By {', '.join(parameters)}.")  # type: ignore[misc]
+        draw(key, partial(comparison.line, lines[key], key, "step" if key == first else "layer"), by)
         for key in lines
         if lines[key]
     ]

@@ -1,0 +1,167 @@
+"""Each measure on models whose figure is known, and on ones where it must be another."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dlcourse
+from dlcourse.building import build
+from dlcourse.errors import Refused
+from dlcourse.gate import admit
+from dlcourse.measures.generalisation import Gap, Shifts, Verification
+from dlcourse.measures.reference import Formula, Gradients, Optimum, Probabilities
+from dlcourse.measures.smoothness import LinearEstimate, Linearity
+
+QUIET = ["trainer=cpu", "callbacks=none", "report=false"]
+
+
+def ready(*words):
+    data, model = build(admit(list(words)).cfg)
+    data.setup()
+    model.standardise(data)
+    return model.eval(), data
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "gelu"])
+def test_the_linear_estimate_is_of_second_order(activation):
+    found = LinearEstimate().figures(*ready("data=moons", "model.hidden=[8]", f"activation={activation}"))
+    assert found["error_ratio"] == pytest.approx(4, abs=0.1) and 0 < found["largest_change"] < 0.1
+
+
+def test_an_output_that_jumps():
+    model, data = ready("data=moons", "model=perceptron")
+    with torch.no_grad():
+        model.network[1].weight.copy_(torch.tensor([[1.0, -2.0]]))
+    found = LinearEstimate(step=0.05).figures(model, data)
+    assert found["first_change"] == 1
+
+
+@pytest.mark.parametrize(("activation", "linear"), [("identity", True), ("relu", False), ("tanh", False)])
+def test_linearity(activation, linear):
+    found = Linearity().figures(*ready("data=moons", "model.hidden=[8,8]", f"activation={activation}"))
+    assert (found["nonlinearity"] < 1e-12) == linear and (linear or found["nonlinearity"] > 0.01)
+
+
+@pytest.mark.parametrize("standardise", ["true", "false"])
+def test_the_optimum_of_a_linear_unit(standardise):
+    """Weights put to the closed form, in whatever units the model has them, are at no distance; moved ones are."""
+    model, data = ready("data=diabetes", "model.hidden=[]", f"data.standardise={standardise}")
+    rows = data.sets["train"]
+    x = np.concatenate([rows.x.double().numpy(), np.ones((len(rows.x), 1))], 1)
+    best = torch.from_numpy(np.linalg.lstsq(x, rows.y.double().numpy()[:, 0], rcond=None)[0])
+    model.double()
+    with torch.no_grad():
+        w = best[:-1] * model.std / model.y_std
+        model.network[1].weight.copy_(w[None])
+        model.network[1].bias.copy_((best[-1] + (best[:-1] * model.mean).sum() - model.y_mean) / model.y_std)
+    scale = float(best.abs().max())
+    assert Optimum().figures(model, data)["distance"] < 1e-6 * scale
+    with torch.no_grad():
+        model.network[1].bias += 1.0
+    assert Optimum().figures(model, data)["distance"] == pytest.approx(float(model.y_std), rel=1e-5)
+
+
+def test_the_optimum_is_one_of_a_single_unit():
+    with pytest.raises(Refused, match="one unit"):
+        Optimum().figures(*ready("data=moons"))
+
+
+@pytest.mark.parametrize("words", [["data=moons"], ["data=digits"], ["data=moons", "loss=mse"]])
+def test_the_formula_on_the_slide(words):
+    model, data = ready(*words, "model.hidden=[8]")
+    assert Formula().figures(model, data)["formula_error"] < 1e-12
+    forward = model.loss.forward
+    model.loss.forward = lambda z, y: 1.01 * forward(z, y)  # another loss than that on the slide
+    assert Formula().figures(model, data)["formula_error"] > 1e-3
+
+
+def test_a_loss_without_a_formula():
+    with pytest.raises(Refused, match="no formula"):
+        Formula().figures(*ready("data=moons", "loss=hinge"))
+
+
+def test_probabilities_sum_to_one():
+    found = Probabilities().figures(*ready("data=digits"))
+    assert found["sum_error"] < 1e-12 and found["shift_error"] < 1e-12 and 0 <= found["lowest"] < found["highest"] <= 1
+    found = Probabilities().figures(*ready("data=digits", "loss=bce"))
+    assert found["sum_error"] > 0.1 and found["shift_error"] > 0.1
+
+
+def test_gradients_agree():
+    assert Gradients().figures(*ready("data=digits", "model.hidden=[8]"))["gradient_error"] < 1e-6
+
+
+def test_the_gap_of_what_was_learned_by_heart():
+    words = ["data=moons", "data.n_samples=40", "data.noise=0.5", "model.hidden=[64]", "optimizer.lr=0.05"]
+    result = dlcourse.run(*QUIET, *words, "trainer.max_epochs=200", "monitor=train/loss")
+    found = Gap().figures(result.model, result.data)
+    assert found["train_acc"] == 1 and found["gap"] > 0.5
+    assert found["gap"] == pytest.approx(result.metrics["test/loss"] - found["train_loss"], rel=1e-4)
+
+
+def test_a_convolution_shifts_with_its_picture():
+    found = Shifts().figures(*ready("data=digits", "model=cnn", "model.channels=[8]"))
+    assert found["not_shifted"] < 1e-5 and found["parameters"] == 8 * 9
+    assert found["dense_parameters"] == 8 * 64 * 65
+    found = Shifts().figures(*ready("data=digits", "model.hidden=[64]"))
+    assert found["not_shifted"] > 0.3 and found["parameters"] == found["dense_parameters"] == 64 * 65
+    with pytest.raises(Refused, match="map"):
+        Shifts().figures(*ready("data=digits", "model.hidden=[10]"))
+
+
+def test_verification_of_codes_that_are_the_class():
+    """A layer that already holds the class tells each pair; one of noise tells none."""
+    model, data = ready("data=digits", "model.hidden=[10]", "activation=identity")
+
+    class Oracle(nn.Module):
+        def forward(self, x):
+            rows = data.sets["test"]
+            same = (rows.x.flatten(1)[None] == x[:, None]).all(-1)
+            return nn.functional.one_hot(rows.y[same.int().argmax(1)], 10).float()
+
+    model.mean.zero_()
+    model.std.fill_(1.0)
+    model.network[1] = Oracle()
+    found = Verification(pairs=2000).figures(model, data)
+    assert found["auc"] == 1 and 0.5 < found["pixel_auc"] < 0.95
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adadelta"])
+def test_the_effective_rate(optimizer):
+    """Against the optimizer's own state after its last epoch."""
+    rate = "+callbacks.rate._target_=dlcourse.measures.training.EffectiveRate"
+    words = [*QUIET, "data=moons", "model.hidden=[4]", f"optimizer={optimizer}", "trainer.max_epochs=5", rate]
+    result = dlcourse.run(*words)
+    rates = [row["rate"] for row in result.history if "rate" in row]
+    assert len(rates) == 5
+    assert result.metrics["measure/first_rate"] == pytest.approx(rates[0], rel=1e-6)
+    assert result.metrics["measure/last_rate"] == pytest.approx(rates[-1], rel=1e-6)
+    if optimizer == "adagrad":
+        assert all(later < earlier for earlier, later in zip(rates, rates[1:], strict=False))
+
+
+def test_an_optimizer_without_an_effective_rate():
+    words = [*QUIET, "data=moons", "trainer.max_epochs=1"]
+    with pytest.raises(Refused, match="SGD has no effective rate"):
+        dlcourse.run(*words, "optimizer=sgd", "+callbacks.rate._target_=dlcourse.measures.training.EffectiveRate")
+
+
+def test_the_test_set_after_each_epoch_chooses_nothing():
+    words = [*QUIET, "trainer.max_epochs=3", "model.hidden=[16]"]
+    plain = dlcourse.run(*words)
+    read = dlcourse.run(*words, "+callbacks.each._target_=dlcourse.measures.training.EachEpochTest")
+    assert {k: v for k, v in read.metrics.items() if k in plain.metrics and k not in ("seconds", "samples_per_s")} == {
+        k: v for k, v in plain.metrics.items() if k not in ("seconds", "samples_per_s")
+    }
+    found = [row["test_each/acc"] for row in read.history if "test_each/acc" in row]
+    assert len(found) == 3 and read.metrics["measure/best_epoch_acc"] == pytest.approx(max(found))
+    assert read.metrics["test/acc"] == pytest.approx(found[int(read.metrics["best_epoch"])])
+    assert read.metrics["measure/never_predicted"] == 0
+
+
+def test_exported_beside_the_run(tmp_path):
+    pytest.importorskip("onnxruntime")
+    words = ["data=moons", "model.hidden=[8]", "trainer.max_epochs=1", f"run_dir={tmp_path / 'run'}"]
+    result = dlcourse.run(*QUIET, *words, "+callbacks.exported._target_=dlcourse.measures.reference.Exported")
+    assert result.metrics["measure/export_error"] < 1e-5 and (tmp_path / "run/model.onnx").exists()

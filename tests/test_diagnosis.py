@@ -1,0 +1,113 @@
+"""Gradients, dead and saturated units by layer against what is known of small networks, and the words said of them."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import dlcourse
+from dlcourse.building import build
+from dlcourse.diagnosis import gradients, units, verdicts
+from dlcourse.gate import admit
+
+QUIET = ["trainer=cpu", "report=false"]
+
+
+def network(*words):
+    data, model = build(admit(["data=moons", *words]).cfg)
+    data.setup()
+    return model, data.sets["train"].x[:64], data.sets["train"].y[:64]
+
+
+def test_gradients_are_those_of_the_loss():
+    model, x, y = network("model.hidden=[5,4]", "model.dropout=0.5")
+    found = gradients(model, x, y)
+    model.eval()
+    model.loss_of(model(x), y).backward()
+    layers = [part for part in model.network if isinstance(part, nn.Linear)]
+    assert list(found) == ["gradient/1", "gradient/2", "gradient/3"]
+    assert [*found.values()] == pytest.approx([float(layer.weight.grad.norm()) for layer in layers])
+
+
+def test_what_passes_no_gradient_has_none():
+    model, x, y = network("model.hidden=[5,4]", "model.activation=[step,relu]")
+    assert gradients(model, x, y)["gradient/1"] == 0 and gradients(model, x, y)["gradient/2"] > 0
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_dead_units_are_counted(activation):
+    """Three of ten units get a bias so low that no row reaches them."""
+    model, x, _ = network("model.hidden=[10]", f"activation={activation}")
+    with torch.no_grad():
+        model.network[1].bias.copy_(torch.tensor([-100.0] * 3 + [3.0] * 7))
+    found = units(model, x)
+    assert found["dead/1"] == pytest.approx(0.3 if activation == "relu" else 0)
+    assert "saturated/1" not in found
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_saturated_activations_are_counted(activation):
+    """A weighted input of ±20 is flat, one of 0 is the steepest."""
+    model, x, _ = network("model.hidden=[4]", f"activation={activation}")
+    with torch.no_grad():
+        model.network[1].weight.zero_()
+        model.network[1].bias.copy_(torch.tensor([20.0, 0.0, -20.0, 0.0]))
+    found = units(model, x)
+    assert found["saturated/1"] == pytest.approx(0.5) and "dead/1" not in found
+    low, high = (0.0, 1.0) if activation == "sigmoid" else (-1.0, 1.0)
+    assert [found["activation/p05/1"], found["activation/p95/1"]] == pytest.approx([low, high], abs=1e-3)
+
+
+def test_a_convolutions_unit_is_a_map():
+    data, model = build(admit(["data=digits", "model=cnn", "model.channels=[4]", "model.norm=null"]).cfg)
+    data.setup()
+    with torch.no_grad():
+        next(part for part in model.network.modules() if isinstance(part, nn.Conv2d)).bias[0] = -1e3
+    assert units(model, data.sets["train"].x[:32].float())["dead/1"] == pytest.approx(0.25)
+
+
+def test_looking_changes_nothing():
+    """The same bits with diagnostics as without: no random number is drawn, no mode is left behind."""
+    words = [*QUIET, "data=moons", "model.hidden=[8,8]", "model.dropout=0.2", "trainer.max_epochs=3"]
+    plain, watched = dlcourse.run(*words), dlcourse.run(*words, "callbacks=diagnostics")
+    for one, other in zip(plain.model.parameters(), watched.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    rows = [row for row in watched.history if "gradient/1" in row]
+    assert [row["step"] for row in rows] == [0, 29, 58, 87]
+    assert "update/1" not in rows[0] and all(0 < row["update/3"] < 1 for row in rows[1:])
+    assert watched.metrics["measure/gradient/1"] == pytest.approx(rows[0]["gradient/1"], rel=1e-6)
+
+
+def test_the_page_says_what_stands_out(tmp_path, capsys):
+    words = ["trainer=cpu", "data=moons", "model.hidden=[16,16,16]", "optimizer.lr=1.0", "trainer.max_epochs=3"]
+    result = dlcourse.run(*words, "callbacks=diagnostics", f"run_dir={tmp_path / 'run'}")
+    assert result.metrics["measure/dead"] > 0.3
+    page = (tmp_path / "run/report.html").read_text()
+    sentence = "of its units never fire on the training set; lower the learning rate"
+    assert sentence in page and sentence in capsys.readouterr().out and "Dead units" in page
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["measure/dead"] == result.metrics["measure/dead"]
+
+
+ROW = {"gradient/1": 1.0, "gradient/2": 1.0, "gradient/3": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ({}, {}, []),
+        ({"gradient/1": 1e-5}, {}, ["vanishes: before training that of layer 1 is 1e-05 of that of layer 3"]),
+        ({"gradient/1": 2e4}, {}, ["explodes: before training that of layer 1 is 2e+04 times"]),
+        ({}, {"dead/1": 0.84, "dead/2": 0.1}, ["hidden layer 1: 84% of its units never fire"]),
+        ({}, {"saturated/2": 0.7}, ["hidden layer 2: 70% of its activations lie where the function is flat"]),
+        ({}, {"update/1": 1e-8, "update/2": 1e-3}, ["layer 1 hardly moves"]),
+        ({}, {"update/2": 0.5}, ["layer 2: a step is still 50% of its weights"]),
+    ],
+)
+def test_words(first, last, said):
+    found = [*verdicts([{**ROW, **first}, {"train/loss": 1.0}, {**ROW, **last}])]
+    assert len(found) == len(said) and all(part in sentence for part, sentence in zip(said, found, strict=True))
+
+
+def test_nothing_is_said_of_a_run_without_diagnostics():
+    assert [*verdicts([{"train/loss": 1.0}])] == []
