@@ -19,8 +19,9 @@ def run(*words: str) -> "Result":
     from dlcourse.restore import planned
     from dlcourse.training import train
 
-    quiet = [] if any(word.startswith(("logger=", "resume=")) for word in words) else ["logger=none"]
-    composed, continued = planned([*quiet, *words])
+    composed, continued = planned(list(words))
+    if continued is None and not any(word.startswith("logger=") for word in words):
+        composed, continued = planned(["logger=none", *words])
     if composed.multirun:
         raise Refused("run() makes one run; for a sweep use python train.py -m")
     trainer = composed.cfg.trainer

@@ -5,6 +5,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -66,8 +67,9 @@ class Expectation:
             self.relation, self.sides = tree.ops[0], (tree.left, tree.comparators[0])
             assert type(self.relation) in RELATIONS and self.figures
             for side in self.sides:
-                self._value(side, lambda figure, words: [1.0, 2.0])  # whether it is made of these parts only
-        except (SyntaxError, AssertionError, ZeroDivisionError, RecursionError, ValueError):
+                with suppress(ZeroDivisionError):  # of numbers that stand for the figures
+                    self._value(side, lambda figure, words: [1.0, 2.0])  # whether it is made of these parts only
+        except (SyntaxError, AssertionError, RecursionError, ValueError, OverflowError):
             raise Refused(f"expect: {text}: expected figures, numbers and a relation, {HELP}") from None
 
     def _take(self, match: re.Match[str]) -> str:
@@ -103,7 +105,7 @@ class Expectation:
 
         try:
             left, right = (self._value(side, find) for side in self.sides)
-        except (Missing, ZeroDivisionError, ValueError) as missing:
+        except (Missing, ArithmeticError, ValueError) as missing:
             return Verdict(self.text, str(missing), False)
         kind = type(self.relation)
         return Verdict(self.text, f"{_short(left)} {SIGNS[kind]} {_short(right)}", RELATIONS[kind](left, right))
@@ -125,4 +127,4 @@ def table(claim: str | None, verdicts: Sequence[Verdict]) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.4g}"

@@ -68,7 +68,7 @@ def train(words: list[str]) -> int:
     if flags.cfg or flags.info is not None:
         return hydra(lambda cfg: None)
     if composed.multirun:
-        return multirun(words, composed)
+        return multirun(words, admit_multirun(words))
     from dlcourse.training import train as run
 
     return tell(run(composed, continued), composed.cfg)

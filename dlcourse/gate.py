@@ -31,7 +31,9 @@ OWN = re.compile(
 HYDRA_WORDS = re.compile(
     r"hydra\.(run\.dir|sweep\.(dir|subdir)|job\.name|output_subdir|mode|verbose|(launcher|sweeper)\.[\w.]+)"
 )
-HYDRA_SHELL = re.compile(r"hydra\.launcher\.(.*\.)?(setup|runtime_env|python|srun_args|additional_parameters)(\..*)?")
+HYDRA_SHELL = re.compile(
+    r"hydra\.launcher\.(.*\.)?(setup|runtime_env|address|python|srun_args|additional_parameters)(\..*)?"
+)
 
 
 def admit(words: list[str]) -> Composed:
@@ -86,6 +88,8 @@ def check_words(words: list[str]) -> None:
             raise Refused(f"{override.input_line}: a choice goes where its group is; leave @{override.package} out")
         if not key.startswith("hydra") or key in ("hydra/launcher", "hydra/sweeper"):
             continue
+        if not all(value.isprintable() for value in values_of(override)):  # a line of its own in a job's script
+            raise Refused(f"{key}: a value is one line of printable characters")
         if HYDRA_SHELL.fullmatch(key) and "launcher" in packages:
             continue
         if "${" in str(override.input_line) and key.startswith(("hydra.launcher.", "hydra.sweeper.")):

@@ -105,6 +105,10 @@ LIMITS: dict[str, Limit] = {
     "scheduler.final": Limit(0, 1),
     "callbacks.progress.seconds": Limit(0),
     "callbacks.diagnostics.rows": COUNT,
+    "callbacks.boundary.grid": Limit(2, 1000, whole=True),
+    "callbacks.landscape.points": Limit(3, 1000, whole=True),
+    "callbacks.landscape.reach": POSITIVE,
+    "callbacks.landscape.rows": COUNT,
     "callbacks.summary.max_depth": Limit(-1, whole=True),
     "callbacks.early_stopping.patience": COUNT,
     "callbacks.early_stopping.min_delta": Limit(0),
@@ -145,6 +149,9 @@ def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
         value = OmegaConf.select(cfg, key, default=limit)
         if value is not limit:
             _judge_number(key, value, limit)
+    standard = cfg.data.get("standardise", True)
+    if not isinstance(standard, bool) and not POSITIVE.admits(standard):
+        raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")
     task = cfg.data.task
     if task not in FITTING_LOSS:
         raise Refused(f"data.task={task}: expected one of {', '.join(FITTING_LOSS)}")

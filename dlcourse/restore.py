@@ -15,6 +15,9 @@ from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.gate import admit, allowed_packages, inspect_targets, judge, permit
 from dlcourse.rundir import RunDirectory, open_run
 
+#: What a checkpoint must hold to be gone on with.
+PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters", "global_step")
+CHANCE = ("rng", "rows", "stopped")
 #: What a resume may make longer without being asked by name.
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 
@@ -73,8 +76,15 @@ def start_from(model: Any, run: str, skip: Sequence[str]) -> None:
 
 def take_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence[str] = ()) -> None:
     """Load weights into a model strictly; what differs is named."""
-    own = model.state_dict()
     weights = {name: w for name, w in weights.items() if not name.startswith(tuple(skip))}
+    if differ := differences(model, weights, skip):
+        raise Refused(f"the weights of {path} do not fit this model: {differ}", CHECKPOINT)
+    model.load_state_dict({**model.state_dict(), **weights})
+
+
+def differences(model: Any, weights: dict[str, Any], skip: Sequence[str] = ()) -> str:
+    """In which names and shapes weights differ from a model's own; empty where they fit."""
+    own = model.state_dict()
     missing = [name for name in own if name not in weights and not name.startswith(tuple(skip))]
     foreign = [name for name in weights if name not in own]
     differ = [
@@ -82,11 +92,8 @@ def take_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence
         for name, w in weights.items()
         if name in own and w.shape != own[name].shape
     ]
-    if missing or foreign or differ:
-        parts = [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
-        parts += [f"only there: {', '.join(foreign[:3])}"] * bool(foreign) + differ[:3]
-        raise Refused(f"the weights of {path} do not fit this model: {'; '.join(parts)}", CHECKPOINT)
-    model.load_state_dict({**own, **weights})
+    parts = [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
+    return "; ".join([*parts, *[f"only there: {', '.join(foreign[:3])}"] * bool(foreign), *differ[:3]])
 
 
 def continuation(words: list[str]) -> tuple[Composed, Path] | None:
@@ -96,6 +103,9 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
     again at each start, so they change nothing either, whatever a resume has made longer since.
     """
     given = {override.key_or_group: override for override in parse(words)}
+    for override in given.values():
+        if override.key_or_group in ("resume", "run_dir") and override.is_sweep_override():
+            raise Refused(f"{override.input_line}: a resume is of one run")
     named = str(given.pop("resume").value())
     auto = named == "auto"
     if auto:
@@ -106,17 +116,21 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
             return None
     packages = allowed_packages(words)
     path, cfg = opened(named, packages, "resume")
-    told = list(OmegaConf.load(path / "overrides.yaml"))
-    if not any(key.startswith("callbacks.pruning.") for key in given):
-        cfg.callbacks.pop("pruning", None)  # only a search, which says so, is reported to: not a database of a file's
+    told = list(OmegaConf.load(path / "overrides.yaml")) if (path / "overrides.yaml").is_file() else []
+    for name, node in list(cfg.callbacks.items()):  # only a search, which says so, is reported to: no file's database
+        reports = OmegaConf.is_dict(node) and str(node.get("_target_", "")).startswith("dlcourse.callbacks.pruning.")
+        if reports and not any(key.startswith(f"callbacks.{name}.") for key in given):
+            del cfg.callbacks[name]
     changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
     allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
     longer = False
     for key, override in given.items():
+        if override.is_delete() or override.is_sweep_override():
+            raise Refused(f"{override.input_line}: a resume takes key=value, one value each")
         if key in ("resume_changed", "allow", "debug.traceback") or auto and override.input_line in told:
             continue
         new, old = override.value(), OmegaConf.select(cfg, key, default=cfg)
-        if cfg.choice.get(key) == new or old is not cfg and old == new:
+        if key in cfg.choice and cfg.choice[key] == new or old is not cfg and old == new:
             continue
         if old is cfg or key not in {*LENGTHS, *allowed} or OmegaConf.is_config(old):
             near = nearest(key, leaves(cfg)) if old is cfg else ""
@@ -184,21 +198,33 @@ def has_checkpoint(run: Path) -> bool:
     return any((run / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
 
 
-def rewind(run: RunDirectory, composed: Composed) -> Path | None:
-    """The checkpoint to continue from (None: from the start); until it is found nothing of the run is touched."""
+def rewind(run: RunDirectory, composed: Composed, model: Any) -> Path | None:
+    """The checkpoint to continue from (None: from the start); until it is found to fit nothing is touched.
+
+    Refused: of another kind or another model, or of a run that early stopping ended, which no limit makes longer.
+    """
     from dlcourse.callbacks.checkpoints import LAST, load, usable
 
     assert run.path is not None
     folder = run.path / "checkpoints"
     checkpoint = None
+    state: dict[str, Any] = {"rows": 0, "global_step": 0}
     if has_checkpoint(run.path):
         checkpoint, complaints = usable(folder)
         for complaint in complaints:
             print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
+        state = load(checkpoint)
+        if missing := [key for key in (*PARTS, *CHANCE) if key not in state]:
+            raise Refused(f"{checkpoint} is no checkpoint of a run of ours: it has no {', '.join(missing)}", CHECKPOINT)
+        if differ := differences(model, state["state_dict"]):
+            raise Refused(f"{checkpoint} is of another model: {differ}", CHECKPOINT)
+        if state["stopped"] == "early" and (run.path / "metrics.json").exists():
+            raise Refused(
+                f"early stopping ended {run.path}: a longer limit would change nothing; init_from= begins anew"
+            )
         if complaints and run.lock is not None and (folder / LAST).exists():
             # Or the next write would push the damaged one over the good one.
             os.replace(folder / LAST, folder / "last.damaged.ckpt")
     if run.lock is not None:
-        state = load(checkpoint) if checkpoint else {"rows": 0, "global_step": 0}
         run.go_on(composed, state["rows"], state["global_step"])
     return checkpoint

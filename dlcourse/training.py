@@ -55,7 +55,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     check_processes(cfg)
     data, model = made(cfg, continued)
     with stoppable():
-        run, checkpoint = open_directory(composed, continued)
+        run, checkpoint = open_directory(composed, continued, model)
         cfg.run_dir = run.path and str(run.path)
         code, loggers = 1, []
         try:
@@ -116,16 +116,16 @@ def check_processes(cfg: DictConfig) -> None:
         raise Refused(f"{started} processes were started for a trainer of one; add trainer=ddp trainer.devices=…")
 
 
-def open_directory(composed: Composed, continued: Path | None) -> tuple[RunDirectory, Path | None]:
+def open_directory(composed: Composed, continued: Path | None, model: Any) -> tuple[RunDirectory, Path | None]:
     """The directory of a run, made or locked by the first process, and the checkpoint that it goes on from."""
     run = RunDirectory(continued)
     if not first_process():
-        return run, rewind(run, composed) if continued else None
+        return run, rewind(run, composed, model) if continued else None
     if continued is None:
         return RunDirectory.create(composed), None
     run.acquire()
     try:
-        return run, rewind(run, composed)
+        return run, rewind(run, composed, model)
     except BaseException:
         run.release()
         raise
@@ -160,7 +160,7 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
     plain = {"model": tree["model"], "data": tree["data"], "choice": choices}
     checkpoints = Checkpoints(run, cfg.monitor, cfg.mode, cfg.checkpoint.every, plain)
     chosen = [instantiate(node) for node in tree["callbacks"].values() if node]
-    callbacks = [Record(run), Interrupt(checkpoints), *chosen, checkpoints]
+    callbacks = [Record(run), *chosen, Interrupt(checkpoints), checkpoints]
     loggers: list[Any] = []
     if run.lock is not None:
         assert run.path is not None

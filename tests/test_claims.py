@@ -69,3 +69,18 @@ def test_one_run():
 def test_what_is_no_expectation_is_refused(text):
     with pytest.raises(Refused, match="expect"):
         Expectation(text)
+
+
+def test_a_quotient_of_differences():
+    text = "(test/acc[optimizer=adam] - test/acc[optimizer=sgd]) / (steps - 8) < 0.1"
+    assert Expectation(text).judge(STUDY).met
+
+
+@pytest.mark.parametrize("text", ["test/acc > 1e999", "test/acc / (steps - steps) > 1"])
+def test_what_no_figure_can_keep(text):
+    assert not Expectation(text).judge(STUDY).met
+
+
+def test_a_number_that_is_none():
+    with pytest.raises(Refused, match="expect"):
+        Expectation(f"test/acc > {'9' * 400}")

@@ -12,7 +12,16 @@ from omegaconf import OmegaConf
 
 from dlcourse.config import CONF, Composed, complete, compose, groups, resolve, stored
 from dlcourse.errors import CONFIG, Refused
-from dlcourse.gate import admit, admit_multirun, allowed_packages, inspect_targets, permit, shipped, targets
+from dlcourse.gate import (
+    admit,
+    admit_multirun,
+    allowed_packages,
+    check_words,
+    inspect_targets,
+    permit,
+    shipped,
+    targets,
+)
 from dlcourse.limits import LIMITS, judge
 
 DANGEROUS = [
@@ -492,6 +501,27 @@ def test_a_package_of_ours_that_is_no_part_of_a_model_must_be_allowed():
     admit([*words, "allow=[dlcourse.benchmarks]"])
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "null", "abc", "[1]", "nan"])
+def test_what_no_input_is_divided_by(value):
+    assert "data.standardise" in refusal(admit, [f"data.standardise={value}"])
+    assert admit(["data.standardise=256"]).cfg.data.standardise == 256
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        'hydra.launcher.comment="a\ntouch canary #"',
+        'hydra.launcher.partition="a\ntouch canary #"',
+        'hydra.job.name="a\ntouch canary"',
+        'hydra.sweep.dir="a\ntouch canary"',
+        "hydra.launcher.address=ray://elsewhere:10001",
+    ],
+)
+def test_no_line_of_a_jobs_script(word):
+    with pytest.raises(Refused, match="one line|may not be set"):
+        check_words(["hydra/launcher=submitit_slurm", word])
+
+
 # Numbers
 
 NO_NUMBER = [True, False, "abc", "", float("nan"), float("inf"), -float("inf"), {"a": 1}]
@@ -584,13 +614,17 @@ TABLE |= {
     "scheduler.final": ("scheduler=one_cycle", *UNIT),
     "callbacks.progress.seconds": ("", *FROM_ZERO),
     "callbacks.diagnostics.rows": ("callbacks=diagnostics", *WHOLE),
+    "callbacks.boundary.grid": ("callbacks=pictures", [2, 60], [1, 1001, 2.5, None]),
+    "callbacks.landscape.points": ("callbacks=pictures", [3, 25], [2, 1001, 3.5, None]),
+    "callbacks.landscape.reach": ("callbacks=pictures", *RATE),
+    "callbacks.landscape.rows": ("callbacks=pictures", *WHOLE),
     "callbacks.summary.max_depth": ("", [-1, 0, 2], [-2, 0.5, None]),
     "callbacks.early_stopping.patience": ("callbacks=early_stopping", *WHOLE),
     "callbacks.early_stopping.min_delta": ("callbacks=early_stopping", *FROM_ZERO),
 }
 #: Numbers of conf/ that are facts of the data, a place in a shape, or said in words elsewhere.
 NO_CHOICE = {"data.outputs", "data.b", "activation.dim", "data.channels", "optimizer_batch", "trainer.devices"}
-NO_CHOICE |= {"trainer.num_sanity_val_steps"}
+NO_CHOICE |= {"trainer.num_sanity_val_steps", "data.standardise"}
 NEEDS = {**{key: words for key, (words, *_) in TABLE.items()}, "checkpoint.every": ""}
 
 

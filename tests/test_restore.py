@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
 from omegaconf import OmegaConf
 
 import dlcourse.callbacks.checkpoints as checkpoints
@@ -602,7 +603,8 @@ def test_no_database_of_a_run_directory_is_asked(finished, tmp_path):
     shutil.copytree(finished, path)
     cfg = OmegaConf.load(path / "config.yaml")
     node = {"_target_": "dlcourse.callbacks.pruning.Pruning", "storage": f"sqlite:///{tmp_path}/foreign.db"}
-    cfg.callbacks = {"pruning": {**node, "study": "x", "trial": 0, "metric": "val/loss", "pruner": None}}
+    node |= {"study": "x", "trial": 0, "metric": "val/loss", "pruner": None}
+    cfg.callbacks = {"pruning": node, "by_another_name": node}
     OmegaConf.save(cfg, path / "config.yaml")
     resumed(path, "trainer.max_epochs=2")
     assert not (tmp_path / "foreign.db").exists()
@@ -616,3 +618,110 @@ def test_evaluation_on_data_of_an_allowed_package(finished, tmp_path, monkeypatc
         restore(finished, words)
     _, _, data = restore(finished, [*words, "allow=[own_digits]"])
     assert type(data).__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainer.gradient_clip_val=null", "optimizer.lr=null"], "optimizer.lr=null would change"),
+        (["~model.dropout"], "one value each"),
+        (["trainer.max_epochs=9,10"], "one value each"),
+        (["trainer.max_epochs=choice(9,10)"], "one value each"),
+    ],
+)
+def test_no_word_is_dropped(stopped, words, said):
+    with pytest.raises(Refused, match=said):
+        continuation([f"resume={stopped}", *words])
+
+
+def test_a_list_of_directories_is_no_run(stopped):
+    with pytest.raises(Refused, match="of one run"):
+        continuation([f"resume={stopped},{stopped}"])
+
+
+def test_a_run_whose_words_are_lost_goes_on(stopped):
+    (stopped / "overrides.yaml").unlink()
+    resumed(stopped)
+    assert (stopped / "metrics.json").exists()
+
+
+def test_a_checkpoint_of_another_model_touches_nothing(finished, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    train(admit([*WORDS, "model.hidden=[5]", "trainer.max_epochs=1", f"run_dir={tmp_path / 'other'}"]))
+    before = (path / "metrics.json").read_text(), rows(path)
+    shutil.copy(tmp_path / "other/checkpoints/last.ckpt", path / "checkpoints/last.ckpt")
+    with pytest.raises(Refused, match=r"another model: .*\(5, 64\) there and \(16, 64\) here") as refusal:
+        resumed(path, "trainer.max_epochs=2")
+    assert refusal.value.code == 4
+    AtomicIO().save_checkpoint({"state_dict": {}}, path / "checkpoints/last.ckpt")
+    with pytest.raises(Refused, match="no checkpoint of a run of ours: it has no optimizer_states") as refusal:
+        resumed(path, "trainer.max_epochs=2")
+    assert refusal.value.code == 4
+    assert before == ((path / "metrics.json").read_text(), rows(path))
+
+
+def test_a_longer_time_goes_on_where_the_time_was_over(tmp_path):
+    """In the middle of an epoch, to the bits of a run that had the time at once."""
+    words = ["trainer.max_epochs=4", "trainer.max_time=00:01:00:00"]
+    path, original = tmp_path / "run", Timer.time_remaining
+    steps = BATCHES + 4
+    with pytest.MonkeyPatch.context() as patch:
+        over = {"now": False}
+
+        def remaining(self, *args):
+            return -1.0 if over["now"] else original(self, *args)
+
+        def check(self, trainer):
+            trainer.should_stop = trainer.should_stop or remaining(self) < 0
+
+        step = Model.training_step
+
+        def counting(self, batch, batch_idx):
+            over["now"] = self.trainer.global_step >= steps - 1
+            return step(self, batch, batch_idx)
+
+        patch.setattr(Timer, "time_remaining", remaining)
+        patch.setattr(Timer, "_check_time_remaining", check)
+        patch.setattr(Model, "training_step", counting)
+        train(admit([*WORDS, *words, f"run_dir={path}"]))
+        assert load(path / "checkpoints/last.ckpt")["stopped"] == "time"
+        assert load(path / "checkpoints/last.ckpt")["global_step"] == steps
+    resumed(path, "trainer.max_time=00:02:00:00")
+    whole = tmp_path / "whole"
+    train(admit([*WORDS, *words, f"run_dir={whole}"]))
+    assert_same(whole, path, ("state_dict", "optimizer_states", "rng"))
+
+
+def test_a_run_that_early_stopping_ended_is_not_longer(straight):
+    with pytest.raises(Refused, match="early stopping ended"):
+        resumed(straight(STOPPING), "trainer.max_epochs=99")
+
+
+def test_a_signal_in_the_epoch_that_early_stopping_ends(straight, tmp_path, monkeypatch):
+    """The resume trains no further epoch."""
+    import signal
+
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    original = EarlyStopping.on_train_epoch_end
+
+    def asked(self, trainer, module):
+        original(self, trainer, module)
+        if trainer.should_stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EarlyStopping, "on_train_epoch_end", asked)
+        with pytest.raises(Interrupted):
+            train(admit([*WORDS, *STOPPING, f"run_dir={tmp_path / 'run'}"]))
+    resumed(tmp_path / "run")
+    assert_same_run(straight(STOPPING), tmp_path / "run")
+
+
+def test_a_first_start_with_resume_auto_from_python_uses_no_wandb(tmp_path):
+    import dlcourse
+
+    words = ["data=moons", "trainer=cpu", "callbacks=none", "trainer.max_epochs=1", f"run_dir={tmp_path / 'run'}"]
+    dlcourse.run(*words, "resume=auto")
+    assert not (tmp_path / "run/wandb").exists()

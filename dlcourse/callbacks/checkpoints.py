@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, Timer
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from dlcourse.callbacks import Callback
@@ -135,9 +135,7 @@ class Checkpoints(Callback, Checkpoint):
     ) -> None:
         checkpoint["hyper_parameters"] = self.hyper_parameters
         checkpoint["rng"] = random_state()
-        interrupted = any(getattr(callback, "received", 0) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        # By early stopping or max_time: a resume must not train on.
-        checkpoint["stopped"] = trainer.should_stop and not interrupted and not self._at_last_step(trainer)
+        checkpoint["stopped"] = self._stopped(trainer)
         checkpoint["rows"] = trainer.loggers[0].rows if trainer.loggers else 0  # type: ignore[attr-defined]
 
     def on_load_checkpoint(
@@ -145,12 +143,14 @@ class Checkpoints(Callback, Checkpoint):
     ) -> None:
         if trainer.state.fn == "fit":
             set_random_state(checkpoint["rng"])
-            trainer.should_stop = checkpoint["stopped"]
+            trainer.should_stop = checkpoint["stopped"] == "early"
             self.before = checkpoint["hyper_parameters"]["model"]
             self.saved_step = checkpoint["global_step"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """What a resume was asked to change holds again after Lightning has restored the old values."""
+        if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)):
+            trainer.should_stop = True
         if self.best and load(self.folder / BEST)["global_step"] > self.best["step"]:
             self.best = {}  # best.ckpt is of a later life than this checkpoint: the steps to it come again
         for part, objects in (
@@ -188,6 +188,18 @@ class Checkpoints(Callback, Checkpoint):
         """Whether ``last.ckpt`` is that old, by the first process's clock."""
         return trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1)
 
+    def _stopped(self, trainer: pl.Trainer) -> str:
+        """What ended the training: ``early`` stopping, ``time`` (until there is more of it), or nothing for good."""
+        by_signal = any(getattr(callback, "stops", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if not trainer.should_stop or by_signal or self._at_last_step(trainer):
+            return ""
+        return "time" if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)) else "early"
+
+    @staticmethod
+    def _timers(trainer: pl.Trainer) -> list[Any]:
+        """Of trainer.max_time."""
+        return [each for each in trainer.callbacks if isinstance(each, Timer) and each.time_remaining() is not None]  # type: ignore[attr-defined]
+
     @staticmethod
     def _at_last_step(trainer: pl.Trainer) -> bool:
         return 0 < trainer.max_steps <= trainer.global_step
@@ -206,9 +218,9 @@ class Checkpoints(Callback, Checkpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._at_last_step(trainer):
             trainer.should_stop = True  # or Lightning would end without validating what the last steps reached
-            if not trainer.is_last_batch:
-                # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
-                self.held = trainer._checkpoint_connector.dump_checkpoint()
+        if self._stopped(trainer) != "early" and trainer.should_stop and not trainer.is_last_batch and not self.held:
+            # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
+            self.held = trainer._checkpoint_connector.dump_checkpoint()
         if self.every_steps is not None:
             due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):

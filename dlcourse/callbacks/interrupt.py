@@ -42,6 +42,7 @@ class Interrupt(Callback):
     def __init__(self, checkpoints: Checkpoints):
         self.checkpoints = checkpoints
         self.received = 0
+        self.stops = False  # whether it, and nothing else, ends the training with this epoch
         self.before: dict[int, Any] = {}
         self.group: Any = None  # for several processes: theirs, on the CPU
         self.question: tuple[Any, Tensor] | None = None  # whether any of them was asked to stop, on its way
@@ -103,5 +104,7 @@ class Interrupt(Callback):
             raise Interrupted(signum)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._asked():
-            trainer.should_stop = True  # the checkpoint of the end of this epoch is written after this hook
+        if self._asked() and not trainer.should_stop:  # or it ends here anyway, and a resume must not train on
+            trainer.should_stop = self.stops = (
+                True  # the checkpoint of the end of this epoch is written after this hook
+            )

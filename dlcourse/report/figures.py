@@ -137,3 +137,36 @@ def boundary(regions: Map, x: np.ndarray, true: np.ndarray, wrong: np.ndarray, n
         if n <= 10:
             axes.legend(title="true class", loc="center left", bbox_to_anchor=(1, 0.5), alignment="left")
     return drawing
+
+
+def moving(maps: Sequence[dict[str, Any]], x: np.ndarray, true: np.ndarray) -> Drawing:
+    """The plane's classes after some epochs, side by side, with the rows (N, 2) on them."""
+    palette = np.array([to_rgb(colour) for colour in COLOURS])
+    some = thin(len(x))
+    with Drawing("moving", min(10.0, 1.9 * len(maps)), 2.1 * -(-len(maps) // 5)) as drawing:
+        drawing.axes.remove()
+        panels = drawing.figure.subplots(-(-len(maps) // 5), min(5, len(maps)), squeeze=False).flatten()
+        for axes, one in zip(panels, maps, strict=False):
+            classes = np.array([[int(c) for c in line] for line in one["classes"]])
+            axes.imshow(1 - 0.4 * (1 - palette[classes]), extent=one["extent"], origin="lower", aspect="auto")
+            axes.scatter(*x[some].T, c=palette[true[some]], s=2, lw=0, rasterized=True)
+            axes.set_title(f"{one['epochs']} epoch{'s' * (one['epochs'] != 1)}", color=INK, fontsize=9)
+        for axes in panels:
+            axes.set_axis_off()
+    return drawing
+
+
+def landscape(places: Sequence[float], loss: Sequence[Sequence[float]]) -> Drawing:
+    """The loss on a plane around the weights, which are at its middle; lines of equal loss, the ratio the same."""
+    with Drawing("landscape", 4.0, 3.4) as drawing:
+        axes, heights = drawing.axes, np.log10(np.maximum(sane(loss), 1e-12))
+        drawn = axes.contourf(places, places, heights, levels=24, cmap="Blues_r")
+        axes.contour(places, places, heights, levels=12, colors="white", linewidths=0.5)
+        axes.plot(0, 0, "o", ms=5, color=COLOURS[1])
+        bar = drawing.figure.colorbar(drawn, ax=axes)
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{10**value:.2g}")
+        axes.set_xlabel("α")
+        axes.set_ylabel("β")
+        axes.set_title("Loss (log scale)", loc="left", color=INK)
+        axes.grid(False)
+    return drawing

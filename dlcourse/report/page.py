@@ -14,7 +14,16 @@ from dlcourse.diagnosis import verdicts
 from dlcourse.report.answers import Answers, answer
 from dlcourse.report.comparison import MEASURE, line, series
 from dlcourse.report.html import command, complain, draw, number, template
-from dlcourse.report.parts import Mistake, first_layer, layers, mistakes, test_figures, training_curves
+from dlcourse.report.parts import (
+    Mistake,
+    feature_maps,
+    first_layer,
+    layers,
+    left,
+    mistakes,
+    test_figures,
+    training_curves,
+)
 from dlcourse.rundir import read_rows, write
 
 #: What metrics.json holds beside figures, and how the page calls it.
@@ -78,7 +87,8 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         tested=len(answers.x) if answers else 0,
         probabilities=answers is not None and answers.probabilities,
         figures=test_figures(model, data, answers) if answers else [],
-        filters=first_layer(model, data.shape) if answers else None,
+        left=left(run_dir, data),
+        filters=[f for f in (first_layer(model, data.shape), feature_maps(model, answers)) if f] if answers else [],
         report=report,
     )
     write(report.path, page)

@@ -1,17 +1,23 @@
 """The parts of the report: curves, figures of the test set, the worst mistakes, the first layer."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 from dlcourse.diagnosis import QUANTILES, numbered
+from dlcourse.inference import ask
 from dlcourse.report import figures
 from dlcourse.report.answers import Answers, curve, decision_map, filters, is_picture
 from dlcourse.report.comparison import line
 from dlcourse.report.drawing import Drawing
 from dlcourse.report.html import Figure, complain, draw
 from dlcourse.report.pictures import data_uri, mosaic, picture, span
+from dlcourse.rundir import read_rows
 
 PICTURES = 20  # of the worst mistakes
 ROWS = 10  # of them where they are numbers
@@ -175,3 +181,38 @@ def layers(rows: Sequence[dict[str, Any]]) -> list[Figure]:
         caption = "Quantiles of each hidden layer's activations after the last epoch."
         found.append(draw("Activations by layer", partial(line, lines, "Activations"), caption))
     return found
+
+
+def left(run_dir: Path, data: Any) -> list[Figure]:
+    """What callbacks left beside the figures to be drawn: the boundary as it moved, the loss around the weights."""
+    found = []
+    if data is not None and (maps := read_rows(run_dir / "boundary.jsonl")):
+        latest = {one["epochs"]: one for one in maps}  # a resume draws some again
+        rows = data.sets["train"]
+        make = partial(figures.moving, [*latest.values()], rows.x.numpy(), rows.y.flatten().long().numpy())
+        found.append(draw("Decision boundary while training", make, "The training rows on the class of each place."))
+    if (path := run_dir / "landscape.json").exists():
+        told = json.loads(path.read_text("utf-8"))
+        caption = "Around the trained weights (orange), along two random directions as long as each unit's weights."
+        found.append(draw("Loss landscape", partial(figures.landscape, told["places"], told["loss"]), caption))
+    return found
+
+
+def feature_maps(model: Any, answers: Answers) -> Figure | None:
+    """What the first convolution makes of the first test picture."""
+    first = next((part for part in model.network.modules() if isinstance(part, nn.Conv2d)), None)
+    if first is None:
+        return None
+    title = "Feature maps of the first convolution"
+    try:
+        seen: list[Tensor] = []
+        hook = first.register_forward_hook(lambda _, x, maps: seen.append(maps.float().cpu()))
+        try:
+            ask(model, answers.x[:1])
+        finally:
+            hook.remove()
+        maps = seen[0][0, :FILTERS, None].numpy()
+        told = f"{len(maps)} maps of the first test picture, a {answers.names[int(answers.true[0])]}, on one scale"
+        return Figure(title, f"{told}: blue below zero, white zero, red above.", uri=data_uri(mosaic(maps)))
+    except Exception as error:
+        return Figure(title, trouble=complain(title, error))

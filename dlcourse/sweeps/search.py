@@ -94,8 +94,9 @@ class Search:
             number = trial.number
             if AGAIN in trial.user_attrs:
                 continue
-            if number not in self.sweep.rows:
-                self.sweep.add(number, self.words(trial.params))
+            if trial.distributions != self.space:
+                raise Refused(f"trial {number} of {self.storage} chose from something else; another search: sweep_dir=")
+            self.sweep.add(number, self.words(trial.params))  # of this command, whatever a file says
             if self.sweep.is_due(number):
                 yield number
             elif not trial.state.is_finished():

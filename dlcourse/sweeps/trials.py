@@ -86,7 +86,7 @@ class Sweep:
     def number(self, words: list[str]) -> int:
         """The number of the trial with these words: its old one, or the next that is free."""
         for number, row in self.rows.items():
-            if row["words"] == words:
+            if sorted(row["words"]) == sorted(words):
                 return number
         return self.add(max(self.rows, default=-1) + 1, words)
 

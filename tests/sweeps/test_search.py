@@ -1,7 +1,10 @@
 """Searches: what a word lets Optuna choose from, what a study is told, and how it is set right again."""
 
 import json
+import os
+import pickle
 import signal
+import sqlite3
 
 import optuna
 import pytest
@@ -13,7 +16,7 @@ from optuna.trial import TrialState
 
 from dlcourse.config import word
 from dlcourse.errors import Refused
-from dlcourse.gate import admit
+from dlcourse.gate import admit, admit_multirun
 from dlcourse.sweeps.attempt import run_dir
 from dlcourse.sweeps.search import Search, distribution
 from dlcourse.sweeps.trials import Sweep
@@ -261,3 +264,66 @@ def test_a_folder_may_have_any_name(tmp_path, folder):
     assert cfg.run_dir == str(tmp_path / folder / "0000")
     study = optuna.load_study(storage=cfg.callbacks.pruning.storage, study_name=folder)
     assert len(study.trials) == 1 and (tmp_path / folder / "study.db").exists()
+
+
+class Payload:
+    """Pickled: a command that leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+CMAES = OmegaConf.create({"_target_": "dlcourse.sweeps.sampler.CmaEs", "seed": 0, "n_startup_trials": 2})
+NUMBERS = ["data=moons", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.dropout=interval(0.0,0.5)"]
+
+
+def test_cmaes_goes_on_from_its_own_state(sweep):
+    made = sweep(30)
+    for k, number in enumerate(search(made, NUMBERS, CMAES).numbers()):
+        ends(made, number, **{"val/loss": 1.0 / (k + 1)})
+        if k == 14:
+            break
+    again = sweep(30)
+    found = search(again, NUMBERS, CMAES)
+    state = found.study.sampler._restore_optimizer(found.study.get_trials(deepcopy=False))
+    assert type(state).__name__ == "CMA" and state.generation >= 1
+    assert len([*found.numbers()]) == 15
+
+
+def test_a_study_from_somebody_else_runs_nothing(sweep, tmp_path):
+    made = sweep(4)
+    found = search(made, NUMBERS, CMAES)
+    for number in found.numbers():
+        ends(made, number, **{"val/loss": 0.1})
+    evil = pickle.dumps(Payload(tmp_path / "canary")).hex()
+    with sqlite3.connect(tmp_path / "s/study.db") as file:
+        row = "insert into trial_system_attributes (trial_id, key, value_json) values (3, 'cma:optimizer:0', ?)"
+        file.execute(row, (json.dumps(evil),))
+    with pytest.raises(Refused, match="no state of CMA-ES"):
+        [*search(sweep(6), NUMBERS, CMAES).numbers()]
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_file_adds_no_words_to_a_trial(sweep):
+    made = sweep(2)
+    found = search(made)
+    number = next(found.numbers())
+    foreign = {"trial": number, "words": ["+callbacks.x._target_=evil.X"]}
+    (made.folder / "sweep.jsonl").write_text(json.dumps(foreign) + "\n")
+    again = sweep(2)
+    numbers = search(again).numbers()
+    assert next(numbers) == number and not any("evil" in word for word in again.job(number))
+
+
+def test_the_same_words_in_another_order_are_the_same_trial(sweep):
+    made = sweep(1)
+    assert made.number(["seed=0", "optimizer=adam"]) == made.number(["optimizer=adam", "seed=0"]) == 0
+
+
+@pytest.mark.parametrize("word", ["run_dir=x", "resume=x"])
+def test_one_directory_for_many_runs(word):
+    with pytest.raises(Refused, match="set sweep_dir="):
+        admit_multirun(["sweep=digits_grid", word])

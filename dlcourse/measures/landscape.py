@@ -1,0 +1,67 @@
+"""The loss around a trained model: a plane through its weights, and the way that training drew in it."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dlcourse.measures import Measure
+
+
+def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Two random directions in the space of the weights, each unit's (filter's) as long as its own weights.
+
+    Biases and normalisation do not move. Li et al. (2018), Visualizing the Loss Landscape of Neural Nets.
+    """
+    chance = torch.Generator().manual_seed(seed)
+    found: list[dict[str, Tensor]] = []
+    for _ in range(2):
+        direction = {}
+        for name, w in model.named_parameters():
+            d = torch.randn(w.shape, generator=chance).to(w)
+            lengths = [v.flatten(1).norm(dim=1).reshape(-1, *[1] * (w.ndim - 1)) for v in (w, d)] if w.ndim > 1 else []
+            direction[name] = d * lengths[0] / lengths[1] if lengths else torch.zeros_like(w)
+        found.append(direction)
+    return found[0], found[1]
+
+
+def plane(model: Any, x: Tensor, y: Tensor, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    """C(α, β): the loss of the rows x, y at w + α d₁ + β d₂, for a pair (2,); it can be differentiated."""
+    model = deepcopy(model).eval()
+    w = {name: p.detach() for name, p in model.named_parameters()}
+    one, two = directions(model, seed)
+
+    def cost(place: Tensor) -> Tensor:
+        moved = {name: w[name] + place[0] * one[name] + place[1] * two[name] for name in w}
+        return model.loss_of(functional_call(model, moved, (x,)), y)
+
+    return cost
+
+
+class Landscape(Measure):
+    """RUN/landscape.json: the loss of ``rows`` training rows on ``points``² places of a random plane around w.
+
+    The plane reaches ``reach`` times the length of each unit's weights to both sides. ``rim_loss`` is its median at
+    the ends of the two axes: how steeply the valley rises. The report draws the plane. Lecture: L12.
+    """
+
+    def __init__(self, points: int = 25, reach: float = 1.0, rows: int = 256, seed: int = 0):
+        self.points, self.reach, self.rows, self.seed = points, reach, rows, seed
+
+    def figures(self, model: Any, data: Any) -> dict[str, float]:
+        rows = data.sets["train"]
+        x, y = (part[: self.rows].to(model.device) for part in (rows.x, rows.y))
+        cost = plane(model, x, y, self.seed)
+        places = torch.linspace(-self.reach, self.reach, self.points).tolist()
+        with torch.no_grad():
+            loss = [[float(cost(torch.tensor([a, b]).to(model.device))) for a in places] for b in places]
+        path = Path(model.trainer.default_root_dir) / "landscape.json"
+        path.write_text(json.dumps({"places": places, "loss": loss}) + "\n", encoding="utf-8")
+        middle = self.points // 2
+        ends = torch.tensor([loss[middle][0], loss[middle][-1], loss[0][middle], loss[-1][middle]])
+        return {"rim_loss": float(ends.median())}
