@@ -90,7 +90,7 @@ def check_words(words: list[str]) -> None:
             continue
         if not all(value.isprintable() for value in values_of(override)):  # a line of its own in a job's script
             raise Refused(f"{key}: a value is one line of printable characters")
-        if HYDRA_SHELL.fullmatch(key) and "launcher" in packages:
+        if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or str(override.value()) in ("auto", "None")):
             continue
         if "${" in str(override.input_line) and key.startswith(("hydra.launcher.", "hydra.sweeper.")):
             raise Refused(f"{key}: an interpolation may not stand here; write the value itself")

@@ -341,7 +341,7 @@ def test_the_course_is_kept_and_judged(tmp_path):
     page = (tmp_path / "course.html").read_text()
     assert "python train.py experiment=09_least_squares" in page and "08a_identity/report.html" in page
     again = course()
-    assert again.returncode == 0 and again.stdout.count("kept") == 2
+    assert again.returncode == 0 and again.stdout.count("  kept\n") == 2
     figures = tmp_path / "09_least_squares/metrics.json"
     figures.write_text(json.dumps({**json.loads(figures.read_text()), "measure/distance": 1.0}))
     spoilt = course("--page")
