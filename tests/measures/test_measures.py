@@ -1,5 +1,8 @@
 """Each measure on models whose figure is known, and on ones where it must be another."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,10 @@ from dlcourse.building import build
 from dlcourse.errors import Refused
 from dlcourse.gate import admit
 from dlcourse.measures.generalisation import Gap, Shifts, Verification
+from dlcourse.measures.landscape import directions, plane
 from dlcourse.measures.reference import Formula, Gradients, Optimum, Probabilities
 from dlcourse.measures.smoothness import LinearEstimate, Linearity
+from dlcourse.measures.training import EachEpochTest
 
 QUIET = ["trainer=cpu", "callbacks=none", "report=false"]
 
@@ -157,7 +162,19 @@ def test_the_test_set_after_each_epoch_chooses_nothing():
     found = [row["test_each/acc"] for row in read.history if "test_each/acc" in row]
     assert len(found) == 3 and read.metrics["measure/best_epoch_acc"] == pytest.approx(max(found))
     assert read.metrics["test/acc"] == pytest.approx(found[int(read.metrics["best_epoch"])])
-    assert read.metrics["measure/never_predicted"] == 0
+
+
+def test_classes_that_are_lost():
+    """An output that begins far below zero, where the squared error has no slope, is never heard of again."""
+    model, data = ready("data=digits", "model.hidden=[16]", "activation=sigmoid", "loss=mse")
+    with torch.no_grad():
+        model.network[3].bias[:2] = -50.0
+    found, each = {}, EachEpochTest()
+    each.found = [0.5]
+    model.log_dict = lambda figures, logger: found.update(figures)
+    trainer = SimpleNamespace(datamodule=data, loggers=[], current_epoch=0, global_step=0)
+    each.on_test_epoch_end(trainer, model)
+    assert found["measure/lost_classes"] >= 2
 
 
 def test_exported_beside_the_run(tmp_path):
@@ -165,3 +182,37 @@ def test_exported_beside_the_run(tmp_path):
     words = ["data=moons", "model.hidden=[8]", "trainer.max_epochs=1", f"run_dir={tmp_path / 'run'}"]
     result = dlcourse.run(*QUIET, *words, "+callbacks.exported._target_=dlcourse.measures.reference.Exported")
     assert result.metrics["measure/export_error"] < 1e-5 and (tmp_path / "run/model.onnx").exists()
+
+
+def test_the_plane_of_losses_has_the_model_in_its_middle(tmp_path):
+    words = ["data=moons", "model.hidden=[16]", "trainer.max_epochs=20", f"run_dir={tmp_path / 'run'}"]
+    add = ["+callbacks.landscape._target_=dlcourse.measures.landscape.Landscape", "+callbacks.landscape.points=9"]
+    result = dlcourse.run(*QUIET, *words, *add)
+    told = json.loads((tmp_path / "run/landscape.json").read_text())
+    rows = result.data.sets["train"]
+    with torch.no_grad():
+        loss = float(result.model.eval().loss_of(result.model(rows.x[:256]), rows.y[:256]))
+    assert told["loss"][4][4] == pytest.approx(loss, rel=1e-5)
+    assert np.shape(told["loss"]) == (9, 9) and told["places"][0] == -told["places"][-1] == -1
+    assert result.metrics["measure/rim_loss"] > loss
+
+
+def test_directions_are_as_long_as_each_units_weights():
+    model, _ = ready("data=digits", "model=cnn", "model.channels=[4]")
+    one, two = directions(model, 0)
+    weights = dict(model.named_parameters())
+    name = next(name for name, w in weights.items() if w.ndim == 4)
+    for direction in (one, two):
+        lengths = [v[name].flatten(1).norm(dim=1) for v in (direction, weights)]
+        torch.testing.assert_close(*lengths)
+        assert not any(direction[name].any() for name, w in weights.items() if w.ndim == 1)
+    assert not torch.equal(one[name], two[name])
+
+
+def test_the_slice_can_be_descended():
+    model, data = ready("data=moons", "model.hidden=[8]")
+    rows = data.sets["train"]
+    cost, place = plane(model, rows.x[:64], rows.y[:64]), torch.zeros(2, requires_grad=True)
+    (g,) = torch.autograd.grad(cost(place), place)
+    h = torch.tensor([1e-3, 0.0])
+    assert float(g[0]) == pytest.approx(((cost(h) - cost(-h)) / 2e-3).item(), rel=1e-2)

@@ -88,8 +88,8 @@ END = ["Environment and configuration"]
 @pytest.mark.parametrize(
     ("name", "headings", "shown"),
     [
-        ("pictures", ["Worst mistakes", "Filters of the first layer"], ["Accuracy", "Confusion matrix"]),
-        ("convolution", ["Worst mistakes", "Filters of the first layer"], ["Accuracy", "Confusion matrix"]),
+        ("pictures", ["Worst mistakes", "The first layer"], ["Accuracy", "Confusion matrix"]),
+        ("convolution", ["Worst mistakes", "The first layer"], ["Accuracy", "Confusion matrix"]),
         ("plane", ["Worst mistakes"], ["Accuracy", "Confusion matrix", "Decision boundary"]),
         ("values", [], ["R²", "Predicted against true values", "Residuals"]),
         ("curve", [], ["R²", "Fitted curve", "Predicted against true values"]),
