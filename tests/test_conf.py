@@ -32,6 +32,11 @@ NEEDS = {
     "data=cifar10": "no cifar10 in the data directory",
     "experiment=17_lenet5": "no MNIST/raw in the data directory",
 }
+NEEDS |= {
+    f"experiment={path.stem}": "a sweep, not a run"
+    for path in (CONF / "experiment").glob("*.yaml")
+    if "mode: MULTIRUN" in path.read_text()
+}
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
 
 

@@ -54,6 +54,8 @@ class Shifts(Measure):
         if maps[0].shape[-2:] != (height, width):
             raise Refused(f"the first layer's map is {tuple(maps[0].shape[-2:])}, the picture {(height, width)}")
         rim = 2 * k + 1
+        if width <= 2 * rim + k:
+            raise Refused(f"pixels={k} leaves nothing of a picture {width} pixels wide but its rims")
         here, there = maps[0][..., rim - k : -rim - k], maps[1][..., rim:-rim]
         inputs, outputs = x[0].numel(), maps[0][0].numel()
         return {
