@@ -22,7 +22,8 @@ def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tens
     found: list[dict[str, Tensor]] = []
     for _ in range(2):
         direction = {}
-        for name, w in model.named_parameters():
+        for name, parameter in model.named_parameters():
+            w = parameter.detach()
             d = torch.randn(w.shape, generator=chance).to(w)
             lengths = [v.flatten(1).norm(dim=1).reshape(-1, *[1] * (w.ndim - 1)) for v in (w, d)] if w.ndim > 1 else []
             direction[name] = d * lengths[0] / lengths[1] if lengths else torch.zeros_like(w)
