@@ -57,10 +57,6 @@ def train(words: list[str]) -> int:
         admit(words)
         return hydra(lambda cfg: None)
     if flags.multirun:
-        if not any(each.startswith("hydra/launcher=") and not each.endswith(ONE_MACHINE) for each in words):
-            from dlcourse.sweeps.processes import warm
-
-            warm()
         return multirun(words, admit_multirun(words))
     from dlcourse.restore import planned
 
@@ -100,9 +96,12 @@ def hydra(task: Callable[[Any], Any]) -> int:
 def multirun(words: list[str], composed: Any) -> int:
     """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
     from dlcourse.config import word
+    from dlcourse.sweeps.processes import warm
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(words, composed.cfg)
+    if not any(each.startswith("hydra/launcher=") and not each.endswith(ONE_MACHINE) for each in words):
+        warm()
     with sweep.held():
         sys.argv[1:] = ["--multirun", *words, word("hydra.sweep.dir", sweep.folder)]  # where clusters' launchers write
         hydra(sweep.trial)

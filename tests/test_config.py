@@ -40,7 +40,7 @@ def test_the_defaults():
         ("data=mnist", "loss=cross_entropy scheduler=one_cycle", 64),
         ("data=and model=perceptron", "loss=perceptron", 1),  # the model comes after the data
         ("model=perceptron data=and", "loss=perceptron", 1),  # whatever the order of the words
-        ("experiment=17_lenet5", "data=mnist model=lenet5 activation=tanh scheduler=one_cycle", 64),
+        ("experiment=17_lenet5", "data=mnist model=lenet5 activation=tanh scheduler=one_cycle", 128),
         ("optimizer=gd", "optimizer=gd", "full"),
         ("optimizer=lbfgs", "optimizer=lbfgs", "full"),
         ("data=mnist optimizer=gd", "loss=cross_entropy", "full"),
@@ -50,7 +50,7 @@ def test_the_defaults():
         ("data=sine loss=huber", "loss=huber", 32),
         ("model=lenet5 activation=relu", "activation=relu", 32),
         ("data=mnist scheduler=constant", "scheduler=constant", 64),
-        ("experiment=17_lenet5 data=digits", "data=digits model=lenet5 loss=cross_entropy", 32),
+        ("experiment=17_lenet5 data=digits", "data=digits model=lenet5 loss=cross_entropy", 128),
         ("model=perceptron data.batch_size=7", "optimizer=perceptron_rule", 7),
     ],
 )
