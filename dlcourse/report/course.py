@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlcourse.claims import Verdict, judge
-from dlcourse.config import CHECKOUT, CONF
+from dlcourse.config import CHECKOUT, CONF, word
 from dlcourse.report.comparison import line, series
 from dlcourse.report.html import Figure, draw, number, template
 from dlcourse.report.sweep import curves, finite, said_of
@@ -25,7 +25,6 @@ from dlcourse.rundir import read_rows, write, write_json
 
 #: Of the library, what no figure of a run depends on.
 ASIDE = ("report", "benchmarks", "faults", "cli.py", "claims.py")
-NOTE = "course.json"  # beside what an experiment left: the code that it ran on, how long it took
 
 
 @dataclass
@@ -54,20 +53,27 @@ class Experiment:
 
     def run(self) -> int:
         """Begin it, or go on with it where it was stopped; the exit code of its command."""
-        place = [f"sweep_dir='{self.folder}'", f"sweep.workers={os.cpu_count() or 1}"] if self.is_study else []
-        place = place or [f"run_dir='{self.folder}'", "resume=auto"]
+        if self.is_study:
+            place = [word("sweep_dir", self.folder), f"sweep.workers={os.cpu_count() or 1}"]
+        else:
+            place = [word("run_dir", self.folder), "resume=auto"]
         words = [*self.words, "logger=csv", *place]
-        began = time.monotonic()
+        began, note = time.monotonic(), {"code": code_hash(self.name)}
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.note_path, note)
         code = subprocess.run([sys.executable, str(CHECKOUT / "train.py"), *words]).returncode
         if self.rows:
-            note = {"code": code_hash(self.name), "date": f"{date.today()}", "seconds": round(time.monotonic() - began)}
-            write_json(self.folder / NOTE, note)
+            write_json(self.note_path, {**note, "date": f"{date.today()}", "seconds": round(time.monotonic() - began)})
         return code
 
     @property
+    def note_path(self) -> Path:
+        """Beside its directory: the code that it was begun on, and how long it took."""
+        return self.folder.with_name(f"{self.name}.json")
+
+    @property
     def note(self) -> dict[str, Any]:
-        path = self.folder / NOTE
-        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return json.loads(self.note_path.read_text("utf-8")) if self.note_path.exists() else {}
 
     @property
     def is_current(self) -> bool:
@@ -138,7 +144,7 @@ def course(chosen: list[Experiment], keep: bool, tell: Callable[[str], None]) ->
         tell(f"{k}/{len(chosen)}  {each.name}" + ("  kept" if known else ""))
         if known:
             continue
-        if each.rows and each.folder.exists():  # finished, on other code
+        if each.folder.exists() and each.note.get("code") != code_hash(each.name):  # begun, or finished, on other code
             shutil.rmtree(each.folder)
         code = each.run()
         if code in (130, 143):
