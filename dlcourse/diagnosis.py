@@ -15,7 +15,7 @@ FLAT = 0.05  # of the steepest slope: below, an activation passes hardly any gra
 FAR = 30.0  # a weighted input at which each activation shows its end
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 #: Shares and ratios from which on a word is said.
-DEAD, SATURATED, VANISHED, STILL, RESTLESS = 0.3, 0.5, 1e-3, 1e-6, 0.3
+DEAD, SATURATED, VANISHED, STILL, RESTLESS = 0.3, 0.5, 1e-2, 1e-6, 0.3
 
 
 def weights_of(network: nn.Module) -> list[Tensor]:

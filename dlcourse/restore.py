@@ -123,7 +123,7 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
             del cfg.callbacks[name]
     changed: Any = given["resume_changed"].value() if "resume_changed" in given else []
     allowed = {str(key) for key in (changed if isinstance(changed, list) else [changed])}
-    longer = False
+    longer, more = False, []
     for key, override in given.items():
         if override.is_delete() or override.is_sweep_override():
             raise Refused(f"{override.input_line}: a resume takes key=value, one value each")
@@ -139,9 +139,11 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
                 f"A value: resume_changed=[{key}]; another group: a new run with init_from={named}"
             )
         if key not in allowed and not _is_longer(new, old):
-            raise Refused(f"{key}={new} is less than the run's {old}; if it is meant: resume_changed=[{key}]")
+            had = "the run has no limit there" if old in (-1, None) else f"that is less than the run's {old}"
+            raise Refused(f"{key}={new}: {had}; if it is meant: resume_changed=[{key}]")
         longer = longer or key in LENGTHS and _is_longer(new, old)
         OmegaConf.update(cfg, key, new)
+        more.append(str(override.input_line))
     if (path / "metrics.json").exists() and not longer:
         raise Refused(f"{named} is finished; to go on, say a longer trainer.max_epochs (or max_steps, max_time)")
     if (path / "metrics.json").exists() and not (path / "checkpoints" / "last.ckpt").exists():
@@ -153,7 +155,7 @@ def continuation(words: list[str]) -> tuple[Composed, Path] | None:
     if longer:
         inspect_targets(resolve(cfg)["scheduler"], packages)
         _check_schedule(cfg)
-    return Composed(cfg, dict(cfg.choice), told, allowed=packages), path
+    return Composed(cfg, dict(cfg.choice), [*told, *more], allowed=packages), path
 
 
 def _is_longer(new: Any, old: Any) -> bool:

@@ -77,6 +77,7 @@ class RunDirectory:
         assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
         write(self.path / "config.yaml", OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
+        write(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(composed.words))))
         written = read_rows(self.path / "metrics.jsonl")
         self.surplus = written[rows:]
         timed = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]

@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
     if not given.page:
         course(chosen, given.keep, lambda line: print(line, flush=True))
     given.folder.mkdir(parents=True, exist_ok=True)
-    page = build_course(chosen, given.folder / "course.html")
+    page = build_course(experiments(given.folder), given.folder / "course.html")
     unmet = [each.name for each in chosen if not each.is_met]
     print(f"{len(chosen) - len(unmet)} of {len(chosen)} claims are met" + f", but not {', '.join(unmet)}" * bool(unmet))
     print(f"course: {from_here(page.resolve())}")

@@ -36,7 +36,9 @@ class CNN(Model):
         **parts: Any,
     ):
         if len(shape) not in (2, 3):
-            raise ValueError(f"model=cnn expects sequences (C, T) or pictures (C, H, W); the data's shape is {shape}")
+            raise ValueError(
+                f"model=cnn expects sequences (C, T) or pictures (C, H, W); the data's shape is {shape}; try model=mlp"
+            )
         if norm not in ("batch", None):
             raise ValueError(f"model.norm={norm}: expected batch or null")
         two_d = len(shape) == 3

@@ -17,7 +17,9 @@ class LeNet5(Model):
 
     def __init__(self, shape: Sequence[int], outputs: int, activation: Any, **parts: Any):
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in (28, 32):
-            raise ValueError(f"model=lenet5 expects pictures (C, 28, 28) or (C, 32, 32); the data's shape is {shape}")
+            raise ValueError(
+                f"model=lenet5 expects pictures (C, 28, 28) or (C, 32, 32); the data's shape is {shape}; try model=cnn"
+            )
         f1, f2, f3, f4 = one_a_layer(activation, 4)
         network = nn.Sequential(
             nn.Conv2d(shape[0], 6, 5, padding=(32 - shape[1]) // 2),

@@ -44,7 +44,7 @@ def build_sweep_report(
     page = template("sweep.html.j2").render(
         title=f"Sweep of {', '.join(parameters) or 'one trial'}",
         counts=Counter(row["status"] for row in rows),
-        command=shlex.join(["python", "train.py", *words]),
+        command=shlex.join(["python", "train.py", "-m", *words]),
         best=best
         and {
             "trial": best["trial"],

@@ -75,6 +75,8 @@ class Sweep:
         for row in read_rows(self.folder / "sweep.jsonl"):
             # A package is allowed by the person at the keyboard, never by a file.
             self.add(row["trial"], [word for word in row["words"] if not word.lstrip("+").startswith("allow=")])
+        if done := sum(row["status"] in ENDED for row in self.rows.values()):
+            print(f"{done} of {len(self.rows)} trials had ended before", flush=True)
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ from optuna.importance import get_param_importances
 from dlcourse.report import comparison
 from dlcourse.report.sweep import build_sweep_report
 
-WORDS = ["-m", "optimizer.lr=0.001,0.01,0.1", "activation=tanh,relu", "seed=0,1", "sweep.workers=2"]
+WORDS = ["optimizer.lr=0.001,0.01,0.1", "activation=tanh,relu", "seed=0,1", "sweep.workers=2"]
 
 
 def trial(k, words, loss, status="finished", **more):
