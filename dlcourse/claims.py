@@ -5,7 +5,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from itertools import count
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -28,13 +28,7 @@ ARITHMETIC: dict[type, Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
 }
 #: Of a figure's values in several trials; the mean is meant where nothing is said.
-OVER: dict[str, Callable[..., float]] = {
-    "mean": fmean,
-    "min": min,
-    "max": max,
-    "std": stdev,
-    "count": len,
-}
+OVER: dict[str, Callable[..., float]] = {"mean": fmean, "min": min, "max": max, "std": stdev, "count": len}
 HELP = "as test/acc >= 0.97, or test/acc[optimizer=adam] - test/acc[optimizer=sgd] > 0.01"
 
 
@@ -66,10 +60,10 @@ class Expectation:
             assert isinstance(tree, ast.Compare) and len(tree.ops) == 1
             self.relation, self.sides = tree.ops[0], (tree.left, tree.comparators[0])
             assert type(self.relation) in RELATIONS and self.figures
-            for side in self.sides:
-                with suppress(ZeroDivisionError):  # of numbers that stand for the figures
-                    self._value(side, lambda figure, words: [1.0, 2.0])  # whether it is made of these parts only
-        except (SyntaxError, AssertionError, RecursionError, ValueError, OverflowError):
+            values = count(math.e, math.pi)  # in place of the figures, no two of them the same
+            for side in self.sides:  # whether it is made of these parts only
+                self._value(side, lambda figure, words: [next(values), next(values)])
+        except (SyntaxError, AssertionError, RecursionError, ValueError, ArithmeticError):
             raise Refused(f"expect: {text}: expected figures, numbers and a relation, {HELP}") from None
 
     def _take(self, match: re.Match[str]) -> str:

@@ -2,16 +2,12 @@
 
 import gc
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from dlcourse.errors import Interrupted, Refused, explain
-
-MEASURE = re.compile(r"measure/(.*/)?\w*[^\d/]\w*")  # but for the numbered ones, which the report draws
-ONE_MACHINE = ("=processes", "=vectorized")  # launchers whose trials are forked here
 
 
 def guarded(command: Callable[[list[str]], int]) -> int:
@@ -99,12 +95,9 @@ def hydra(task: Callable[[Any], Any]) -> int:
 def multirun(words: list[str], composed: Any) -> int:
     """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
     from dlcourse.config import word
-    from dlcourse.sweeps.processes import warm
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(words, composed.cfg)
-    if not any(each.startswith("hydra/launcher=") and not each.endswith(ONE_MACHINE) for each in words):
-        warm()
     with sweep.held():
         sys.argv[1:] = ["--multirun", *words, word("hydra.sweep.dir", sweep.folder)]  # where clusters' launchers write
         hydra(sweep.trial)
@@ -132,7 +125,11 @@ def table(figures: dict[str, float], note: str | None) -> None:
     from tabulate import tabulate
 
     rows = [(name, f"{value:.4f}") for name, value in figures.items() if name.startswith("test/")]
-    rows += [(name, f"{value:.4g}") for name, value in figures.items() if MEASURE.fullmatch(name)]
+    rows += [  # but for the numbered ones, which the report draws
+        (name, f"{value:.4g}")
+        for name, value in figures.items()
+        if name.startswith("measure/") and not name.rpartition("/")[2].isdigit()
+    ]
     head = f"value ({note})" if note else "value"
     print(tabulate(rows, headers=["figure", head], disable_numparse=True, colalign=("left", "right")))
 

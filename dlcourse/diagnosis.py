@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.inference import at_rest
+from dlcourse.rundir import series
 
 #: Leaves of a network that are no activations.
 OTHERS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Flatten, nn.Softmax)
@@ -75,19 +76,12 @@ def _slope(f: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
     return a.detach(), torch.zeros_like(a) if slope is None else slope
 
 
-def numbered(row: Mapping[str, Any], name: str) -> dict[int, float]:
-    """The figures ``name/1``, ``name/2``, … of a row, by their layers."""
-    found = {key.rpartition("/")[2]: value for key, value in row.items() if key.rpartition("/")[0] == name}
-    return {int(layer): value for layer, value in sorted(found.items()) if value is not None}
-
-
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What stands out in the diagnostics' rows of metrics.jsonl, with the way out."""
     told = [row for row in rows if "gradient/1" in row]
     if not told:
         return
-    first, last = told[0], told[-1]
-    norms = numbered(first, "gradient")
+    norms, last = series(told[0])["gradient"], series(told[-1])
     bottom, top = norms[min(norms)], norms[max(norms)]
     if len(norms) > 2 and bottom < VANISHED * top:
         yield (
@@ -97,19 +91,19 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     elif len(norms) > 2 and top < VANISHED * bottom:
         times = f"{bottom / top:.1g} times that of layer {max(norms)}"
         yield f"the gradient explodes: before training that of layer 1 is {times}; use init=xavier or init=he"
-    for layer, share in numbered(last, "dead").items():
+    for layer, share in last.get("dead", {}).items():
         if share > DEAD:
             yield (
                 f"hidden layer {layer}: {share:.0%} of its units never fire on the training set; "
                 "lower the learning rate, or use activation=leaky_relu"
             )
-    for layer, share in numbered(last, "saturated").items():
+    for layer, share in last.get("saturated", {}).items():
         if share > SATURATED:
             yield (
                 f"hidden layer {layer}: {share:.0%} of its activations lie where the function is flat; "
                 "use smaller initial weights (init=xavier), or activation=relu"
             )
-    for layer, ratio in numbered(last, "update").items():
+    for layer, ratio in last.get("update", {}).items():
         if 0 < ratio < STILL:
             yield f"layer {layer} hardly moves any more: a step is {ratio:.1g} of its weights; raise optimizer.lr"
         elif ratio > RESTLESS:

@@ -34,6 +34,7 @@ HYDRA_WORDS = re.compile(
 HYDRA_SHELL = re.compile(
     r"hydra\.launcher\.(.*\.)?(setup|runtime_env|address|python|srun_args|additional_parameters)(\..*)?"
 )
+LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cluster that is here, or none
 
 
 def admit(words: list[str]) -> Composed:
@@ -90,7 +91,7 @@ def check_words(words: list[str]) -> None:
             continue
         if not all(value.isprintable() for value in values_of(override)):  # a line of its own in a job's script
             raise Refused(f"{key}: a value is one line of printable characters")
-        if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or str(override.value()) in ("auto", "None")):
+        if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or override.input_line in LOCAL):
             continue
         if "${" in str(override.input_line) and key.startswith(("hydra.launcher.", "hydra.sweeper.")):
             raise Refused(f"{key}: an interpolation may not stand here; write the value itself")

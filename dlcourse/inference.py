@@ -54,6 +54,20 @@ def ask(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([part.float().cpu() for part in z]), torch.cat([model.output(p).float().cpu() for p in z])
 
 
+def chosen(z: Tensor) -> Tensor:
+    """The class of logits z (N, outputs): the largest, or with one output whether z > 0."""
+    return z.argmax(1) if z.shape[1] > 1 else (z[:, 0] > 0).long()
+
+
+def grid(x: Tensor, side: int) -> tuple[Tensor, tuple[float, float, float, float]]:
+    """``side``² places (N, 2) around points x (N, 2), row by row from below; their left, right, lower, upper ends."""
+    low, high = x.float().amin(0), x.float().amax(0)
+    border = ((high - low) * 0.08).clamp_min(0.3)
+    (x0, y0), (x1, y1) = (low - border).tolist(), (high + border).tolist()
+    across, up = torch.meshgrid(torch.linspace(x0, x1, side), torch.linspace(y0, y1, side), indexing="xy")
+    return torch.stack((across.flatten(), up.flatten()), 1), (x0, x1, y0, y1)
+
+
 def predictions(model: Any, data: Any, x: Tensor) -> Iterator[str]:
     """A line a row: the class and the probability of each (or its score), or the value."""
     z, a = ask(model, x)
@@ -64,10 +78,7 @@ def predictions(model: Any, data: Any, x: Tensor) -> Iterator[str]:
     shown = a if model.loss.probabilities else z
     if data.task == "binary":
         shown = torch.cat([1 - shown if model.loss.probabilities else -shown, shown], 1)
-        best = (z[:, 0] > 0).long()
-    else:
-        best = z.argmax(1)
-    for k, row in zip(best.tolist(), shown.tolist(), strict=True):
+    for k, row in zip(chosen(z).tolist(), shown.tolist(), strict=True):
         yield "\t".join([names[k], *(f"{name}={value:.4f}" for name, value in zip(names, row, strict=True))])
 
 

@@ -16,8 +16,10 @@ from dlcourse.gate import admit, allowed_packages, inspect_targets, judge, permi
 from dlcourse.rundir import RunDirectory, open_run
 
 #: What a checkpoint must hold to be gone on with.
-PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters", "global_step")
-CHANCE = ("rng", "rows", "stopped")
+PARTS = (
+    *("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters"),
+    *("global_step", "rng", "rows", "stopped"),
+)
 #: What a resume may make longer without being asked by name.
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 
@@ -216,7 +218,7 @@ def rewind(run: RunDirectory, composed: Composed, model: Any) -> Path | None:
         for complaint in complaints:
             print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
         state = load(checkpoint)
-        if missing := [key for key in (*PARTS, *CHANCE) if key not in state]:
+        if missing := [key for key in PARTS if key not in state]:
             raise Refused(f"{checkpoint} is no checkpoint of a run of ours: it has no {', '.join(missing)}", CHECKPOINT)
         if differ := differences(model, state["state_dict"]):
             raise Refused(f"{checkpoint} is of another model: {differ}", CHECKPOINT)

@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,6 +49,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def series(row: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """Figures whose names end in numbers, as gradient/1, gradient/2, …: by their common name, in order."""
+    found: dict[str, dict[int, float]] = {}
+    for key, value in row.items():
+        name, _, place = key.rpartition("/")
+        if place.isdigit() and isinstance(value, int | float):
+            found.setdefault(name, {})[int(place)] = float(value)
+    return {name: dict(sorted(line.items())) for name, line in found.items()}
 
 
 class RunDirectory:

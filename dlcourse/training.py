@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
@@ -216,6 +217,7 @@ def fit_and_test(
         print(f"no gradient reaches {', '.join(model.frozen)}: the rest trains", flush=True)
     if all(not p.requires_grad for p in model.parameters()):
         raise Refused("no parameter gets a gradient: nothing could train (is a step activation before every layer?)")
+    record.started = time.monotonic()
     trainer.fit(model, datamodule=data, ckpt_path=checkpoint and str(checkpoint))
     seconds = record.seconds
     if trainer.global_step == 0:

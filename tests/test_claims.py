@@ -81,6 +81,12 @@ def test_what_no_figure_can_keep(text):
     assert not Expectation(text).judge(STUDY).met
 
 
+@pytest.mark.parametrize("text", ["test/acc / 0 + open(steps) > 1", "1 / (2 - 2) < test/acc"])
+def test_a_quotient_that_is_none_hides_nothing(text):
+    with pytest.raises(Refused, match="expect"):
+        Expectation(text)
+
+
 def test_a_number_that_is_none():
     with pytest.raises(Refused, match="expect"):
         Expectation(f"test/acc > {'9' * 400}")

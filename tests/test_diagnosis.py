@@ -109,5 +109,12 @@ def test_words(first, last, said):
     assert len(found) == len(said) and all(part in sentence for part, sentence in zip(said, found, strict=True))
 
 
+def test_layers_are_in_their_order():
+    """The tenth comes after the ninth, not after the first."""
+    row = {f"dead/{layer}": 0.9 for layer in (1, 10, 2, 11)}
+    said = [sentence.split(":")[0] for sentence in verdicts([{**ROW, **row}])]
+    assert said == ["hidden layer 1", "hidden layer 2", "hidden layer 10", "hidden layer 11"]
+
+
 def test_nothing_is_said_of_a_run_without_diagnostics():
     assert [*verdicts([{"train/loss": 1.0}])] == []

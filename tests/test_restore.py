@@ -124,6 +124,7 @@ CHOICES = {
     "momentum": ["optimizer=momentum"],
     "one_cycle": ["scheduler=one_cycle"],
     "step": ["scheduler=step", "scheduler.step_size=1"],
+    "diagnosed": ["callbacks=diagnostics", "callbacks.progress=null", "callbacks.summary=null"],
     "clipped": ["trainer.gradient_clip_val=0.1"],
 }
 
@@ -725,3 +726,11 @@ def test_a_first_start_with_resume_auto_from_python_uses_no_wandb(tmp_path):
     words = ["data=moons", "trainer=cpu", "callbacks=none", "trainer.max_epochs=1", f"run_dir={tmp_path / 'run'}"]
     dlcourse.run(*words, "resume=auto")
     assert not (tmp_path / "run/wandb").exists()
+
+
+def test_damaged_best_weights_are_told_and_found_anew(stopped, capsys):
+    best = stopped / "checkpoints/best.ckpt"
+    best.write_bytes(best.read_bytes()[:500])
+    resumed(stopped)
+    assert "best.ckpt is damaged" in capsys.readouterr().err
+    assert load(best)["global_step"] > BATCHES and (stopped / "metrics.json").exists()

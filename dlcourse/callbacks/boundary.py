@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 
 from dlcourse.callbacks import Callback
-from dlcourse.inference import ask
+from dlcourse.inference import ask, chosen, grid
 
 
 class Boundary(Callback):
@@ -34,16 +33,9 @@ class Boundary(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if tuple(data.shape) != (2,) or data.task == "values" or data.outputs > 10:
             return
-        x = data.sets["train"].x
-        low, high = x.amin(0), x.amax(0)
-        border = ((high - low) * 0.08).clamp_min(0.3)
-        (x0, y0), (x1, y1) = (low - border).tolist(), (high + border).tolist()
-        ends = torch.linspace(x0, x1, self.grid), torch.linspace(y0, y1, self.grid)
-        across, up = torch.meshgrid(*ends, indexing="xy")
-        z, _ = ask(pl_module, torch.stack((across.flatten(), up.flatten()), 1))
-        classes = (z.argmax(1) if z.shape[1] > 1 else (z[:, 0] > 0).long()).reshape(self.grid, self.grid)
-        lines = ["".join(map(str, line)) for line in classes.tolist()]
-        row = {"epochs": epochs, "extent": [x0, x1, y0, y1], "classes": lines}
+        places, extent = grid(data.sets["train"].x, self.grid)
+        classes = chosen(ask(pl_module, places)[0]).reshape(self.grid, self.grid)
+        row = {"epochs": epochs, "extent": extent, "classes": ["".join(map(str, line)) for line in classes.tolist()]}
         with open(Path(trainer.default_root_dir) / "boundary.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self.drawn = epochs

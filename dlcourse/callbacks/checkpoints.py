@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import re
+import sys
 import time
 import zipfile
 from copy import deepcopy
@@ -151,8 +152,8 @@ class Checkpoints(Callback, Checkpoint):
         """What a resume was asked to change holds again after Lightning has restored the old values."""
         if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)):
             trainer.should_stop = True
-        if self.best and load(self.folder / BEST)["global_step"] > self.best["step"]:
-            self.best = {}  # best.ckpt is of a later life than this checkpoint: the steps to it come again
+        if self.best and not self._has_best():
+            self.best = {}
         for part, objects in (
             ("optimizer", trainer.optimizers[0].param_groups),
             ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
@@ -168,6 +169,14 @@ class Checkpoints(Callback, Checkpoint):
                 if key == "lr":
                     for config in trainer.lr_scheduler_configs:
                         config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
+
+    def _has_best(self) -> bool:
+        """Whether best.ckpt is what ``best`` says: not damaged, and not of steps that a resume takes once more."""
+        try:
+            return load(self.folder / BEST)["global_step"] <= self.best["step"]
+        except Refused as refusal:
+            print(f"{refusal}: the best weights are looked for anew", file=sys.stderr)
+            return False
 
     def save_last(self, trainer: pl.Trainer) -> None:
         self.write_best(trainer)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from dlcourse.callbacks import Callback
-from dlcourse.diagnosis import gradients, numbered, units, verdicts, weights_of
+from dlcourse.diagnosis import gradients, units, verdicts, weights_of
 from dlcourse.measures import log
+from dlcourse.rundir import series
 
 
 class Diagnostics(Callback):
@@ -23,25 +24,26 @@ class Diagnostics(Callback):
     def __init__(self, rows: int = 256):
         self.rows = rows
         self.told: list[dict[str, float]] = []  # the first row, and the last
-        self.before: list[Tensor] = []
+        self.before: list[Tensor] = []  # the weights before the epoch's first step
+        self.updates: dict[str, float] = {}  # of that step
 
     def state_dict(self) -> dict[str, Any]:
-        return {"told": self.told}
+        return {"told": self.told, "updates": self.updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.told = state_dict["told"]
+        self.told, self.updates = state_dict["told"], state_dict["updates"]
 
-    def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule, updates: dict[str, float]) -> None:
+    def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         rows = trainer.datamodule.sets["train"]  # type: ignore[attr-defined]
         x, y = (part[: self.rows].to(pl_module.device) for part in (rows.x, rows.y))
-        found = {**gradients(pl_module, x, y), **updates, **units(pl_module, x)}
+        found = {**gradients(pl_module, x, y), **self.updates, **units(pl_module, x)}
         self.told = [*self.told[:1], found]
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.told:
-            self.look(trainer, pl_module, {})
+            self.look(trainer, pl_module)
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -54,21 +56,20 @@ class Diagnostics(Callback):
     ) -> None:
         if batch_idx == 0:
             pairs = zip(weights_of(pl_module), self.before, strict=True)
-            ratios = [(w.detach() - old).norm() / old.norm().clamp_min(1e-12) for w, old in pairs]
-            self.before = [torch.stack(ratios)]
+            ratios = torch.stack([(w.detach() - old).norm() / old.norm().clamp_min(1e-12) for w, old in pairs]).tolist()
+            self.updates = {f"update/{layer}": ratio for layer, ratio in enumerate(ratios, 1)}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        ratios = self.before[0].tolist() if len(self.before) == 1 else []  # not of an epoch that was resumed midway
-        self.look(trainer, pl_module, {f"update/{layer}": ratio for layer, ratio in enumerate(ratios, 1)})
+        self.look(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.told:
             return
-        norms = numbered(self.told[0], "gradient")
+        norms, last = series(self.told[0])["gradient"], series(self.told[-1])
         found = {f"measure/gradient/{layer}": norm for layer, norm in norms.items()}
         found["measure/gradient_ratio"] = norms[1] / max(norms[len(norms)], 1e-30)
         for name in ("dead", "saturated"):
-            if shares := numbered(self.told[-1], name):
+            if shares := last.get(name):
                 found[f"measure/{name}"] = max(shares.values())
         log(trainer, pl_module, found)
         if trainer.is_global_zero:

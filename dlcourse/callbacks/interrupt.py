@@ -105,6 +105,5 @@ class Interrupt(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._asked() and not trainer.should_stop:  # or it ends here anyway, and a resume must not train on
-            trainer.should_stop = self.stops = (
-                True  # the checkpoint of the end of this epoch is written after this hook
-            )
+            # The checkpoint of the end of this epoch is written after this hook.
+            trainer.should_stop = self.stops = True

@@ -25,7 +25,7 @@ class Record(Callback):
         self.losses: list[Tensor] = []
         self.rows = 0  # that this process has trained on
         self.earlier = 0.0  # seconds, of the lives before a resume
-        self.started = time.monotonic()
+        self.started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         losses = torch.stack(self.losses).tolist() if self.losses else []
@@ -37,7 +37,7 @@ class Record(Callback):
 
     @property
     def seconds(self) -> float:
-        """Of training and validation, up to now."""
+        """Of training and validation up to now, since whoever fits said when it ``started``."""
         return self.earlier + time.monotonic() - self.started
 
     def on_save_checkpoint(

@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import torch
 
 from dlcourse.callbacks import Callback
+from dlcourse.inference import at_rest
 
 
 class Measure(Callback):
@@ -19,11 +20,9 @@ class Measure(Callback):
         raise NotImplementedError
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        modes = {part: part.training for part in pl_module.modules()}
-        with torch.inference_mode(False), torch.enable_grad():  # of what is differentiated, beside a test that is not
-            found = self.figures(pl_module.eval(), trainer.datamodule)  # type: ignore[attr-defined]
-        for part, training in modes.items():
-            part.training = training
+        # Some are differentiated, beside a test that is not.
+        with at_rest(pl_module), torch.inference_mode(False), torch.enable_grad():
+            found = self.figures(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         log(trainer, pl_module, {f"measure/{name}": value for name, value in found.items()})
 
 

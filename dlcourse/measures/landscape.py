@@ -1,6 +1,5 @@
-"""The loss around a trained model: a plane through its weights, and the way that training drew in it."""
+"""The loss around a trained model, on a plane through its weights."""
 
-import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dlcourse.measures import Measure
+from dlcourse.rundir import write_json
 
 
 def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -61,8 +61,7 @@ class Landscape(Measure):
         places = torch.linspace(-self.reach, self.reach, self.points).tolist()
         with torch.no_grad():
             loss = [[float(cost(torch.tensor([a, b]).to(model.device))) for a in places] for b in places]
-        path = Path(model.trainer.default_root_dir) / "landscape.json"
-        path.write_text(json.dumps({"places": places, "loss": loss}) + "\n", encoding="utf-8")
+        write_json(Path(model.trainer.default_root_dir) / "landscape.json", {"places": places, "loss": loss})
         middle = self.points // 2
         ends = torch.tensor([loss[middle][0], loss[middle][-1], loss[0][middle], loss[-1][middle]])
         return {"rim_loss": float(ends.median())}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlcourse import losses, scratch
 from dlcourse.errors import Refused
 from dlcourse.gradcheck import gradient_check
 from dlcourse.inference import ask, export_onnx
@@ -47,28 +48,25 @@ def _best(x: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
 
 
 class Formula(Measure):
-    """``formula_error``: |loss on the test set − the lecture's formula in NumPy|, by that loss.
+    """``formula_error``: |loss on the test set − the lecture's formula in NumPy (scratch.py)|, by that loss.
 
-    For bce −mean [y ln a + (1 − y) ln(1 − a)], cross_entropy −mean ln a_y and mse mean (y − a)², with a the model's
-    own outputs. Lecture: L9, L10, L11.
+    Of bce, cross_entropy, and mse with identity for values or sigmoid else. Lecture: L9, L10, L11.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
+        square = scratch.MSE if model.task == "values" else scratch.SIGMOID_MSE
+        formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
+        if type(model.loss) not in formulas:
+            raise Refused(f"no formula of the lecture for {type(model.loss).__name__}")
         rows = data.sets["test"]
-        z, _ = ask(model, rows.x)
+        z = ask(model, rows.x)[0].double()
         with torch.no_grad():
-            ours = float(model.loss(z.double(), rows.y.double() if rows.y.is_floating_point() else rows.y))
-            a = model.loss.output(z.double()).numpy()
-        y = rows.y.numpy()
-        if type(model.loss).__name__ == "CrossEntropy":
-            theirs = -np.log(a[np.arange(len(y)), y]).mean()
-        elif type(model.loss).__name__ == "BCE" and y.ndim == 2:
-            theirs = -(y * np.log(a) + (1 - y) * np.log(1 - a)).mean()
-        elif type(model.loss).__name__ == "MSE" and y.ndim == 2:
-            theirs = ((y - a) ** 2).mean()
-        else:
-            raise Refused(f"no formula of the lecture for {type(model.loss).__name__} and {model.task}")
-        return {"formula_error": abs(ours - float(theirs)) / abs(ours)}
+            ours, t = (
+                float(model.loss(z, rows.y.to(z) if rows.y.is_floating_point() else rows.y)),
+                model.loss.target(z, rows.y),
+            )
+        theirs = formulas[type(model.loss)].cost(z.numpy(), t.numpy())
+        return {"formula_error": abs(ours - theirs) / abs(ours)}
 
 
 class Probabilities(Measure):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlcourse.inference import ask
+from dlcourse.inference import ask, chosen, grid
 
 GRID = 160  # points along each side of a decision map
 
@@ -34,7 +34,7 @@ class Answers:
     @property
     def predicted(self) -> Tensor:
         """The class that the model gives each row (N,): argmax z, or z > 0 where there is one output."""
-        return chosen(self.z, self.task)
+        return chosen(self.z)
 
     @property
     def score(self) -> Tensor:
@@ -59,10 +59,6 @@ class Answers:
         return wrong[order[:limit]].tolist()
 
 
-def chosen(z: Tensor, task: str) -> Tensor:
-    return z.argmax(1) if task == "classes" else (z[:, 0] > 0).long()
-
-
 def answer(model: Any, data: Any) -> Answers:
     """The model's answers on the whole test set."""
     test = data.sets["test"]
@@ -82,14 +78,11 @@ class Map:
 
 def decision_map(model: Any, answers: Answers) -> Map:
     """The model's answer at every point of the plane around the test points, inputs (N, 2)."""
-    low, high = answers.x.float().amin(0), answers.x.float().amax(0)
-    border = ((high - low) * 0.08).clamp_min(0.3)
-    (x0, y0), (x1, y1) = (low - border).tolist(), (high + border).tolist()
-    across, up = torch.meshgrid(torch.linspace(x0, x1, GRID), torch.linspace(y0, y1, GRID), indexing="xy")
-    z, a = ask(model, torch.stack((across.flatten(), up.flatten()), 1))
+    places, extent = grid(answers.x, GRID)
+    z, a = ask(model, places)
     there = Answers(z, z, z, a, answers.task, answers.names, answers.probabilities)
     sure = there.score.amax(1).nan_to_num(0).clamp(0, 1) if answers.probabilities else torch.ones(len(z))
-    return Map((x0, x1, y0, y1), chosen(z, answers.task).reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
+    return Map(extent, chosen(z).reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
 
 
 def curve(model: Any, answers: Answers, points: int = 300) -> tuple[np.ndarray, np.ndarray]:

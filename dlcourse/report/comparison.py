@@ -10,21 +10,9 @@ from matplotlib.ticker import NullFormatter
 
 from dlcourse.report.drawing import COLOURS, INK, SOFT, Drawing, sane
 
-#: Places, as steps or layers, and the values there.
-Line = tuple[Sequence[int], Sequence[float]]
+Line = Mapping[int, float]  # the values at places, as steps or layers
 DECADES = 100.0  # an axis is logarithmic from this ratio of its ends on
-MEASURE = "measure/"
 APART = 0.06  # of an axis: closer marks would be written over each other
-
-
-def series(metrics: Mapping[str, Any]) -> dict[str, Line]:
-    """Figures whose names end in numbers, as measure/gradient/1, 2, …: a line for each name."""
-    found: dict[str, dict[int, float]] = {}
-    for key, value in metrics.items():
-        name, _, place = key.rpartition("/")
-        if place.isdigit() and isinstance(value, int | float):
-            found.setdefault(name.removeprefix(MEASURE), {})[int(place)] = float(value)
-    return {name: ([*sorted(line)], [line[k] for k in sorted(line)]) for name, line in found.items()}
 
 
 def wide(values: Sequence[Any]) -> bool:
@@ -60,21 +48,15 @@ def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing
     """A figure over steps or by layer; a line for each group of runs."""
     with Drawing(f"line {name}", 3.6, 2.8) as drawing:
         axes = drawing.axes
-        for k, (key, (places, values)) in enumerate(lines.items()):
-            axes.plot(
-                places,
-                sane(values),
-                "o-",
-                ms=3.5 if len(places) < 30 else 0,
-                color=COLOURS[k % len(COLOURS)],
-                label=key,
-            )
-        known = [value for _, values in lines.values() for value in values]
+        for k, (key, values) in enumerate(lines.items()):
+            look = {"ms": 3.5 if len(values) < 30 else 0, "color": COLOURS[k % len(COLOURS)], "label": key}
+            axes.plot([*values], sane([*values.values()]), "o-", **look)
+        known = [value for values in lines.values() for value in values.values()]
         if known and min(known) > 0 and max(known) > 30 * min(known):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if across == "layer":
-            axes.set_xticks(sorted({place for places, _ in lines.values() for place in places}))
+            axes.set_xticks(sorted({place for values in lines.values() for place in values}))
         axes.set_xlabel(across)
         axes.set_title(name, loc="left", color=INK)
         if len(lines) > 1:

@@ -18,10 +18,10 @@ from omegaconf import OmegaConf
 
 from dlcourse.claims import Verdict, judge
 from dlcourse.config import CHECKOUT, CONF, word
-from dlcourse.report.comparison import line, series
+from dlcourse.report.comparison import line
 from dlcourse.report.html import Figure, draw, number, template
 from dlcourse.report.sweep import curves, finite, said_of
-from dlcourse.rundir import read_rows, write, write_json
+from dlcourse.rundir import read_rows, series, write, write_json
 
 #: Of the library, what no figure of a run depends on.
 ASIDE = ("report", "benchmarks", "faults", "cli.py", "claims.py")

@@ -12,19 +12,11 @@ from omegaconf import OmegaConf
 from dlcourse.claims import judge
 from dlcourse.diagnosis import verdicts
 from dlcourse.report.answers import Answers, answer
-from dlcourse.report.comparison import MEASURE, line, series
+from dlcourse.report.comparison import line
 from dlcourse.report.html import command, complain, draw, number, template
-from dlcourse.report.parts import (
-    Mistake,
-    feature_maps,
-    first_layer,
-    layers,
-    left,
-    mistakes,
-    test_figures,
-    training_curves,
-)
-from dlcourse.rundir import read_rows, write
+from dlcourse.report.learning import layers, left, training_curves
+from dlcourse.report.parts import Mistake, feature_maps, first_layer, mistakes, test_figures
+from dlcourse.rundir import read_rows, series, write
 
 #: What metrics.json holds beside figures, and how the page calls it.
 FACTS = {
@@ -34,6 +26,7 @@ FACTS = {
     "seconds": "seconds",
     "samples_per_s": "rows/s",
 }
+MEASURE = "measure/"
 ERROR_TAIL = 20_000  # characters of error.txt that are shown
 
 

@@ -1,23 +1,17 @@
-"""The parts of the report: curves, figures of the test set, the worst mistakes, the first layer."""
+"""The parts of the report about the trained model: figures of the test set, the worst mistakes, the first layer."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from dlcourse.diagnosis import QUANTILES, numbered
 from dlcourse.inference import ask
 from dlcourse.report import figures
 from dlcourse.report.answers import Answers, curve, decision_map, filters, is_picture
-from dlcourse.report.comparison import line
 from dlcourse.report.drawing import Drawing
 from dlcourse.report.html import Figure, complain, draw
 from dlcourse.report.pictures import data_uri, mosaic, picture, span
-from dlcourse.rundir import read_rows
 
 PICTURES = 20  # of the worst mistakes
 ROWS = 10  # of them where they are numbers
@@ -37,32 +31,6 @@ class Mistake:
     inputs: dict[str, str]
     picture: Any = None  # PIL.Image.Image
     uri: str = ""
-
-
-def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str) -> list[Figure]:
-    """Loss, accuracy (or R²) and learning rate over the steps, the best validation marked."""
-
-    def series(**keys: str) -> figures.Series:
-        found = {name: [(row["step"], row[key]) for row in rows if key in row] for name, key in keys.items()}
-        return {name: ([s for s, _ in pairs], [v for _, v in pairs]) for name, pairs in found.items() if pairs}
-
-    sign = -1 if mode == "max" else 1
-    judged = [row for row in rows if isinstance(row.get(monitor), int | float)]
-    best = min(judged, key=lambda row: sign * row[monitor], default=None)
-    told = best and f"Best {monitor}: {best[monitor]:.4g} at step {best['step']:,}, epoch {best['epoch'] + 1}."
-    panels = {
-        "Loss": series(**{"train, by step": "train/loss_step", "train": "train/loss", "validation": "val/loss"}),
-        "Accuracy": series(train="train/acc", validation="val/acc"),
-        "R²": series(train="train/r2", validation="val/r2"),
-        "Learning rate": series(rate="lr"),
-    }
-    drawn = []
-    for label, lines in panels.items():
-        if lines:
-            marked = best["step"] if best and label != "Learning rate" else None
-            make = partial(figures.curves, lines, label, marked, log=label == "Loss")
-            drawn.append(draw(f"{label} over the steps of training", make, told or "" if label == "Loss" else ""))
-    return drawn
 
 
 def test_figures(model: Any, data: Any, answers: Answers) -> list[Figure]:
@@ -151,51 +119,6 @@ def first_layer(model: Any, shape: Sequence[int]) -> Figure | None:
         return Figure(title, caption, uri=data_uri(mosaic(weights)))
     except Exception as error:
         return Figure(title, trouble=complain(title, error))
-
-
-#: Rows of the diagnostics, by layer: the name, what it is, and its caption.
-LAYERS = {
-    "gradient": ("Gradient", "‖∂C/∂w‖ of each layer, before training and after each epoch."),
-    "update": ("Step", "‖Δw‖/‖w‖ of the first step of each epoch."),
-    "dead": ("Dead units", "The share of units whose activation has no slope in any row."),
-    "saturated": ("Saturated units", "The share of activations where the function is flat."),
-}
-
-
-def layers(rows: Sequence[dict[str, Any]]) -> list[Figure]:
-    """What callbacks=diagnostics wrote of the layers, over the steps; and the spread of activations at the end."""
-    told = [row for row in rows if "gradient/1" in row]
-    found = []
-    for key, (title, caption) in LAYERS.items():
-        lines: dict[str, tuple[list[int], list[float]]] = {}
-        for row in told:
-            for layer, value in numbered(row, key).items():
-                steps, values = lines.setdefault(f"layer {layer}", ([], []))
-                steps.append(row["step"])
-                values.append(value)
-        if lines:
-            found.append(draw(f"{title} by layer", partial(line, lines, title, "step"), caption))
-    if told and "activation/p50/1" in told[-1]:
-        spread = {f"{name[1:].lstrip('0')} %": numbered(told[-1], f"activation/{name}") for name in QUANTILES}
-        lines = {name: ([*values], [*values.values()]) for name, values in spread.items()}
-        caption = "Quantiles of each hidden layer's activations after the last epoch."
-        found.append(draw("Activations by layer", partial(line, lines, "Activations"), caption))
-    return found
-
-
-def left(run_dir: Path, data: Any) -> list[Figure]:
-    """What callbacks left beside the figures to be drawn: the boundary as it moved, the loss around the weights."""
-    found = []
-    if data is not None and (maps := read_rows(run_dir / "boundary.jsonl")):
-        latest = {one["epochs"]: one for one in maps}  # a resume draws some again
-        rows = data.sets["train"]
-        make = partial(figures.moving, [*latest.values()], rows.x.numpy(), rows.y.flatten().long().numpy())
-        found.append(draw("Decision boundary while training", make, "The training rows on the class of each place."))
-    if (path := run_dir / "landscape.json").exists():
-        told = json.loads(path.read_text("utf-8"))
-        caption = "Around the trained weights (orange), along two random directions as long as each unit's weights."
-        found.append(draw("Loss landscape", partial(figures.landscape, told["places"], told["loss"]), caption))
-    return found
 
 
 def feature_maps(model: Any, answers: Answers) -> Figure | None:

@@ -12,9 +12,9 @@ from typing import Any
 from dlcourse.claims import Verdict
 from dlcourse.config import plain
 from dlcourse.report import comparison
-from dlcourse.report.comparison import Line, series
+from dlcourse.report.comparison import Line
 from dlcourse.report.html import Figure, command, draw, number, template
-from dlcourse.rundir import read_rows, write
+from dlcourse.rundir import read_rows, series, write
 
 LINES = 50  # of the leaderboard
 LINES_DRAWN = 10  # groups of trials that a figure tells apart
@@ -123,31 +123,25 @@ def curves(
         groups.setdefault(" ".join(each.get(key, "–") for key in parameters), []).append(row)
     if not 1 < len(groups) <= LINES_DRAWN:
         return []
-    courses = {name: mean_line([course(folder / row["run"], first) for row in rows]) for name, rows in groups.items()}
-    lines = {first: {name: line for name, line in courses.items() if line[0]}}
+    lines: dict[str, dict[str, Line]] = {}
     for name, rows in groups.items():
-        measured = [series(row) for row in rows]
-        for key in measured[0]:
-            lines.setdefault(key, {})[name] = mean_line([each[key] for each in measured if key in each])
+        theirs = [{first: course(folder / row["run"], first), **series(row)} for row in rows]
+        for key in dict.fromkeys(key for one in theirs for key, line in one.items() if line):
+            lines.setdefault(key, {})[name] = mean_line([one[key] for one in theirs if key in one])
     by = f"By {', '.join(parameters)}; the mean over seeds."
     return [
-        draw(key, partial(comparison.line, lines[key], key, "step" if key == first else "layer"), by)
-        for key in lines
-        if lines[key]
+        draw(key, partial(comparison.line, lines[key], key, "step" if key == first else "layer"), by) for key in lines
     ]
 
 
 def course(run: Path, figure: str) -> Line:
     """A figure of a run by its steps."""
-    rows = [row for row in read_rows(run / "metrics.jsonl") if finite(row.get(figure)) is not None]
-    return [row["step"] for row in rows], [row[figure] for row in rows]
+    return {row["step"]: row[figure] for row in read_rows(run / "metrics.jsonl") if finite(row.get(figure)) is not None}
 
 
 def mean_line(lines: Sequence[Line]) -> Line:
     """The mean of lines, at the places that all of them have."""
-    tables = [dict(zip(*line, strict=True)) for line in lines]
-    places = [place for place in tables[0] if all(place in table for table in tables)]
-    return places, [mean(table[place] for table in tables) for place in places]
+    return {place: mean(line[place] for line in lines) for place in lines[0] if all(place in line for line in lines)}
 
 
 def drawn(
