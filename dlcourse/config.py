@@ -297,7 +297,7 @@ def _named(key: str, group: str, name: Any) -> Any:
     return OmegaConf.load(CONF / group / f"{name}.yaml") or None
 
 
-def stored(cfg: DictConfig, choices: dict[str, str]) -> DictConfig:
+def stored(cfg: DictConfig, choices: dict[str, str]) -> dict[str, Any]:
     """The configuration as a run directory keeps it: resolved, but for whole groups said once, and paths."""
 
     def walk(raw: Any, resolved: Any) -> Any:
@@ -310,10 +310,10 @@ def stored(cfg: DictConfig, choices: dict[str, str]) -> DictConfig:
         return resolved
 
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
-    kept = walk(raw, resolve(cfg))
+    kept: dict[str, Any] = walk(raw, resolve(cfg))
     kept["paths"] = raw["paths"]
     kept.update(run_dir=None, allow=[], choice=choices)
-    return OmegaConf.create(kept)
+    return kept
 
 
 def _check_resolved(value: Any, path: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 
 from dlcourse.errors import Refused
@@ -51,6 +51,13 @@ class MetricsFile(Logger):
 
     def close(self, code: int) -> None:
         self.file.close()
+
+
+class Csv(CSVLogger):
+    """Lightning's metrics.csv. Its hparams.yaml, which it writes with every hundred rows, names config.yaml only."""
+
+    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
+        super().log_hyperparams({"configuration": "config.yaml"})
 
 
 class Wandb(WandbLogger):

@@ -49,7 +49,7 @@ class Metrics:
         self._add("loss", loss.to(exact) * n)
         self._add("n", n)
         if self.task == "classes":
-            self._add("correct", z.argmax(1) == y)
+            self._add("correct", z.max(1).indices == y)  # the first of equals, as argmax, and sooner
         elif self.task == "binary":
             self._add("correct", ((z > 0) == (y > 0.5)).flatten())
         else:
@@ -60,6 +60,9 @@ class Metrics:
 
     def _add(self, name: str, values: Tensor) -> None:
         """One after another, so that it changes no bit how many are added at a time (and a resumed run agrees)."""
+        if not values.is_floating_point():  # a count is exact in any order
+            self.sums[name] = self.sums.get(name, 0) + values.sum(0)
+            return
         if name in self.sums:
             values = torch.cat([self.sums[name][None], values])
         self.sums[name] = values.cumsum(0)[-1]

@@ -13,10 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from dlcourse.config import CHECKOUT, Composed, stored
 from dlcourse.errors import ENVIRONMENT, Refused
@@ -24,6 +25,13 @@ from dlcourse.errors import ENVIRONMENT, Refused
 #: What a run may have left that was killed while its directory was made.
 LEFTOVER = re.compile(r"\.lock|checkpoints|overrides\.yaml|\.\w+\.(yaml|json)\.\d+")
 PACKAGES = ("dlcourse", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "scikit-learn")
+
+
+class Dumper(yaml.CSafeDumper):
+    """PyYAML's in C, in a sixth of the time, with OmegaConf's quotes: 1e-3 as text is a number to its reader."""
+
+
+Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
 
 
 def write(path: Path, text: str) -> None:
@@ -38,6 +46,10 @@ def write(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    write(path, yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -87,8 +99,8 @@ class RunDirectory:
         """Begin again behind the first ``rows`` of metrics.jsonl: what came after the checkpoint will come again."""
         assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
-        write(self.path / "config.yaml", OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
-        write(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(composed.words))))
+        write_yaml(self.path / "config.yaml", stored(composed.cfg, composed.choices))
+        write_yaml(self.path / "overrides.yaml", list(composed.words))
         written = read_rows(self.path / "metrics.jsonl")
         self.surplus = written[rows:]
         timed = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]
@@ -110,9 +122,9 @@ class RunDirectory:
         if any(not LEFTOVER.fullmatch(file.name) for file in self.path.iterdir()) or any(self.path.glob("*/*")):
             raise Refused(f"run_dir={self.path} holds other files; a run begins in a new or an empty directory")
         (self.path / "checkpoints").mkdir(exist_ok=True)
-        write(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(composed.words)))
+        write_yaml(self.path / "overrides.yaml", list(composed.words))
         # With it there is a run, that can be gone on with; without it nothing is lost.
-        write(self.path / "config.yaml", OmegaConf.to_yaml(stored(cfg, choices)))
+        write_yaml(self.path / "config.yaml", stored(cfg, choices))
         self.status("running")
 
     def acquire(self) -> None:
@@ -171,7 +183,7 @@ def open_run(run: str | Path | None, word: str = "run") -> tuple[Path, DictConfi
         raise Refused(f"{word}={run} is no run directory: it has no config.yaml")
     try:
         cfg = OmegaConf.load(path / "config.yaml")
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise Refused(f"{path / 'config.yaml'} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(cfg, DictConfig) or not isinstance(cfg.get("choice"), DictConfig):
         raise Refused(f"{path / 'config.yaml'} is not the configuration of a run")

@@ -197,7 +197,7 @@ def test_a_stored_configuration_comes_back_the_same(words):
 
 def test_stored_keeps_whole_groups_and_paths_as_references():
     composed = completed("data=mnist", "model.dropout=0.5", "callbacks=early_stopping")
-    raw = OmegaConf.to_container(stored(composed.cfg, composed.choices), resolve=False)
+    raw = stored(composed.cfg, composed.choices)
     for name in ("loss", "optimizer", "scheduler", "init", "activation", "monitor"):
         assert raw["model"][name] == f"${{{name}}}"
     assert raw["data"]["seed"] == "${seed}" and raw["data"]["data_dir"] == "${paths.data_dir}"
@@ -210,7 +210,7 @@ def test_stored_keeps_whole_groups_and_paths_as_references():
 
 def test_a_value_set_in_a_stored_configuration_reaches_whoever_refers_to_it():
     composed = completed()
-    kept = stored(composed.cfg, composed.choices)
+    kept = OmegaConf.create(stored(composed.cfg, composed.choices))
     kept.optimizer.lr, kept.seed = 0.125, 9
     tree = resolve(kept)
     assert tree["model"]["optimizer"]["lr"] == 0.125 and tree["data"]["seed"] == 9
@@ -219,7 +219,7 @@ def test_a_value_set_in_a_stored_configuration_reaches_whoever_refers_to_it():
 def test_a_run_directory_can_move(monkeypatch):
     monkeypatch.setenv("DLCOURSE_DATA_DIR", "/here")
     composed = completed("data=mnist")
-    kept = stored(composed.cfg, composed.choices)
+    kept = OmegaConf.create(stored(composed.cfg, composed.choices))
     monkeypatch.setenv("DLCOURSE_DATA_DIR", "/there")
     assert resolve(kept)["data"]["data_dir"] == "/there"
 

@@ -157,7 +157,7 @@ def test_nor_in_somebody_elses_run_directory(tmp_path):
     from dlcourse.restore import opened
 
     made = composed("logger=none")
-    cfg = stored(made.cfg, made.choices)
+    cfg = OmegaConf.create(stored(made.cfg, made.choices))
     cfg.model.compile = "\\${oc.create:{_target_:shutil.copyfile,src:a,dst:b}}"
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     assert "escaped interpolation" in refusal(opened, str(tmp_path), [])
@@ -307,7 +307,7 @@ def test_nothing_but_the_person_allows(tmp_path):
     from dlcourse.restore import opened
 
     made = composed("logger=none")
-    cfg = stored(made.cfg, made.choices)
+    cfg = OmegaConf.create(stored(made.cfg, made.choices))
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     assert opened(tmp_path)[1].choice.model == "mlp"
     cfg.allow = ["evil"]
@@ -334,7 +334,7 @@ def test_a_run_directory_of_somebody_else_passes_the_same_gate(tmp_path, monkeyp
     monkeypatch.setattr(sys, "argv", ["evaluate.py"])
     monkeypatch.setenv("WANDB_API_KEY", "hunter2")
     made = composed("logger=none")
-    cfg = stored(made.cfg, made.choices)
+    cfg = OmegaConf.create(stored(made.cfg, made.choices))
     OmegaConf.update(cfg, key, value, force_add=True)
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     assert "hunter2" not in refusal(opened, tmp_path)
@@ -363,7 +363,7 @@ def test_a_longer_resume_builds_nothing_that_is_not_judged(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     made = composed("logger=none")
-    cfg = stored(made.cfg, made.choices)
+    cfg = OmegaConf.create(stored(made.cfg, made.choices))
     cfg.scheduler = {"_target_": "dlcourse.gate.import_module", "name": "sideeffects"}
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     (tmp_path / "overrides.yaml").write_text("[]")

@@ -59,7 +59,7 @@ class EpochSampler(Sampler[Tensor]):
         """The first batch of this epoch that is still to be served."""
         return self.done[1] if self.done[0] == self.epoch else 0
 
-    def _sizes(self) -> list[int]:
+    def sizes(self) -> list[int]:
         """The sizes of this process's batches."""
         if not self.train:
             mine = len(range(self.rank, self.rows, self.world))
@@ -75,7 +75,7 @@ class EpochSampler(Sampler[Tensor]):
         return sizes
 
     def __len__(self) -> int:
-        return len(self._sizes())
+        return len(self.sizes())
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.train:
@@ -85,7 +85,7 @@ class EpochSampler(Sampler[Tensor]):
             order = torch.randperm(self.rows, generator=generator)[: self.rows // self.world * self.world]
         else:
             order = torch.arange(self.rows)
-        batches = order[self.rank :: self.world].split(self._sizes())
+        batches = order[self.rank :: self.world].split(self.sizes())
         yield from batches[self.begin :]
 
 

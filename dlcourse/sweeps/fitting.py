@@ -84,7 +84,7 @@ def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
 def numbers_of(
     trees: Sequence[dict[str, Any]], device: torch.device, dtype: torch.dtype
 ) -> tuple[Callable[..., None], dict[str, Any]]:
-    """The step of the trials' optimizer, and its numbers as columns (T, 1); on/off settings as they are."""
+    """The step of the trials' optimizer, and its numbers: columns (T, 1), or what all trials have as it is."""
     from hydra.utils import get_class
 
     nodes = [tree["optimizer"] for tree in trees]
@@ -98,7 +98,7 @@ def numbers_of(
     def column(key: str, values: Sequence[Any]) -> Any:
         if isinstance(values[0], list):
             return tuple(column(key, part) for part in zip(*values, strict=True))
-        if isinstance(values[0], bool):
+        if all(value == values[0] for value in values):
             return values[0]
         return torch.tensor(values, dtype=dtype, device=device)[:, None]
 

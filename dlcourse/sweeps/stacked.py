@@ -1,10 +1,13 @@
 """Many models of one architecture as one computation: the model's own loss, differentiated for all at once."""
 
 from collections.abc import Callable, Sequence
+from types import BuiltinFunctionType, MethodDescriptorType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import get_decompositions
+from torch._ops import OpOverload
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -14,6 +17,8 @@ from dlcourse.metrics import Metrics
 #: Of the data, and so the same in all models.
 SHARED = ("mean", "std", "y_mean", "y_std")
 ROWS = 8192  # of all models together, in one piece of an evaluation
+#: On a CPU the kernels of their own are several times slower over few classes than what they consist of.
+SOFTMAX: Any = get_decompositions([torch.ops.aten._log_softmax, torch.ops.aten._log_softmax_backward_data])
 
 
 class Stacked:
@@ -41,7 +46,7 @@ class Stacked:
         """The rows of w as the models' parameters, (T, *shape)."""
         parts = w.split(self.sizes, dim=1)
         named = zip(self.shapes.items(), parts, strict=True)
-        return {name: part.contiguous().unflatten(1, shape) for (name, shape), part in named}
+        return {name: part.unflatten(1, shape) for (name, shape), part in named}
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients (T, P), losses (T,) and logits (T, B, outputs) of a batch for each model, x (T, B, *shape).
@@ -59,7 +64,7 @@ class Stacked:
             # What is recorded has run once: batch normalisation's figures have moved, and chance.
             copies = {name: value.clone() for name, value in self.rest.items()}
             with torch.random.fork_rng():
-                self.traced[x.shape] = shortened(make_fx(every)(self.parameters(self.w), copies, x, y))
+                self.traced[x.shape] = shortened(make_fx(every, SOFTMAX)(self.parameters(self.w), copies, x, y))
         with torch.no_grad():
             g, (losses, z) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y)
         return torch.cat([part.flatten(1) for part in g.values()], 1), losses, z
@@ -89,7 +94,7 @@ class Stacked:
 
 
 def shortened(recorded: GraphModule) -> GraphModule:
-    """Recorded operations without those that hand on what they are given, each of which would cost a call."""
+    """Recorded operations by the shortest way to call them, and without those that hand on what they are given."""
     aten = torch.ops.aten
     for node in recorded.graph.nodes:
         if node.target in (aten.view.default, aten.expand.default, aten._unsafe_view.default):
@@ -99,6 +104,13 @@ def shortened(recorded: GraphModule) -> GraphModule:
             if given is not None and given == made:
                 node.replace_all_uses_with(node.args[0])
                 recorded.graph.erase_node(node)
+                continue
+        if isinstance(node.target, OpOverload):  # a call of it by its record costs several times as much as of torch.…
+            name = node.target.overloadpacket.__name__
+            for function in (getattr(torch, name, None), getattr(Tensor, name, None)):
+                if isinstance(function, BuiltinFunctionType | MethodDescriptorType):
+                    node.target = function
+                    break
     recorded.recompile()
     return recorded
 

@@ -1,7 +1,7 @@
 """From the words of many trials to their configurations, composed once where they differ in numbers only."""
 
+import pickle
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -27,8 +27,12 @@ def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
 
 def together(jobs: Sequence[Sequence[str]]) -> int:
     """The task of a process for several trials: train them as one; the exit code."""
+    import torch
+
     from dlcourse.sweeps.vectorized import train_together
 
+    # Averages of a dead unit's gradients fade below 1e-38, where each operation takes a hundred times as long.
+    torch.set_flush_denormal(True)
     try:
         if trials := compositions(jobs):
             train_together(trials)
@@ -41,7 +45,7 @@ def like(first: Composed, words: list[str]) -> Composed | None:
     """``first`` with the numbers of these words in place of its own; None where more than numbers differ."""
     if [word.partition("=")[0] for word in words] != [word.partition("=")[0] for word in first.words]:
         return None
-    cfg = deepcopy(first.cfg)
+    cfg = pickle.loads(pickle.dumps(first.cfg))  # a fourth of deepcopy's time
     for override in parse([word for word, old in zip(words, first.words, strict=True) if word != old]):
         key, value = override.key_or_group, override.value()
         old = OmegaConf.select(cfg, key)

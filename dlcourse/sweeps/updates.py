@@ -1,7 +1,8 @@
 """Steps of optimizers for many models at once: every row of w (T, P) is a model, with numbers of its own.
 
-torch.optim takes one learning rate for all; here each is a column (T, 1) that broadcasts over the parameters. The
-formulas and their order are torch.optim's. w and the state are changed in place; the state begins empty.
+torch.optim takes one learning rate for all; here each number is a column (T, 1) that broadcasts over the parameters, or
+a float that all models have. The formulas are torch.optim's. w and the state are changed in place; the state begins
+empty.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Any]
+Number = Tensor | float
 
 
 def decayed(w: Tensor, g: Tensor, weight_decay: Tensor | None) -> Tensor:
@@ -25,8 +27,8 @@ def sgd(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    momentum: Tensor,
-    dampening: Tensor,
+    momentum: Number,
+    dampening: Number,
     nesterov: bool,
 ) -> None:
     """b ← μ b + (1 − τ) g (b = g at first), w ← w − η b, or with nesterov w ← w − η (g + μ b).
@@ -37,8 +39,7 @@ def sgd(
     if "b" not in state:
         state["b"] = g.clone()
     else:
-        tau = torch.where(momentum == 0, 0, dampening)
-        state["b"].mul_(momentum).add_((1 - tau) * g)
+        state["b"].mul_(momentum).add_((1 - dampening * (momentum != 0)) * g)
     w.sub_(lr * (g + momentum * state["b"] if nesterov else state["b"]))
 
 
@@ -49,9 +50,9 @@ def adagrad(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    lr_decay: Tensor,
-    initial_accumulator_value: Tensor,
-    eps: Tensor,
+    lr_decay: Number,
+    initial_accumulator_value: Number,
+    eps: Number,
 ) -> None:
     """s ← s + g², w ← w − η/(1 + (t − 1) d) · g/(√s + ε). Lecture: L15; Duchi et al. (2011)."""
     if not state:
@@ -70,9 +71,9 @@ def rmsprop(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    alpha: Tensor,
-    momentum: Tensor,
-    eps: Tensor,
+    alpha: Number,
+    momentum: Number,
+    eps: Number,
     centered: bool,
 ) -> None:
     """s ← α s + (1 − α) g², b ← μ b + g/(√s + ε), w ← w − η b; centered: s less the mean of g, squared.
@@ -96,8 +97,8 @@ def adam(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    betas: tuple[Tensor, Tensor],
-    eps: Tensor,
+    betas: tuple[Number, Number],
+    eps: Number,
 ) -> None:
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², w ← w − η m̂/(√v̂ + ε). Lecture: L14; Kingma and Ba (2015)."""
     _adam(w, decayed(w, g, weight_decay), state, lr, betas, eps)
@@ -110,8 +111,8 @@ def adamw(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    betas: tuple[Tensor, Tensor],
-    eps: Tensor,
+    betas: tuple[Number, Number],
+    eps: Number,
 ) -> None:
     """Adam after w ← (1 − η λ) w. Loshchilov and Hutter (2019)."""
     if weight_decay is not None:
@@ -119,14 +120,15 @@ def adamw(
     _adam(w, g, state, lr, betas, eps)
 
 
-def _adam(w: Tensor, g: Tensor, state: State, lr: Tensor, betas: tuple[Tensor, Tensor], eps: Tensor) -> None:
+def _adam(w: Tensor, g: Tensor, state: State, lr: Tensor, betas: tuple[Number, Number], eps: Number) -> None:
     if not state:
         state.update(t=0, m=torch.zeros_like(w), v=torch.zeros_like(w))
     state["t"] += 1
     m = state["m"].lerp_(g, 1 - betas[0])
     v = state["v"].lerp_(g * g, 1 - betas[1])
-    m_scale, v_scale = (1 - beta ** state["t"] for beta in betas)
-    w.sub_(m.mul(lr / m_scale).div_(v.div(v_scale).sqrt_().add_(eps)))
+    m_scale, v_scale = 1 - betas[0] ** state["t"], (1 - betas[1] ** state["t"]) ** 0.5
+    # m̂ and √v̂, both times √(1 − β₂ᵗ), so that no pass over the parameters is spent on it
+    w.addcdiv_(m.mul(lr * v_scale / m_scale), v.sqrt().add_(eps * v_scale), value=-1)
 
 
 #: Which step is which optimizer's.

@@ -66,6 +66,7 @@ class Together:
 
         self.trials, self.path = trials, trials[0].path.parent / CHECKPOINT.format(trials[0].path.name)
         self.cfg = trials[0].composed.cfg
+        self.monitor, self.lowest = self.cfg.monitor, self.cfg.mode == "min"
         tree = trials[0].tree
         self.device = device(self.cfg.trainer.accelerator)
         dtype = torch.float64 if self.cfg.trainer.precision == "64-true" else torch.float32
@@ -141,23 +142,18 @@ class Together:
     def train_epoch(self) -> None:
         """One pass over the training rows for every live trial, then its figures, and who goes on."""
         x, y = self.sets["train"]
-        orders = []
-        for row in self.live:
-            self.samplers[row].set_epoch(self.epoch)
-            orders.append(list(self.samplers[row]))
         passed: list[tuple[Tensor, Tensor, Tensor]] = []
         numbers = {key: value for key, value in self.numbers.items() if key != "lr"}
-        # λ for each parameter; None where it is 0 for all.
-        decay = numbers["weight_decay"]
-        numbers["weight_decay"] = decay * self.stacked.decays if bool((decay != 0).any()) else None
+        decay = numbers["weight_decay"]  # of each parameter; None is 0 for all
+        numbers["weight_decay"] = decay * self.stacked.decays if isinstance(decay, Tensor) or decay else None
         lr = self.column(self.rates.lr)
-        for batches in zip(*orders, strict=True):
+        clip, log_every = self.cfg.trainer.gradient_clip_val, self.cfg.trainer.log_every_n_steps
+        for rows in self.order():
             if self.asked:
                 raise Interrupted(self.asked)
-            rows = torch.stack(batches).to(self.device)
             g, losses, z = self.stacked.step(take(x, rows), take(y, rows))
-            if (limit := self.cfg.trainer.gradient_clip_val) is not None:
-                g.mul_((limit / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
+            if clip is not None:
+                g.mul_((clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
             self.update(self.stacked.w, g, self.state, **numbers, lr=lr)
             self.step += 1
             if self.rates.each_step:
@@ -165,11 +161,19 @@ class Together:
                 lr = self.column(self.rates.lr)
             passed.append((losses, z, rows))
             self.losses.append(losses)
-            if len(self.losses) >= self.cfg.trainer.log_every_n_steps:
+            if len(self.losses) >= log_every:
                 self.write_losses()
             if self.step == self.last_step:
                 break
         self.end_epoch(passed)
+
+    def order(self) -> Sequence[Tensor]:
+        """The rows of each batch of this epoch, (T, B), each trial's in its own order."""
+        orders = []
+        for row in self.live:
+            self.samplers[row].set_epoch(self.epoch)
+            orders.append(torch.cat(list(self.samplers[row])))
+        return torch.stack(orders).to(self.device).split(self.samplers[0].sizes(), dim=1)
 
     def column(self, values: Tensor) -> Tensor:
         """A number of each live trial, (T, 1), to multiply its row."""
@@ -239,9 +243,9 @@ class Together:
 
     def keep_best(self, k: int, row: int, figures: dict[str, float]) -> None:
         """The weights of the first epoch that reaches the best monitored figure, as for one run."""
-        trial, monitor = self.trials[row], self.cfg.monitor
-        score, old = figures[monitor], self.trials[row].best.get(monitor)
-        if old is None or (score < old if self.cfg.mode == "min" else score > old):
+        trial, monitor = self.trials[row], self.monitor
+        score, old = figures[monitor], trial.best.get(monitor)
+        if old is None or (score < old if self.lowest else score > old):
             told = {key: value for key, value in figures.items() if key.startswith("val/") or key == monitor}
             trial.best = {"epoch": self.epoch, "step": self.step, **told}
             self.best_w[row] = self.stacked.w[k]
@@ -265,7 +269,7 @@ class Together:
     def figures(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
         """The figures of a set for each row of w."""
         x, y = self.sets[stage]
-        sizes = EpochSampler(len(x), EVALUATION_BATCH)._sizes()
+        sizes = EpochSampler(len(x), EVALUATION_BATCH).sizes()
         parts = [
             (*self.stacked.evaluate(w, rest, a, b), b) for a, b in zip(x.split(sizes), y.split(sizes), strict=True)
         ]

@@ -45,10 +45,13 @@ CASES += [
 
 
 def column(values):
+    """A number for each model, or the number of all."""
     if isinstance(values, bool):
         return values
     if isinstance(values[0], tuple):
         return tuple(column(part) for part in zip(*values, strict=True))
+    if len(set(values)) == 1:
+        return values[0]
     return torch.tensor(values, dtype=torch.float64)[:, None]
 
 
@@ -58,9 +61,12 @@ def own(values, t):
 
 @pytest.mark.parametrize(("cls", "changed"), CASES, ids=lambda case: getattr(case, "__name__", str(case)[:20]))
 @pytest.mark.parametrize("decayed", [True, False])
-def test_a_step_is_torchs(cls, changed, decayed):
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_step_is_torchs(cls, changed, decayed, shared):
     """Rosenbrock-like gradients that depend on the weights: an error in one step would grow in the next."""
     numbers = {**OPTIMIZERS[cls], **changed}
+    if shared:
+        numbers = {key: values if isinstance(values, bool) else values[1:2] * 3 for key, values in numbers.items()}
     torch.manual_seed(0)
     w = torch.randn(3, 6, dtype=torch.float64)
     targets = torch.randn(STEPS_TAKEN, 3, 6, dtype=torch.float64)
