@@ -34,13 +34,8 @@ def gradients(model: Any, x: Tensor, y: Tensor) -> dict[str, float]:
     return {f"gradient/{layer}": norm for layer, norm in enumerate(norms, 1)}
 
 
-def units(model: Any, x: Tensor) -> dict[str, float]:
-    """Of each hidden layer: the quantiles of its activations, and what of it passes no gradient, on a batch.
-
-    ``saturated``, where f is flat on both sides (sigmoid, tanh): the share of activations whose slope is below a
-    twentieth of the steepest. ``dead``, elsewhere (ReLU): the share of units (maps of a convolution) whose slope f'(z)
-    is 0 in every row. Lecture: L8b – L8e.
-    """
+def hidden(model: Any, x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    """The activation function f of each hidden layer, and the weighted inputs z that a batch gives it."""
     leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
     seen: dict[nn.Module, Tensor] = {}
     hooks = [part.register_forward_pre_hook(lambda part, z: seen.update({part: z[0]})) for part in leaves]
@@ -50,8 +45,18 @@ def units(model: Any, x: Tensor) -> dict[str, float]:
     finally:
         for hook in hooks:
             hook.remove()
+    return list(seen.items())
+
+
+def units(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
+    """Of each of the hidden layers: the quantiles of its activations, and what of it passes no gradient.
+
+    ``saturated``, where f is flat on both sides (sigmoid, tanh): the share of activations whose slope is below a
+    twentieth of the steepest. ``dead``, elsewhere (ReLU): the share of units (maps of a convolution) whose slope f'(z)
+    is 0 in every row. Lecture: L8b – L8e.
+    """
     found: dict[str, float] = {}
-    for layer, (f, z) in enumerate(seen.items(), 1):
+    for layer, (f, z) in enumerate(layers, 1):
         a, slope = _slope(f, z)
         some = a.flatten()[:: max(1, a.numel() // 100_000)].float()  # as many as torch.quantile takes
         spread = torch.quantile(some, torch.tensor([*QUANTILES.values()], device=a.device))

@@ -116,6 +116,15 @@ class Wandb(WandbLogger):
         self.surplus.clear()
         super().log_metrics(metrics, step)
 
+    def log_histograms(self, values: Mapping[str, Any], step: int) -> None:
+        """A histogram of each tensor's numbers, as far as they are finite."""
+        import wandb
+
+        if not self.surplus:
+            numbers = {name: value[value.isfinite()].float().cpu().numpy() for name, value in values.items()}
+            drawn: Any = {name: wandb.Histogram(value) for name, value in numbers.items()}
+            super().log_metrics(drawn, step)
+
     @property
     def experiment(self) -> Any:
         """The W&B run; one that cannot be started online is started offline."""

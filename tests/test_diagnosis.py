@@ -8,7 +8,7 @@ from torch import nn
 
 import dlcourse
 from dlcourse.building import build
-from dlcourse.diagnosis import gradients, units, verdicts
+from dlcourse.diagnosis import gradients, hidden, units, verdicts
 from dlcourse.gate import admit
 
 QUIET = ["trainer=cpu", "report=false"]
@@ -41,7 +41,7 @@ def test_dead_units_are_counted(activation):
     model, x, _ = network("model.hidden=[10]", f"activation={activation}")
     with torch.no_grad():
         model.network[1].bias.copy_(torch.tensor([-100.0] * 3 + [3.0] * 7))
-    found = units(model, x)
+    found = units(hidden(model, x))
     assert found["dead/1"] == pytest.approx(0.3 if activation == "relu" else 0)
     assert "saturated/1" not in found
 
@@ -53,7 +53,7 @@ def test_saturated_activations_are_counted(activation):
     with torch.no_grad():
         model.network[1].weight.zero_()
         model.network[1].bias.copy_(torch.tensor([20.0, 0.0, -20.0, 0.0]))
-    found = units(model, x)
+    found = units(hidden(model, x))
     assert found["saturated/1"] == pytest.approx(0.5) and "dead/1" not in found
     low, high = (0.0, 1.0) if activation == "sigmoid" else (-1.0, 1.0)
     assert [found["activation/p05/1"], found["activation/p95/1"]] == pytest.approx([low, high], abs=1e-3)
@@ -64,7 +64,7 @@ def test_a_convolutions_unit_is_a_map():
     data.setup()
     with torch.no_grad():
         next(part for part in model.network.modules() if isinstance(part, nn.Conv2d)).bias[0] = -1e3
-    assert units(model, data.sets["train"].x[:32].float())["dead/1"] == pytest.approx(0.25)
+    assert units(hidden(model, data.sets["train"].x[:32].float()))["dead/1"] == pytest.approx(0.25)
 
 
 def test_looking_changes_nothing():

@@ -57,6 +57,19 @@ def test_a_resume_goes_on_under_its_id_and_sends_no_row_twice(tmp_path: Path) ->
     assert steps == list(range(1, 21))
 
 
+def test_diagnostics_bring_a_histogram_of_each_hidden_layers_activations(tmp_path: Path) -> None:
+    train(
+        "data=moons", "model.hidden=[8,4]", "trainer.max_epochs=2", "callbacks=diagnostics", f"run_dir={tmp_path}/run"
+    )
+    rows = [row["item"] for row in recorded(*files(tmp_path), "history")]
+    found = {layer: [row for row in rows if f"activations/{layer}.values" in row] for layer in (1, 2)}
+    for layer, width in ((1, 8), (2, 4)):
+        steps = [row["trainer/global_step"] for row in found[layer]]
+        assert steps[0] == 0 and len(steps) == len(set(steps)) == 3  # before training, and after each epoch
+        counts = [sum(row[f"activations/{layer}.values"]) for row in found[layer]]
+        assert len(set(counts)) == 1 and counts[0] % width == 0 and counts[0] > 0
+
+
 def test_a_key_without_a_server_costs_nothing(tmp_path: Path) -> None:
     run = tmp_path / "run"
     nowhere = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}

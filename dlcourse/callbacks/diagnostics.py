@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.callbacks import Callback
-from dlcourse.diagnosis import gradients, units, verdicts, weights_of
+from dlcourse.diagnosis import gradients, hidden, units, verdicts, weights_of
 from dlcourse.measures import log
 from dlcourse.rundir import series
 
@@ -16,9 +16,10 @@ class Diagnostics(Callback):
     """Before training and after each epoch, on ``rows`` training rows, by layer l (hidden layers for the last three).
 
     ``gradient/l`` ‖∂C/∂w‖; ``update/l`` ‖Δw‖/‖w‖ of the epoch's first step; ``dead/l``, ``saturated/l`` shares of units
-    that pass no gradient; ``activation/p05/l`` … ``p95/l`` quantiles. When the model is tested:
-    ``measure/gradient/l`` and ``measure/gradient_ratio`` (first layer by last) before training, ``measure/dead`` and
-    ``measure/saturated`` (of the worst layer) at its end; and what stands out, in words. Lecture: L8b – L8e.
+    that pass no gradient; ``activation/p05/l`` … ``p95/l`` quantiles (in W&B ``activations/l``, histograms). When the
+    model is tested: ``measure/gradient/l`` and ``measure/gradient_ratio`` (first layer by last) before training,
+    ``measure/dead`` and ``measure/saturated`` (of the worst layer) at its end; and what stands out, in words.
+    Lecture: L8b – L8e.
     """
 
     def __init__(self, rows: int = 256):
@@ -36,9 +37,14 @@ class Diagnostics(Callback):
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         rows = trainer.datamodule.sets["train"]  # type: ignore[attr-defined]
         x, y = (part[: self.rows].to(pl_module.device) for part in (rows.x, rows.y))
-        found = {**gradients(pl_module, x, y), **self.updates, **units(pl_module, x)}
+        layers = hidden(pl_module, x)
+        found = {**gradients(pl_module, x, y), **self.updates, **units(layers)}
         self.told = [*self.told[:1], found]
         for logger in trainer.loggers:
+            if hasattr(logger, "log_histograms"):
+                with torch.no_grad():
+                    values = {f"activations/{layer}": f(z) for layer, (f, z) in enumerate(layers, 1)}
+                logger.log_histograms(values, trainer.global_step)
             logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
