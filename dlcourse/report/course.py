@@ -54,7 +54,8 @@ class Experiment:
     def run(self) -> int:
         """Begin it, or go on with it where it was stopped; the exit code of its command."""
         if self.is_study:
-            place = [word("sweep_dir", self.folder), f"sweep.workers={os.cpu_count() or 1}"]
+            workers = self.yaml.get("sweep", {}).get("workers") or os.cpu_count() or 1
+            place = [word("sweep_dir", self.folder), f"sweep.workers={workers}"]
         else:
             place = [word("run_dir", self.folder), "resume=auto"]
         words = [*self.words, "logger=csv", *place]
