@@ -30,6 +30,9 @@ PACKAGES = ("dlcourse", "torch", "torchvision", "lightning", "hydra-core", "wand
 class Dumper(yaml.CSafeDumper):
     """PyYAML's in C, in a sixth of the time, with OmegaConf's quotes: 1e-3 as text is a number to its reader."""
 
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
 
 Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
 
@@ -49,7 +52,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_yaml(path: Path, value: Any) -> None:
-    write(path, yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    try:
+        text = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        text = OmegaConf.to_yaml(value)
+    write(path, text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from dlcourse import config
 from dlcourse.config import CONF, complete, compose, groups, nearest, parse, resolve, stored
 from dlcourse.errors import CONFIG, Refused
+from dlcourse.rundir import write_yaml
 
 
 def completed(*words):
@@ -186,9 +187,10 @@ WORDS = [
 
 
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
-def test_a_stored_configuration_comes_back_the_same(words):
+def test_a_stored_configuration_comes_back_the_same(words, tmp_path):
     composed = completed(*words)
-    kept = OmegaConf.create(OmegaConf.to_yaml(stored(composed.cfg, composed.choices)))
+    write_yaml(tmp_path / "config.yaml", stored(composed.cfg, composed.choices))
+    kept = OmegaConf.load(tmp_path / "config.yaml")
     assert kept.run_dir is None and kept.allow == [] and dict(kept.choice) == composed.choices
     kept.run_dir, kept.allow = composed.cfg.run_dir, composed.cfg.allow
     del kept["choice"]
@@ -224,11 +226,12 @@ def test_a_run_directory_can_move(monkeypatch):
     assert resolve(kept)["data"]["data_dir"] == "/there"
 
 
-def test_nothing_stored_holds_a_secret(monkeypatch):
+def test_nothing_stored_holds_a_secret(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_API_KEY", "hunter2hunter2")
     monkeypatch.setenv("DLCOURSE_DATA_DIR", "/data")
     composed = completed("tags=['${oc.env:HOME}']")
-    text = OmegaConf.to_yaml(stored(composed.cfg, composed.choices))
+    write_yaml(tmp_path / "config.yaml", stored(composed.cfg, composed.choices))
+    text = (tmp_path / "config.yaml").read_text("utf-8")
     assert os.environ["HOME"] in text, "an environment variable that is no secret is resolved"
     assert "hunter2" not in text
     for word in ("tags=['${oc.env:WANDB_API_KEY}']", "paths.data_dir='${paths.runs_dir}/${oc.env:WANDB_API_KEY}'"):

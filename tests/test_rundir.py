@@ -5,9 +5,10 @@ import time
 
 import pytest
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
 from dlcourse.errors import ENVIRONMENT, Refused
-from dlcourse.rundir import RunDirectory, is_live
+from dlcourse.rundir import RunDirectory, is_live, write_yaml
 
 
 def test_a_live_run_keeps_its_directory(tmp_path):
@@ -40,3 +41,15 @@ def test_where_nothing_may_be_written_a_run_is_what_it_says(tmp_path, monkeypatc
     assert is_live(tmp_path)
     monkeypatch.setattr(FileLock, "acquire", lambda *a, **k: (_ for _ in ()).throw(Timeout("lock")))
     assert is_live(tmp_path)
+
+
+WORDS = ["1e3", "1e-3", "0x10", "1_000", "on", "null", "~", "", "2020-01-01", "=", "<<", "a\nb ", "\x85", "é😀", ".inf"]
+WORDS += ["1:30", "- a", "#", "x" * 500, "no UTF-8: \udcff"]
+
+
+@pytest.mark.parametrize("text", WORDS, ids=ascii)
+def test_a_text_comes_back_as_it_was_written(tmp_path, text):
+    """Which text looks like a number differs from YAML's reader to OmegaConf's."""
+    write_yaml(tmp_path / "x.yaml", {"a": text, "b": [text, 1e-3, True, None], "c": {"d": text}})
+    told = OmegaConf.to_container(OmegaConf.load(tmp_path / "x.yaml"))
+    assert told == {"a": text, "b": [text, 1e-3, True, None], "c": {"d": text}}

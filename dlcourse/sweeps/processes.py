@@ -48,10 +48,10 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
         for process, *_ in list(going.values()):
             hand_on(process)
 
-    import dlcourse.report.sweep  # noqa: F401  wanted at the end; now the server is still importing
-
     before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
+        import dlcourse.report.sweep  # noqa: F401  wanted at the end; now the server is still importing
+
         while True:
             while places and not sweep.stopped and not refusals and (numbers := next(ahead, None)) is not None:
                 place = places.pop(0)

@@ -17,7 +17,7 @@ from dlcourse.metrics import Metrics
 #: Of the data, and so the same in all models.
 SHARED = ("mean", "std", "y_mean", "y_std")
 ROWS = 8192  # of all models together, in one piece of an evaluation
-#: On a CPU the kernels of their own are several times slower over few classes than what they consist of.
+#: On a CPU their kernels are several times slower over few classes than what they consist of.
 SOFTMAX: Any = get_decompositions([torch.ops.aten._log_softmax, torch.ops.aten._log_softmax_backward_data])
 
 
@@ -64,7 +64,8 @@ class Stacked:
             # What is recorded has run once: batch normalisation's figures have moved, and chance.
             copies = {name: value.clone() for name, value in self.rest.items()}
             with torch.random.fork_rng():
-                self.traced[x.shape] = shortened(make_fx(every, SOFTMAX)(self.parameters(self.w), copies, x, y))
+                record = make_fx(every, SOFTMAX if x.device.type == "cpu" else None)
+                self.traced[x.shape] = shortened(record(self.parameters(self.w), copies, x, y))
         with torch.no_grad():
             g, (losses, z) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y)
         return torch.cat([part.flatten(1) for part in g.values()], 1), losses, z

@@ -38,6 +38,8 @@ def together(jobs: Sequence[Sequence[str]]) -> int:
             train_together(trials)
     except Interrupted as stop:
         return stop.code
+    finally:
+        torch.set_flush_denormal(False)
     return 0
 
 

@@ -11,10 +11,11 @@ from dlcourse.errors import Interrupted, Refused
 from dlcourse.gate import admit
 from dlcourse.restore import continuation, restore
 from dlcourse.rundir import read_rows
+from dlcourse.sweeps.fitting import check
 from dlcourse.sweeps.member import Member
 from dlcourse.sweeps.together import compositions
 from dlcourse.sweeps.together import together as run_together
-from dlcourse.sweeps.vectorized import CHECKPOINT, Together, train_together
+from dlcourse.sweeps.vectorized import CHECKPOINT, Together, take, train_together
 from dlcourse.training import train
 
 BASE = ["logger=none", "callbacks=none", "trainer=cpu", "report=false"]
@@ -137,7 +138,19 @@ def test_each_stops_early_where_it_would_alone(tmp_path):
         assert_close_rows(result.run_dir, paths[k], 1e-6)
 
 
-@pytest.mark.parametrize("words", [SMALL, [*TINY_CNN, "model.dropout=0.3", "scheduler=cosine", "optimizer=momentum"]])
+ENDS_EARLY = [
+    "callbacks=early_stopping",
+    "callbacks.early_stopping.patience=1",
+    "callbacks.early_stopping.min_delta=0.2",
+]
+ENDS_EARLY += ["callbacks.progress=null", "callbacks.summary=null"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [SMALL, [*TINY_CNN, "model.dropout=0.3", "scheduler=cosine", "optimizer=momentum"], [*SMALL, *ENDS_EARLY]],
+    ids=["mlp", "cnn", "some have ended"],
+)
 def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words):
     straight = together(tmp_path / "straight", words)
 
@@ -162,6 +175,36 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words)
         assert (one / "metrics.jsonl").read_text() == (two / "metrics.jsonl").read_text()
         assert all(torch.equal(w, weights(two)[name]) for name, w in weights(one).items())
     assert not (tmp_path / "s" / CHECKPOINT.format(0)).exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([*SMALL, f"activation={name}"] for name in ("gelu", "prelu", "tanh")),
+        *([*SMALL, f"loss={name}"] for name in ("mse", "huber")),
+        *(["data=moons", "model.hidden=[4]", f"loss={name}"] for name in ("bce", "hinge")),
+        [*SMALL, "model.norm=batch", "model.dropout=0.3"],
+        [*TINY_CNN, "model.norm=batch"],
+    ],
+    ids=" ".join,
+)
+def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
+    def steps():
+        jobs = [[*BASE, *words, f"seed={k}", f"run_dir={tmp_path / str(k)}"] for k in range(2)]
+        composed = compositions(jobs)
+        trees = check([each for each, _ in composed])
+        one = Together([Member(*each, tree) for each, tree in zip(composed, trees, strict=True)])
+        (x, y), found = one.sets["train"], []
+        torch.manual_seed(0)
+        for rows in one.order()[:2]:
+            g, losses, z = one.stacked.step(take(x, rows), take(y, rows))
+            one.stacked.w.sub_(0.1 * g)
+            found += [g, losses, z, *one.stacked.rest.values()]
+        return [value.clone() for value in found]
+
+    short = steps()
+    monkeypatch.setattr("dlcourse.sweeps.stacked.shortened", lambda recorded: recorded)
+    assert all(map(torch.equal, short, steps()))
 
 
 def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
@@ -211,6 +254,7 @@ def test_a_trial_serves_as_any_run(tmp_path):
 
     again = evaluate(cfg, model, data)
     assert {key: metrics(paths[1])[key] for key in again} == pytest.approx(again, rel=1e-6)
+    assert (paths[1] / "hparams.yaml").read_text() == "configuration: config.yaml\n"
     assert (paths[1] / "metrics.csv").exists() and (paths[1] / "environment.json").exists()
     with pytest.raises(Refused, match="no last.ckpt"):
         continuation([f"resume={paths[1]}", "trainer.max_epochs=99"])
@@ -270,6 +314,7 @@ def test_one_that_is_refused_is_a_row_and_the_others_train(tmp_path):
     told = [json.loads((path / "status.json").read_text()) for path in paths]
     assert [(each["status"], each["exit_code"]) for each in told] == [("failed", 2), ("finished", 0), ("failed", 2)]
     assert "optimizer.lr=-1" in told[0]["reason"] and "seed" in told[2]["reason"]
+    assert 5e-324 * 1.0 > 0  # numbers as small as that are zero to the sweep only
 
 
 @pytest.fixture
