@@ -83,6 +83,7 @@ def near(word: str, known: Iterable[str]) -> str | None:
     last = {name.rpartition(".")[2]: name for name in known}
     word = word.rpartition(".")[2]
     close = [name for name in last if name == word or name == initials(word) or initials(name) == word]
+    close = close or [name for name in last if word and name.startswith(word)]
     close = close or difflib.get_close_matches(word, list(last), n=1, cutoff=0.5)
     return last[close[0]] if close else None
 

@@ -82,6 +82,16 @@ def predictions(model: Any, data: Any, x: Tensor) -> Iterator[str]:
         yield "\t".join([names[k], *(f"{name}={value:.4f}" for name, value in zip(names, row, strict=True))])
 
 
+def on_light_ground(model: Any, x: Tensor) -> Tensor:
+    """Which pictures of one channel (N,) have a ground (their median) much lighter than those of the training set.
+
+    Ink on paper, where a model has seen light figures on a dark ground, as MNIST's, is read as something else.
+    """
+    if x.ndim != 4 or x.shape[1] != 1:
+        return torch.zeros(len(x), dtype=torch.bool)
+    return x.flatten(1).median(1).values > model.mean.flatten().cpu() + 1.6 * model.std.flatten().cpu()
+
+
 class Readable(nn.Module):
     """Raw inputs to probabilities, thresholds or values: what an exported file computes."""
 

@@ -200,8 +200,10 @@ def _judge_shape(cfg: DictConfig) -> None:
 
 def _judge_number(key: str, value: Any, limit: Limit) -> None:
     is_list = OmegaConf.is_list(value)
-    if is_list and limit.listed == "never" or not is_list and limit.listed == "must":
-        raise Refused(f"{key}={value}: expected {limit}" + (", or several in a list" if limit.listed == "must" else ""))
+    if not is_list and limit.listed == "must":
+        raise Refused(f"{key}={value}: expected a list, as '{key}=[{value}]'")
+    if is_list and limit.listed == "never":
+        raise Refused(f"{key}={value}: expected {limit}")
     for item in value if is_list else [value]:
         if not limit.admits(item):
             raise Refused(f"{key}={item}: expected {limit}")

@@ -16,11 +16,18 @@ def predict(words: list[str]) -> int:
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
     from dlcourse.data.picture import pictures_in
-    from dlcourse.inference import predictions
+    from dlcourse.inference import on_light_ground, predictions
     from dlcourse.restore import restore
 
     _, model, data = restore(given.get("run"), words)
-    lines = predictions(model, data, data.read(path))
+    x = data.read(path)
+    if count := int(on_light_ground(model, x).sum()):
+        print(
+            f"{count} of {len(x)}: a much lighter ground than the training pictures have; if it is ink on paper, "
+            "and they are light on dark, invert it",
+            file=sys.stderr,
+        )
+    lines = predictions(model, data, x)
     for name, line in zip(pictures_in(path) if path.is_dir() else repeat(None), lines, strict=False):
         print(f"{name.name}\t{line}" if name else line)
     return 0

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from dlcourse.cli import guarded, said
 from dlcourse.errors import Refused
 from dlcourse.rundir import is_live
+from dlcourse.sweeps.trials import own
 
 FIGURES = ("loss", "acc", "r2", "mae")
 COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "test") for name in FIGURES))
@@ -41,7 +42,8 @@ def row(path: Path) -> dict[str, object]:
     words: Any = OmegaConf.load(path / "overrides.yaml") if (path / "overrides.yaml").exists() else []
     metrics = path / "metrics.json"
     figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
-    return {"run": str(path), "words": " ".join(words), "status": status, **figures}
+    chosen = [word for word in words if not own(word.partition("=")[0]) and not word.startswith("run_dir=")]
+    return {"run": str(path), "words": " ".join(chosen), "status": status, **figures}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from PIL import Image
 
 import dlcourse
 from dlcourse.errors import Refused
-from dlcourse.inference import ask, export_onnx, predictions
+from dlcourse.inference import ask, export_onnx, on_light_ground, predictions
 from dlcourse.inference import test as evaluate
 from dlcourse.restore import restore
 
@@ -95,6 +95,19 @@ def test_npy_of_digits_is_raw(trained, tmp_path):
     assert list(predictions(model, data, data.read(tmp_path / "x.npy"))) == list(
         predictions(model, data, data.sets["test"].x[:5])
     )
+
+
+def test_ink_on_paper_is_told_and_the_datas_own_pictures_are_not(trained, tmp_path):
+    _, model, data = restore(trained("cnn"))
+    data.setup()
+    assert not on_light_ground(model, data.sets["test"].x.float()).any()
+    paper = np.full((80, 80), 255, np.uint8)
+    paper[10:20, 15:65] = 0  # a seven
+    paper[20:70, 50:60] = 0
+    for name, pixels in (("paper", paper), ("board", 255 - paper)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    found = [bool(on_light_ground(model, data.read(tmp_path / f"{name}.png"))) for name in ("paper", "board")]
+    assert found == [True, False]
 
 
 def test_predictions_add_up_to_the_accuracy(trained):

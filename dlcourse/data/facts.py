@@ -96,13 +96,14 @@ def table(path: str | Path) -> tuple[list[str], Rows]:
     return names, lines[1:]
 
 
-def find(path: str | Path, names: Sequence[str], name: str | None, key: str = "column") -> int:
+def find(path: str | Path, names: Sequence[str], name: str | None, key: str = "") -> int:
     """Where a column stands; a missing one is refused with the nearest name."""
     if name in names:
         return names.index(str(name))
     near = get_close_matches(str(name), names, 1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise Refused(f"{path} has no column '{name}' ({key}){hint}\nIt has: {shown(names)}")
+    where = f" ({key})" if key else ""
+    raise Refused(f"{path} has no column '{name}'{where}{hint}\nIt has: {shown(names)}")
 
 
 def shown(words: Sequence[str]) -> str:

@@ -74,6 +74,8 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
                 if theirs.poll():
                     with suppress(EOFError):  # it ended, and had nothing to say
                         refusals.append(theirs.recv())
+                        sweep.wait(*numbers)
+                        continue
                 sweep.end(*numbers, code=process.exitcode)
     finally:
         for signum, handler in before.items():

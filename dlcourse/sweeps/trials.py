@@ -112,6 +112,12 @@ class Sweep:
             self.rows[number]["status"] = "running"
         self.write()
 
+    def wait(self, *numbers: int) -> None:
+        """Trials that were begun, and refused as a whole, are as they were."""
+        for number in numbers:
+            self.add(number, self.rows[number]["words"])
+        self.write()
+
     def end(self, *numbers: int, code: int | None = None) -> None:
         """Take down how trials ended; ``code`` is their process's exit code, where there was one."""
         for number in numbers:
