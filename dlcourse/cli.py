@@ -111,6 +111,8 @@ def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[st
     if {"--help", "-h"} & set(words):
         print(sys.modules["__main__"].__doc__)
         raise SystemExit(0)
+    if bare := next((word for word in words if "=" not in word), None):
+        raise Refused(f"{bare}: which word's value is it? There are: {', '.join(f'{key}=' for key in known)}")
     given = {}
     for override in parse(words):
         key = override.key_or_group

@@ -13,7 +13,7 @@ import yaml
 
 import dlcourse
 from dlcourse import Refused
-from dlcourse.cli import guarded, train
+from dlcourse.cli import guarded, said, train
 from dlcourse.rundir import read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +128,11 @@ def test_a_typo_is_two_and_three_lines_before_torch_is_imported(light, word, sai
 )
 def test_so_is_all_that_can_be_judged_by_the_words(light, words, said):
     refused(light(*words.split()), said)
+
+
+def test_a_scripts_value_without_its_word_is_told_the_words():
+    with pytest.raises(Refused, match="runs/x: which word's value is it\\? There are: run=, input="):
+        said(["runs/x"], "run", "input")
 
 
 @pytest.mark.parametrize(
