@@ -48,7 +48,7 @@ LIMITS: dict[str, Limit] = {
     "seed": Limit(0, 2**32 - 1, whole=True),
     "data.batch_size": Limit(1, whole=True, words=("full",)),
     "data.num_workers": Limit(0, 64, whole=True),
-    "data.split_seed": Limit(0, 2**32 - 1, whole=True),
+    "data.split_seed": Limit(0, 2**32 - 1, whole=True, words=(None,)),
     "data.val_fraction": Limit(0, 1, open="()"),
     "data.n_samples": Limit(2, whole=True),
     "data.noise": Limit(0),

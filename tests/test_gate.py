@@ -535,7 +535,7 @@ TABLE = {  # key: the words it needs, good values, bad values
     "seed": ("", *SEED),
     "data.batch_size": ("", [1, 64, "full"], [0, -1, 1.5, "all", None, [8]]),
     "data.num_workers": ("", [0, 2], [-1, 65, 0.5, None]),
-    "data.split_seed": ("", *SEED),
+    "data.split_seed": ("", [*SEED[0], None], [bad for bad in SEED[1] if bad is not None]),
     "data.val_fraction": ("", [0.1, 0.9], [0, 1, -0.1, 2, None]),
     "model.hidden": ("", *WIDTHS),
     "model.channels": ("model=cnn", *WIDTHS),

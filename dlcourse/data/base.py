@@ -27,7 +27,7 @@ class Data(pl.LightningDataModule):
 
     A family implements ``arrays``. ``task`` says what the targets are: ``binary`` (N, 1) of 0 and 1, ``classes`` (N,)
     of 0 … outputs − 1, ``values`` (N, outputs). An official test set is kept; where there is none, a stratified fifth
-    drawn with a constant. Validation is ``val_fraction`` of the rest, stratified, by ``split_seed``.
+    drawn with a constant. Validation is ``val_fraction`` of the rest, stratified, by ``split_seed``; None: the last.
     Batches are (x, y, row numbers); the order is a function of (seed, epoch), augmentation of (seed, epoch, row).
     """
 
@@ -45,7 +45,7 @@ class Data(pl.LightningDataModule):
         batch_size: int | str = 32,
         num_workers: int = 0,
         seed: int = 0,
-        split_seed: int = 0,
+        split_seed: int | None = 0,
         val_fraction: float = 0.1,
         standardise: bool | float = True,
         reshuffle: bool = True,
@@ -95,13 +95,15 @@ class Data(pl.LightningDataModule):
                 fraction = f"data.val_fraction={self.val_fraction}"
                 raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
 
-    def _split(self, y: Tensor, index: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-        """Cut ``fraction`` of the rows off, class by class, at random; both parts in ascending order."""
+    def _split(self, y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
+        """Cut ``fraction`` of the rows off, class by class, at random (without a seed: the last ones), in order."""
+        cut = round(fraction * len(index))
+        if seed is None:
+            return index[: len(index) - cut], index[len(index) - cut :]
         groups = y[index].flatten().long() if self.task != "values" else torch.zeros(len(index), dtype=torch.long)
         shuffled = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
         # Rank the shuffled rows by class, and spread the cut evenly over the ranked list.
         ranked = shuffled[groups[shuffled].argsort(stable=True)]
-        cut = round(fraction * len(index))
         chosen = torch.zeros(len(index), dtype=torch.bool)
         chosen[ranked[(torch.arange(cut) * len(index) / max(cut, 1)).long()]] = True
         return index[~chosen], index[chosen]

@@ -177,6 +177,9 @@ def test_what_the_splits_depend_on():
     assert index(other, "test") == index(base, "test")
     assert index(other, "val") != index(base, "val") and len(index(other, "val")) == len(index(base, "val"))
     assert index(ready(rows, val_fraction=0.5), "test") == index(base, "test")
+    last = ready(rows, split_seed=None)
+    assert index(last, "test") == index(base, "test") and len(index(last, "val")) == len(index(base, "val"))
+    assert max(index(last, "train")) < min(index(last, "val"))
 
 
 def test_the_global_random_numbers_play_no_part():
