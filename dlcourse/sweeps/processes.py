@@ -38,13 +38,14 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
     places, ahead = list(range(workers)), iter(parts)
     going: dict[Any, tuple[Any, list[int], int, Any]] = {}
     refusals: list[tuple[str, int]] = []
+    stopped = context.RawValue("i", 0)  # read by a process that was not listening yet when the signal came
 
     def hand_on(process: Any) -> None:
         with suppress(ProcessLookupError):  # it has just ended
             os.kill(process.pid, sweep.stopped)
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        sweep.stopped = signum
+        sweep.stopped = stopped.value = signum
         for process, *_ in list(going.values()):
             hand_on(process)
 
@@ -59,7 +60,7 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
                 sweep.begin(*numbers)
                 theirs, ours = context.Pipe(duplex=False)
                 jobs = [sweep.job(number) for number in numbers]
-                process = context.Process(target=work, args=(task, jobs, log, place, workers, ours))
+                process = context.Process(target=work, args=(task, jobs, log, place, workers, ours, stopped))
                 process.start()
                 ours.close()
                 going[process.sentinel] = process, numbers, place, theirs
@@ -90,12 +91,20 @@ def alone(jobs: list[list[str]]) -> int:
 
 
 def work(
-    task: Callable[[list[list[str]]], int], jobs: list[list[str]], log: Any, place: int, workers: int, ours: Any
+    task: Callable[[list[list[str]]], int],
+    jobs: list[list[str]],
+    log: Any,
+    place: int,
+    workers: int,
+    ours: Any,
+    stopped: Any,
 ) -> None:
     """A process for trials: its share of the machine, its output in a file; it ends when the sweep does."""
     os.setsid()  # Ctrl-C reaches the sweep, which hands it on once
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+    if stopped.value:  # the server's children ignore SIGINT until here
+        sys.exit(128 + stopped.value)
     threading.Thread(target=follow, daemon=True).start()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
