@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported, and for the processes that tests start.
+# Before torch is imported, and for the processes that tests start: two of two threads each would wait for one another.
 os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
 for name in ("DLCOURSE_ALLOW", "WANDB_API_KEY"):
     os.environ.pop(name, None)
