@@ -112,7 +112,8 @@ def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[st
         print(sys.modules["__main__"].__doc__)
         raise SystemExit(0)
     if bare := next((word for word in words if "=" not in word), None):
-        raise Refused(f"{bare}: which word's value is it? There are: {', '.join(f'{key}=' for key in known)}")
+        listed = ", ".join(f"{key}=" for key in (*known, *groups))
+        raise Refused(f"{bare if bare.isprintable() else repr(bare)}: which word's value is it? There are: {listed}")
     given = {}
     for override in parse(words):
         key = override.key_or_group

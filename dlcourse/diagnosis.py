@@ -58,8 +58,7 @@ def units(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for layer, (f, z) in enumerate(layers, 1):
         a, slope = _slope(f, z)
-        some = a.flatten()[:: max(1, a.numel() // 100_000)].float()  # as many as torch.quantile takes
-        spread = torch.quantile(some, torch.tensor([*QUANTILES.values()], device=a.device))
+        spread = torch.quantile(some(a), torch.tensor([*QUANTILES.values()], device=a.device))
         found |= {f"activation/{name}/{layer}": float(v) for name, v in zip(QUANTILES, spread, strict=True)}
         ends = [bool(_slope(f, z.new_full((1, *z.shape[1:]), at))[1].abs().max() < 1e-3) for at in (-FAR, FAR)]
         steepest = _slope(f, torch.linspace(-4, 4, 81).to(z).reshape(-1, *[1] * (z.ndim - 1)).expand(81, *z.shape[1:]))
@@ -70,6 +69,11 @@ def units(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
             places = [d for d in range(slope.ndim) if d != 1]
             found[f"dead/{layer}"] = float((slope.abs().amax(places) < 1e-6).float().mean())
     return found
+
+
+def some(a: Tensor) -> Tensor:
+    """Evenly spaced numbers of a tensor, in one row: at most some hundred thousand, as many as torch.quantile takes."""
+    return a.flatten()[:: max(1, a.numel() // 100_000)].float()
 
 
 def _slope(f: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,14 +82,16 @@ def predictions(model: Any, data: Any, x: Tensor) -> Iterator[str]:
         yield "\t".join([names[k], *(f"{name}={value:.4f}" for name, value in zip(names, row, strict=True))])
 
 
-def on_light_ground(model: Any, x: Tensor) -> Tensor:
-    """Which pictures of one channel (N,) have a ground (their median) much lighter than those of the training set.
+def on_light_ground(model: Any, data: Any, x: Tensor) -> Tensor:
+    """Which pictures of one channel (N,) have a ground (the median of their edge) much lighter than the training set.
 
-    Ink on paper, where a model has seen light figures on a dark ground, as MNIST's, is read as something else.
+    Ink on paper, where a model has seen light figures on a dark ground, as MNIST's, is read as something else. None is
+    told where a model does not know its training set's mean and deviation (``data.standardise`` is not true).
     """
-    if x.ndim != 4 or x.shape[1] != 1:
+    if x.ndim != 4 or x.shape[1] != 1 or data.standardise is not True:
         return torch.zeros(len(x), dtype=torch.bool)
-    return x.flatten(1).median(1).values > model.mean.flatten().cpu() + 1.6 * model.std.flatten().cpu()
+    edge = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], -1).flatten(1)
+    return edge.median(1).values > model.mean.flatten().cpu() + 1.6 * model.std.flatten().cpu()
 
 
 class Readable(nn.Module):

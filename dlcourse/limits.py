@@ -20,7 +20,7 @@ class Limit(NamedTuple):
     open: str = ""  # which ends are excluded: "(", ")" or "()"
     whole: bool = False
     words: tuple[Any, ...] = ()
-    listed: str = "never"  # or "may", "must": a list of such numbers
+    listed: str = "never"  # or "may", "must", "pair": a list of such numbers, two of them
 
     def __str__(self) -> str:
         left, right = "(" if "(" in self.open else "[", ")" if ")" in self.open else "]"
@@ -81,7 +81,7 @@ LIMITS: dict[str, Limit] = {
     "optimizer.momentum": SHARE,
     "optimizer.weight_decay": Limit(0),
     "optimizer.eps": POSITIVE,
-    "optimizer.betas": SHARE._replace(listed="must"),
+    "optimizer.betas": SHARE._replace(listed="pair"),
     "optimizer.rho": SHARE,
     "optimizer.alpha": SHARE,
     "optimizer.dampening": Limit(0, 1),
@@ -200,6 +200,8 @@ def _judge_shape(cfg: DictConfig) -> None:
 
 def _judge_number(key: str, value: Any, limit: Limit) -> None:
     is_list = OmegaConf.is_list(value)
+    if limit.listed == "pair" and not (is_list and len(value) == 2):
+        raise Refused(f"{key}={value}: expected two in a list, each {limit}")
     if not is_list and limit.listed == "must":
         raise Refused(f"{key}={value}: expected a list, as '{key}=[{value}]'")
     if is_list and limit.listed == "never":

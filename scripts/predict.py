@@ -21,7 +21,7 @@ def predict(words: list[str]) -> int:
 
     _, model, data = restore(given.get("run"), words)
     x = data.read(path)
-    if count := int(on_light_ground(model, x).sum()):
+    if count := int(on_light_ground(model, data, x).sum()):
         print(
             f"{count} of {len(x)}: a much lighter ground than the training pictures have; if it is ink on paper, "
             "and they are light on dark, invert it",

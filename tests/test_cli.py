@@ -133,6 +133,8 @@ def test_so_is_all_that_can_be_judged_by_the_words(light, words, said):
 def test_a_scripts_value_without_its_word_is_told_the_words():
     with pytest.raises(Refused, match="runs/x: which word's value is it\\? There are: run=, input="):
         said(["runs/x"], "run", "input")
+    with pytest.raises(Refused, match=r"^'a\\nb\\nc': which word's value is it\? There are: run=, data=$"):
+        said(["a\nb\nc"], "run", groups=("data",))
 
 
 @pytest.mark.parametrize(

@@ -549,7 +549,11 @@ TABLE = {  # key: the words it needs, good values, bad values
     "optimizer.momentum": ("optimizer=momentum", *SHARES),
     "optimizer.weight_decay": ("", [0, 0.1], [-0.1, None, [0.1]]),
     "optimizer.eps": ("", *RATE),
-    "optimizer.betas": ("", [[0.9, 0.999], [0, 0.5]], [[0.9, 1], [-0.1, 0.9], [None, 0.9], ["abc", 0.9], None]),
+    "optimizer.betas": (
+        "",
+        [[0.9, 0.999], [0, 0.5]],
+        [[0.9, 1], [-0.1, 0.9], [None, 0.9], ["abc", 0.9], None, 0.9, [0.9], [0.9, 0.9, 0.9]],
+    ),
     "optimizer.rho": ("optimizer=adadelta", *SHARES),
     "optimizer.alpha": ("optimizer=rmsprop", *SHARES),
     "loss.label_smoothing": ("", *SHARES),

@@ -100,14 +100,17 @@ def test_npy_of_digits_is_raw(trained, tmp_path):
 def test_ink_on_paper_is_told_and_the_datas_own_pictures_are_not(trained, tmp_path):
     _, model, data = restore(trained("cnn"))
     data.setup()
-    assert not on_light_ground(model, data.sets["test"].x.float()).any()
+    x = data.sets["test"].x.float()
+    assert not on_light_ground(model, data, x).any() and on_light_ground(model, data, 16 - x).all()
     paper = np.full((80, 80), 255, np.uint8)
     paper[10:20, 15:65] = 0  # a seven
     paper[20:70, 50:60] = 0
     for name, pixels in (("paper", paper), ("board", 255 - paper)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    found = [bool(on_light_ground(model, data.read(tmp_path / f"{name}.png"))) for name in ("paper", "board")]
+    found = [bool(on_light_ground(model, data, data.read(tmp_path / f"{name}.png"))) for name in ("paper", "board")]
     assert found == [True, False]
+    data.standardise = 16.0  # and the model knows no ground
+    assert not on_light_ground(model, data, 16 - x).any()
 
 
 def test_predictions_add_up_to_the_accuracy(trained):

@@ -1,5 +1,6 @@
 """The lock of a run directory: held while the run lives, and not mistaken for that by whoever only looks."""
 
+import json
 import threading
 import time
 
@@ -8,7 +9,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from dlcourse.errors import ENVIRONMENT, Refused
-from dlcourse.rundir import RunDirectory, is_live, write_yaml
+from dlcourse.rundir import RunDirectory, is_live, write_json, write_yaml
 
 
 def test_a_live_run_keeps_its_directory(tmp_path):
@@ -53,3 +54,5 @@ def test_a_text_comes_back_as_it_was_written(tmp_path, text):
     write_yaml(tmp_path / "x.yaml", {"a": text, "b": [text, 1e-3, True, None], "c": {"d": text}})
     told = OmegaConf.to_container(OmegaConf.load(tmp_path / "x.yaml"))
     assert told == {"a": text, "b": [text, 1e-3, True, None], "c": {"d": text}}
+    write_json(tmp_path / "x.json", {"a": text})
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == {"a": text}

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from dlcourse.callbacks import Callback
-from dlcourse.diagnosis import gradients, hidden, units, verdicts, weights_of
+from dlcourse.diagnosis import gradients, hidden, some, units, verdicts, weights_of
+from dlcourse.inference import at_rest
 from dlcourse.measures import log
 from dlcourse.rundir import series
 
@@ -38,13 +39,13 @@ class Diagnostics(Callback):
         rows = trainer.datamodule.sets["train"]  # type: ignore[attr-defined]
         x, y = (part[: self.rows].to(pl_module.device) for part in (rows.x, rows.y))
         layers = hidden(pl_module, x)
-        found = {**gradients(pl_module, x, y), **self.updates, **units(layers)}
+        with at_rest(pl_module):  # an activation that draws would draw the training's random numbers
+            found = {**gradients(pl_module, x, y), **self.updates, **units(layers)}
+            activations = {f"activations/{layer}": some(f(z)) for layer, (f, z) in enumerate(layers, 1)}
         self.told = [*self.told[:1], found]
         for logger in trainer.loggers:
             if hasattr(logger, "log_histograms"):
-                with torch.no_grad():
-                    values = {f"activations/{layer}": f(z) for layer, (f, z) in enumerate(layers, 1)}
-                logger.log_histograms(values, trainer.global_step)
+                logger.log_histograms(activations, trainer.global_step)
             logger.log_metrics({"epoch": trainer.current_epoch, **found}, step=trainer.global_step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

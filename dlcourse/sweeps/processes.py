@@ -16,6 +16,7 @@ from dlcourse.sweeps.trials import Sweep
 
 GRACE = 30.0  # seconds for the state to be saved, once the sweep itself is gone
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 context: Any = get_context(METHOD)
 
@@ -23,10 +24,16 @@ context: Any = get_context(METHOD)
 def warm() -> None:
     """Begin with the imports, while the trials are still being planned."""
     if METHOD == "forkserver":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
+        resource_tracker.ensure_running()  # which unblocks them
         context.set_forkserver_preload(["dlcourse.sweeps.imported"])
-        forkserver.ensure_running()
+        # A terminal sends Ctrl-C to the server too: it and its children hear no signal until they listen.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[list[list[str]]], int]) -> None:
@@ -49,7 +56,7 @@ def run(sweep: Sweep, parts: Iterable[list[int]], workers: int, task: Callable[[
         for process, *_ in list(going.values()):
             hand_on(process)
 
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    before = {signum: signal.signal(signum, stop) for signum in SIGNALS}
     try:
         import dlcourse.report.sweep  # noqa: F401  wanted at the end; now the server is still importing
 
@@ -101,20 +108,23 @@ def work(
 ) -> None:
     """A process for trials: its share of the machine, its output in a file; it ends when the sweep does."""
     os.setsid()  # Ctrl-C reaches the sweep, which hands it on once
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
-    if stopped.value:  # the server's children ignore SIGINT until here
-        sys.exit(128 + stopped.value)
-    threading.Thread(target=follow, daemon=True).start()
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for stream in (1, 2):
-        os.dup2(out, stream)
-    share(place, workers)
     try:
+        for signum in SIGNALS:
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        if stopped.value:  # the server's children ignore SIGINT until here
+            sys.exit(128 + stopped.value)
+        threading.Thread(target=follow, daemon=True).start()
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(out, stream)
+        share(place, workers)
         code = task(jobs)
     except Refused as refusal:
         ours.send((str(refusal), refusal.code))
         code = refusal.code
+    except KeyboardInterrupt:  # where no run listens: between imports, or as what was trained is written
+        code = 128 + signal.SIGINT
     sys.exit(code)
 
 

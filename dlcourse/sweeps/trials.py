@@ -185,7 +185,7 @@ class Sweep:
 
         rows = [self.rows[number] for number in sorted(self.rows)]
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with open(self.folder / "sweep.csv", "w", encoding="utf-8", newline="") as file:
+        with open(self.folder / "sweep.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             table = csv.DictWriter(file, columns)
             table.writeheader()
             table.writerows({**row, "words": " ".join(row["words"])} for row in rows)

@@ -182,6 +182,14 @@ def test_what_the_splits_depend_on():
     assert max(index(last, "train")) < min(index(last, "val"))
 
 
+def test_the_last_rows_of_a_file_in_order_of_class_are_no_validation_set():
+    x, y = classes(300)
+    order = y.argsort(stable=True)
+    rows = x[order], y[order]
+    assert "class 0 would be for training only; set data.split_seed=0" in refusal(rows, split_seed=None)
+    assert "class 1 would be for validation only" in refusal(rows, split_seed=None, val_fraction=0.9)
+
+
 def test_the_global_random_numbers_play_no_part():
     torch.manual_seed(1)
     one = ready(classes(200))

@@ -35,7 +35,9 @@ class Faulty(MLP):
 
 def start(*words, cwd, **env):
     command = [sys.executable, str(ROOT / "train.py"), *map(str, words)]
-    return subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, stdout=-1, stderr=-1, text=True)
+    return subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, **env}, stdout=-1, stderr=-1, text=True, start_new_session=True
+    )
 
 
 def train(*words, cwd, **env):
@@ -166,18 +168,19 @@ def test_a_signal_stops_all_with_their_state(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_stops_trials_that_train_together(tmp_path):
-    """Their checkpoint is gone on from, and they end as if nothing had been."""
+@pytest.mark.parametrize("seen", ["*.log", "together_*.ckpt"])
+def test_a_signal_stops_trials_that_train_together(tmp_path, seen):
+    """Before they train, too: they are gone on with, and end as if nothing had been."""
     words = ["-m", *LIGHT, "trainer.max_epochs=40", "optimizer.lr=0.001,0.01", "seed=0,1", "sweep.workers=2"]
     words += ["hydra/launcher=vectorized"]
     process = start(*words, "sweep_dir=s", cwd=tmp_path)
-    while not list((tmp_path / "s").glob("together_*.ckpt")):
+    while not list((tmp_path / "s").glob(seen)):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
-    assert {row["status"] for row in rows(tmp_path / "s").values()} <= {"interrupted", "finished"}
+    assert {row["status"] for row in rows(tmp_path / "s").values()} <= {"waiting", "interrupted", "finished"}
     assert train(*words, "sweep_dir=s", cwd=tmp_path)[0] == 0
     assert train(*words, "sweep_dir=clean", cwd=tmp_path)[0] == 0
     for k in range(4):
@@ -185,15 +188,16 @@ def test_a_signal_stops_trials_that_train_together(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("send", [os.kill, os.killpg])  # as a terminal does: to the whole group, the server too
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [0.0, 1.0, 2.5])
-def test_a_signal_before_the_first_trial_has_begun(tmp_path, signum, after):
+def test_a_signal_before_the_first_trial_has_begun(tmp_path, send, signum, after):
     words = ["-m", *LIGHT, "trainer.max_epochs=500", "seed=0,1", "sweep.workers=2", "sweep_dir=s"]
     process = start(*words, cwd=tmp_path)
     while not (tmp_path / "s").exists():
         time.sleep(0.01)
     time.sleep(after)
-    process.send_signal(signum)
+    send(process.pid, signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (128 + signum, -signum) and "Traceback" not in err, err
 
