@@ -111,6 +111,8 @@ def parse(words: list[str]) -> list[Override]:
     parsed = []
     for word in words:
         shown = word if word.isprintable() else repr(word)
+        if word != word.encode("utf-8", "replace").decode():  # W&B keeps a command line as UTF-8 only
+            raise Refused(f"{shown}: it is no UTF-8; give the file or folder that it names another name")
         if "=" not in word and not word.startswith("~"):
             raise Refused(f"{shown}: expected key=value or group=choice, without spaces (python train.py --help)")
         try:

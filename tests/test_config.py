@@ -127,6 +127,11 @@ def test_values_of_a_sweep():
         parse(["activation=relu,tanhh"])
 
 
+def test_a_word_that_is_no_utf_8():
+    with pytest.raises(Refused, match=r"caf\\udce9\.csv.*: it is no UTF-8"):
+        parse(["data.path='/caf\udce9.csv'"])
+
+
 def test_without_conf_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(config, "CONF", tmp_path / "conf")
     with pytest.raises(Refused, match=re.escape(str(tmp_path / "conf"))) as refusal:
