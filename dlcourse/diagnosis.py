@@ -1,5 +1,6 @@
 """What the layers of a network say of its training, in numbers and in words."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,8 +73,11 @@ def units(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
 
 
 def some(a: Tensor) -> Tensor:
-    """Evenly spaced numbers of a tensor, in one row: at most some hundred thousand, as many as torch.quantile takes."""
-    return a.flatten()[:: max(1, a.numel() // 100_000)].float()
+    """Evenly spaced numbers of a tensor, in one row: some hundred thousand at most, as many as torch.quantile takes."""
+    step = max(1, a.numel() // 100_000)
+    while math.gcd(step, a.numel()) > 1:  # it would meet some units only
+        step += 1
+    return a.flatten()[::step].float()
 
 
 def _slope(f: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:

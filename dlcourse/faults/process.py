@@ -133,6 +133,8 @@ def start(script: Path, words: Sequence[str], fault: Fault | None = None, **env:
 
 def _child(script: str, words: list[str], folder: str, fault: Fault | None, env: dict[str, str]) -> None:
     os.setsid()
+    # The server's children inherit what it does not hear, where a sweep started it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
     multiprocessing.set_start_method(None, force=True)  # its data workers start as in any process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no process outlives the one that asked for it

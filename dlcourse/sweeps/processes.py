@@ -111,9 +111,9 @@ def work(
     try:
         for signum in SIGNALS:
             signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        if stopped.value:  # the server's children ignore SIGINT until here
+        if stopped.value:  # the server's children hear nothing until here
             sys.exit(128 + stopped.value)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         threading.Thread(target=follow, daemon=True).start()
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
@@ -124,6 +124,7 @@ def work(
         ours.send((str(refusal), refusal.code))
         code = refusal.code
     except KeyboardInterrupt:  # where no run listens: between imports, or as what was trained is written
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a second one changes nothing
         code = 128 + signal.SIGINT
     sys.exit(code)
 
