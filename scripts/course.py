@@ -22,13 +22,17 @@ def main(words: list[str]) -> int:
     given = parser.parse_args(words)
     from dlcourse.report.course import build_course, course, experiments
 
-    chosen = [each for each in experiments(given.folder, given.names) if not (given.short and each.is_long)]
+    every = experiments(given.folder)
+    if lost := [name for name in given.names if not any(each.name.startswith(name) for each in every)]:
+        parser.error(f"no experiment with a claim begins with {' or '.join(lost)}")
+    named = [each for each in every if each.name.startswith(tuple(given.names) or "")]
+    chosen = [each for each in named if not (given.short and each.is_long)]
     if not chosen:
-        parser.error(f"no experiment with a claim begins with {' or '.join(given.names)}")
+        parser.error(f"--short leaves nothing of {' and '.join(given.names)}")
     if not given.page:
         course(chosen, given.keep, lambda line: print(line, flush=True))
     given.folder.mkdir(parents=True, exist_ok=True)
-    page = build_course(experiments(given.folder), given.folder / "course.html")
+    page = build_course(every, given.folder / "course.html")
     unmet = [each.name for each in chosen if not each.is_met]
     print(f"{len(chosen) - len(unmet)} of {len(chosen)} claims are met" + f", but not {', '.join(unmet)}" * bool(unmet))
     print(f"course: {from_here(page.resolve())}")

@@ -292,7 +292,7 @@ def test_a_claim(tmp_path, name):
     data_dir = Path(os.environ.get("DLCOURSE_DATA_DIR", ROOT / "data"))
     if "mnist" in str(EXPERIMENTS[name].yaml.get("defaults")) and not (data_dir / "MNIST" / "raw").is_dir():
         pytest.skip("no MNIST/raw in the data directory")
-    (each,) = [each for each in experiments(tmp_path, [name]) if each.name == name]
+    (each,) = [each for each in experiments(tmp_path) if each.name == name]
     assert each.run() == 0
     assert each.rows and all(verdict.met for verdict in each.verdicts), each.verdicts
 
@@ -330,14 +330,15 @@ def test_l22_a_new_activation_is_one_class_and_one_file(tmp_path):
 def test_the_course_is_kept_and_judged(tmp_path):
     """Two experiments, a page; the second start runs nothing; a figure that no longer keeps its claim is exit 1."""
 
-    def course(*words):
-        command = [sys.executable, "scripts/course.py", "09", "08a", "--folder", str(tmp_path), *words]
+    def course(*words, names=("09", "08a")):
+        command = [sys.executable, "scripts/course.py", *names, "--folder", str(tmp_path), *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     done = course()
     assert done.returncode == 0 and "2 of 2 claims are met" in done.stdout, done.stdout + done.stderr
     page = (tmp_path / "course.html").read_text()
     assert "python train.py experiment=09_least_squares" in page and "08a_identity/report.html" in page
+    assert "no experiment with a claim begins with 9_least\n" in course(names=["08a", "9_least"]).stderr
     again = course()
     assert again.returncode == 0 and again.stdout.count("  kept\n") == 2
     figures = tmp_path / "09_least_squares/metrics.json"

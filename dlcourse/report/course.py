@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -110,12 +110,12 @@ class Experiment:
         return curves(self.folder, done, parameters, "val/loss")
 
 
-def experiments(folder: Path, names: Iterable[str] = ()) -> list[Experiment]:
-    """Those with a claim, in the order of the lecture; of ``names`` those that begin so."""
+def experiments(folder: Path) -> list[Experiment]:
+    """Those with a claim, in the order of the lecture."""
     found = []
     for path in sorted((CONF / "experiment").glob("*.yaml")):
         yaml: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
-        if yaml.get("claim") and path.stem.startswith(tuple(names) or ("",)):
+        if yaml.get("claim"):
             found.append(Experiment(path.stem, yaml, folder.resolve() / path.stem))
     return sorted(found, key=lambda each: (_place(each.yaml["lecture"][0]), each.name))
 
