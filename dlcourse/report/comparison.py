@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from dlcourse.report.drawing import COLOURS, INK, SOFT, Drawing, sane
 
@@ -57,6 +57,8 @@ def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if across == "layer":
             axes.set_xticks(sorted({place for values in lines.values() for place in values}))
+        else:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 150k
         axes.set_xlabel(across)
         axes.set_title(name, loc="left", color=INK)
         if len(lines) > 1:

@@ -20,7 +20,7 @@ from dlcourse.claims import Verdict, judge
 from dlcourse.config import CHECKOUT, CONF, word
 from dlcourse.report.comparison import line
 from dlcourse.report.html import Figure, draw, number, template
-from dlcourse.report.sweep import curves, finite, said_of
+from dlcourse.report.sweep import by_steps, curves, finite, said_of
 from dlcourse.rundir import read_rows, series, write, write_json
 
 #: Of the library, what no figure of a run depends on.
@@ -102,8 +102,12 @@ class Experiment:
     def figures(self) -> list[Figure]:
         """What its runs draw: the course of training by group, and numbered measures."""
         if not self.is_study:
-            found = series(self.rows[0]) if self.rows else {}
-            return [draw(name, partial(line, {"": values}, name)) for name, values in found.items()]
+            found = {"val/loss": by_steps(self.folder, "val/loss"), **(series(self.rows[0]) if self.rows else {})}
+            return [
+                draw(name, partial(line, {"": values}, name, "step" if name == "val/loss" else "layer"))
+                for name, values in found.items()
+                if values
+            ]
         said, _, parameters = said_of(self.rows)
         pairs = zip(self.rows, said, strict=True)
         done = [(row, each) for row, each in pairs if finite(row.get("val/loss")) is not None]

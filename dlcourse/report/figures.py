@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.ticker import EngFormatter
 
 from dlcourse.report.answers import Map
 from dlcourse.report.drawing import COLOURS, INK, SOFT, Drawing, sane, thin
@@ -34,6 +35,7 @@ def curves(series: Series, label: str, best: int | None, log: bool = False) -> D
             axes.set_ylim(0, 2 * known.max())
         if best is not None:
             axes.axvline(best, **DASHED, label="best")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 150k
         axes.set_xlabel("step")
         axes.set_title(label, loc="left", color=INK)
         if len(numbers) + (best is not None) > 1:

@@ -125,16 +125,16 @@ def curves(
         return []
     lines: dict[str, dict[str, Line]] = {}
     for name, rows in groups.items():
-        theirs = [{first: course(folder / row["run"], first), **series(row)} for row in rows]
+        theirs = [{first: by_steps(folder / row["run"], first), **series(row)} for row in rows]
         for key in dict.fromkeys(key for one in theirs for key, line in one.items() if line):
             lines.setdefault(key, {})[name] = mean_line([one[key] for one in theirs if key in one])
-    by = f"By {', '.join(parameters)}; the mean over seeds."
+    by = f"By {', '.join(parameters)}{'; the mean over seeds' * any(len(rows) > 1 for rows in groups.values())}."
     return [
         draw(key, partial(comparison.line, lines[key], key, "step" if key == first else "layer"), by) for key in lines
     ]
 
 
-def course(run: Path, figure: str) -> Line:
+def by_steps(run: Path, figure: str) -> Line:
     """A figure of a run by its steps."""
     return {row["step"]: row[figure] for row in read_rows(run / "metrics.jsonl") if finite(row.get(figure)) is not None}
 
