@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from dlcourse.errors import Refused
 
 if TYPE_CHECKING:
-    from dlcourse.training import Result
+    from dlcourse.runs.fit import Result
 
 __all__ = ["Refused", "run"]
 
@@ -16,8 +16,8 @@ def run(*words: str) -> "Result":
     One process, and no W&B unless ``logger=wandb`` is among the words. Raises `Refused`, with ``.code``, where the
     command would end with that exit code.
     """
-    from dlcourse.restore import planned
-    from dlcourse.training import train
+    from dlcourse.runs.fit import train
+    from dlcourse.runs.resume import planned
 
     composed, continued = planned(list(words))
     if continued is None and not any(word.startswith("logger=") for word in words):

@@ -40,7 +40,7 @@ def guarded(command: Callable[[list[str]], int]) -> int:
 
 def train(words: list[str]) -> int:
     """``python train.py``: one run, or a multirun, or one of Hydra's own flags."""
-    from dlcourse.gate import admit, admit_multirun, allowed_packages
+    from dlcourse.config.gate import admit, admit_multirun, allowed_packages
 
     flags = hydra_flags(words)
     words = flags.overrides
@@ -57,14 +57,14 @@ def train(words: list[str]) -> int:
         return hydra(lambda cfg: None)
     if flags.multirun:
         return multirun(words, admit_multirun(words))
-    from dlcourse.restore import planned
+    from dlcourse.runs.resume import planned
 
     composed, continued = planned(words)
     if flags.cfg or flags.info is not None:
         return hydra(lambda cfg: None)
     if composed.multirun:
         return multirun(words, admit_multirun(words))
-    from dlcourse.training import train as run
+    from dlcourse.runs.fit import train as run
 
     return tell(run(composed, continued), composed.cfg)
 
@@ -86,7 +86,7 @@ def hydra(task: Callable[[Any], Any]) -> int:
     """Hand the command line to Hydra: help, completion, printed configurations, and one job after another."""
     from hydra import main
 
-    from dlcourse.config import CONF
+    from dlcourse.config.groups import CONF
 
     main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     return 0
@@ -94,7 +94,7 @@ def hydra(task: Callable[[Any], Any]) -> int:
 
 def multirun(words: list[str], composed: Any) -> int:
     """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
-    from dlcourse.config import word
+    from dlcourse.config.overrides import word
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(words, composed.cfg)
@@ -106,7 +106,7 @@ def multirun(words: list[str], composed: Any) -> int:
 
 def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[str, str]:
     """The words of a script as a dictionary; one that it does not know is refused."""
-    from dlcourse.config import nearest, parse
+    from dlcourse.config.overrides import nearest, parse
 
     if {"--help", "-h"} & set(words):
         print(sys.modules["__main__"].__doc__)
@@ -142,10 +142,10 @@ def tell(result: Any, cfg: Any) -> int:
 
     Only the first process speaks.
     """
-    from dlcourse.claims import judge
-    from dlcourse.claims import table as judged
-    from dlcourse.rundir import from_here
-    from dlcourse.training import first_process
+    from dlcourse.config.claims import judge
+    from dlcourse.config.claims import table as judged
+    from dlcourse.runs.building import first_process
+    from dlcourse.runs.directory import from_here
 
     if first_process():
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")

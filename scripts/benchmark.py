@@ -8,10 +8,12 @@ from argparse import ArgumentParser
 from datetime import datetime
 from pathlib import Path
 
-from dlcourse.benchmarks.measure import measure, python, table
-from dlcourse.benchmarks.rows import PEERS, ROWS, Plan
+from benchmarks.measure import measure, python, table
+from benchmarks.rows import PEERS, ROWS, Plan
+
 from dlcourse.cli import guarded
-from dlcourse.rundir import write_json
+from dlcourse.config.groups import CHECKOUT
+from dlcourse.runs.files import write_json
 
 
 def benchmark(words: list[str]) -> int:
@@ -34,7 +36,7 @@ def benchmark(words: list[str]) -> int:
     kept = given.json or Path("runs/benchmarks") / f"{given.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(python("-m", "dlcourse.benchmarks.prepare", folder), check=True)
+        subprocess.run(python("-m", "scripts.benchmarks.prepare", folder), cwd=CHECKOUT, check=True)
         row = ROWS[given.name](Plan(given.rounds, given.peers, given.small, given.whole, Path(folder)))
         result = measure(given.name, row, lambda line: print(line, file=sys.stderr, flush=True))
     write_json(kept, result)

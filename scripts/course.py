@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from dlcourse.cli import guarded
-from dlcourse.rundir import from_here
+from dlcourse.runs.directory import from_here
 
 
 def main(words: list[str]) -> int:

@@ -7,8 +7,8 @@ from dlcourse.cli import guarded, said, table
 
 def evaluate(words: list[str]) -> int:
     run = said(words, "run", groups=("data",)).get("run")
-    from dlcourse.inference import test
-    from dlcourse.restore import restore
+    from dlcourse.runs.inference import test
+    from dlcourse.runs.trained import restore
 
     cfg, model, data = restore(run, words)
     table(test(cfg, model, data), data.note)

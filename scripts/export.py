@@ -10,9 +10,9 @@ def export(words: list[str]) -> int:
     given = said(words, "run", "format")
     if given.get("format", "onnx") != "onnx":
         raise Refused(f"format={given['format']}: expected onnx")
-    from dlcourse.inference import TOLERANCE, export_onnx
-    from dlcourse.restore import restore
-    from dlcourse.rundir import open_run
+    from dlcourse.runs.directory import open_run
+    from dlcourse.runs.export import TOLERANCE, export_onnx
+    from dlcourse.runs.trained import restore
 
     path, _ = open_run(given.get("run"))
     _, model, data = restore(path, words)

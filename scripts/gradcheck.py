@@ -16,15 +16,14 @@ def gradcheck(words: list[str]) -> int:
     if {"--help", "-h"} & set(words):
         print(__doc__)
         return 0
-    from dlcourse.gate import admit, inspect_targets
+    from dlcourse.config.gate import admit, inspect_targets
 
     composed = admit(words)
     from tabulate import tabulate
 
-    from dlcourse.building import quieten
-    from dlcourse.config import resolve
-    from dlcourse.gradcheck import gradient_check
-    from dlcourse.training import made
+    from dlcourse.config.resolve import resolve
+    from dlcourse.measures.gradcheck import gradient_check
+    from dlcourse.runs.building import made, quieten
 
     quieten()
     inspect_targets(resolve(composed.cfg), composed.allowed)

@@ -16,8 +16,8 @@ def predict(words: list[str]) -> int:
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
     from dlcourse.data.picture import pictures_in
-    from dlcourse.inference import on_light_ground, predictions
-    from dlcourse.restore import restore
+    from dlcourse.runs.inference import on_light_ground, predictions
+    from dlcourse.runs.trained import restore
 
     _, model, data = restore(given.get("run"), words)
     x = data.read(path)

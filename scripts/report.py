@@ -3,13 +3,13 @@
 import sys
 
 from dlcourse.cli import guarded, said
-from dlcourse.rundir import from_here, open_run
+from dlcourse.runs.directory import from_here, open_run
 
 
 def report(words: list[str]) -> int:
     path, _ = open_run(said(words, "run").get("run"))
     from dlcourse.report.page import build_report
-    from dlcourse.restore import restore
+    from dlcourse.runs.trained import restore
 
     model = data = None
     if (path / "metrics.json").exists():  # of a run that is not finished only the files tell

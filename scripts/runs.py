@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from dlcourse.cli import guarded, said
 from dlcourse.errors import Refused
-from dlcourse.rundir import is_live
+from dlcourse.runs.directory import is_live
 from dlcourse.sweeps.trials import own
 
 FIGURES = ("loss", "acc", "r2", "mae")

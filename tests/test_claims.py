@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlcourse.claims import Expectation, judge, table
+from dlcourse.config.claims import Expectation, judge, table
 from dlcourse.errors import Refused
 
 STUDY = [

@@ -14,7 +14,7 @@ import yaml
 import dlcourse
 from dlcourse import Refused
 from dlcourse.cli import guarded, said, train
-from dlcourse.rundir import read_rows
+from dlcourse.runs.files import read_rows
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["data=and", "model=mlp", "logger=none", "callbacks=none", "trainer.max_epochs=3"]

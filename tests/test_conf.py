@@ -13,8 +13,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import dlcourse
-from dlcourse.config import CONF, Composed, groups, resolve
-from dlcourse.gate import admit, targets
+from dlcourse.config.compose import Composed
+from dlcourse.config.gate import admit, targets
+from dlcourse.config.groups import CONF, groups
+from dlcourse.config.resolve import resolve
 
 CHOICES = [f"{path.parent.relative_to(CONF)}={path.stem}" for path in sorted(CONF.rglob("*/*.yaml"))]
 #: What may have to be left out, and why; what is left out here is asserted below.

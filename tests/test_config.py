@@ -6,10 +6,14 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from dlcourse import config
-from dlcourse.config import CONF, complete, compose, groups, nearest, parse, resolve, stored
+from dlcourse.config import compose as config
+from dlcourse.config.compose import complete, compose
+from dlcourse.config.groups import CONF, groups
+from dlcourse.config.overrides import nearest, parse
+from dlcourse.config.resolve import resolve
+from dlcourse.config.store import stored
 from dlcourse.errors import CONFIG, Refused
-from dlcourse.rundir import write_yaml
+from dlcourse.runs.files import write_yaml
 
 
 def completed(*words):

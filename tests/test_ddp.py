@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlcourse.rundir import read_rows
+from dlcourse.runs.files import read_rows
 
 ROOT = Path(__file__).parent.parent
 # 18 rows are cut off for validation, which leaves a training set that two processes divide evenly.

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.building import build
-from dlcourse.diagnosis import gradients, hidden, units, verdicts
-from dlcourse.gate import admit
+from dlcourse.config.gate import admit
+from dlcourse.measures.diagnosis import gradients, hidden, units, verdicts
+from dlcourse.runs.building import build
 
 QUIET = ["trainer=cpu", "report=false"]
 

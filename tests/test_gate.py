@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlcourse.config import CONF, Composed, complete, compose, groups, resolve, stored
-from dlcourse.errors import CONFIG, Refused
-from dlcourse.gate import (
+from dlcourse.config.compose import Composed, complete, compose
+from dlcourse.config.gate import (
     admit,
     admit_multirun,
     allowed_packages,
@@ -22,7 +21,12 @@ from dlcourse.gate import (
     shipped,
     targets,
 )
-from dlcourse.limits import LIMITS, judge
+from dlcourse.config.groups import CONF, groups
+from dlcourse.config.ranges import LIMITS
+from dlcourse.config.resolve import resolve
+from dlcourse.config.rules import judge
+from dlcourse.config.store import stored
+from dlcourse.errors import CONFIG, Refused
 
 DANGEROUS = [
     "os.system",
@@ -154,7 +158,7 @@ def test_no_text_becomes_a_node_after_it_was_judged(word):
 
 
 def test_nor_in_somebody_elses_run_directory(tmp_path):
-    from dlcourse.restore import opened
+    from dlcourse.runs.resume import opened
 
     made = composed("logger=none")
     cfg = OmegaConf.create(stored(made.cfg, made.choices))
@@ -166,10 +170,10 @@ def test_nor_in_somebody_elses_run_directory(tmp_path):
 @pytest.mark.parametrize(
     "target",
     [
-        "dlcourse.loggers.MetricsFile",
-        "dlcourse.rundir.RunDirectory",
-        "dlcourse.gate.import_module",
-        "dlcourse.rundir.subprocess.Popen",
+        "dlcourse.runs.loggers.MetricsFile",
+        "dlcourse.runs.directory.RunDirectory",
+        "dlcourse.config.gate.import_module",
+        "dlcourse.runs.directory.subprocess.Popen",
     ],
 )
 def test_what_writes_where_it_is_told_to_is_no_target(target):
@@ -189,7 +193,11 @@ def test_facts_come_from_the_shipped_readers_only(tmp_path, monkeypatch):
     """A reader is called before torch is imported, so it cannot be judged by what it is, only by its name."""
     (tmp_path / "sideeffect.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
-    for target in ("dlcourse.gate.import_module", "dlcourse.rundir.subprocess", "dlcourse.config.groups"):
+    for target in (
+        "dlcourse.config.gate.import_module",
+        "dlcourse.runs.directory.subprocess",
+        "dlcourse.config.groups.groups",
+    ):
         refusal(admit, [f"+data.facts={{_target_:{target},name:sideeffect}}"])
     assert not (tmp_path / "ran").exists()
 
@@ -199,7 +207,7 @@ def test_nothing_that_is_named_is_imported_before_it_is_refused():
     program = f"""
 import json, sys
 from dlcourse.errors import Refused
-from dlcourse.gate import admit, permit
+from dlcourse.config.gate import admit, permit
 def refused(function, *args):
     try:
         function(*args)
@@ -254,10 +262,10 @@ def test_every_shipped_choice_passes(choice):
         ("torch.optim.lr_scheduler.partial", "is not a class of torch.optim.lr_scheduler"),  # a re-export
         ("torch.optim.lr_scheduler.Counter", "is not a class of torch.optim.lr_scheduler"),
         ("torch.nn.ReLLU", "there is no such class"),
-        ("dlcourse.building.resolve", "is not a class of dlcourse"),
-        ("dlcourse.building.build", "is not a class of dlcourse"),
-        ("dlcourse.loggers.Path", "is not a class of dlcourse"),
-        ("dlcourse.loggers.os.system", "there is no such class"),
+        ("dlcourse.runs.building.resolve", "is not a class of dlcourse"),
+        ("dlcourse.runs.building.build", "is not a class of dlcourse"),
+        ("dlcourse.runs.loggers.Path", "is not a class of dlcourse"),
+        ("dlcourse.runs.loggers.os.system", "there is no such class"),
         ("dlcourse.nothing.MLP", "there is no such class"),
     ],
 )
@@ -304,7 +312,7 @@ def test_a_person_allows_a_package(monkeypatch, tmp_path):
 
 def test_nothing_but_the_person_allows(tmp_path):
     """Neither a configuration nor a run directory; a run directory passes the same gate as words."""
-    from dlcourse.restore import opened
+    from dlcourse.runs.resume import opened
 
     made = composed("logger=none")
     cfg = OmegaConf.create(stored(made.cfg, made.choices))
@@ -329,7 +337,7 @@ def test_nothing_but_the_person_allows(tmp_path):
     ],
 )
 def test_a_run_directory_of_somebody_else_passes_the_same_gate(tmp_path, monkeypatch, key, value):
-    from dlcourse.restore import opened
+    from dlcourse.runs.resume import opened
 
     monkeypatch.setattr(sys, "argv", ["evaluate.py"])
     monkeypatch.setenv("WANDB_API_KEY", "hunter2")
@@ -341,7 +349,7 @@ def test_a_run_directory_of_somebody_else_passes_the_same_gate(tmp_path, monkeyp
 
 
 def test_what_a_resume_changes_passes_the_gate(tmp_path, monkeypatch):
-    from dlcourse.restore import continuation
+    from dlcourse.runs.resume import continuation
 
     monkeypatch.setattr(sys, "argv", ["train.py"])
     made = composed("logger=none")
@@ -357,14 +365,14 @@ def test_what_a_resume_changes_passes_the_gate(tmp_path, monkeypatch):
 
 def test_a_longer_resume_builds_nothing_that_is_not_judged(tmp_path, monkeypatch):
     """A longer run asks the scheduler of a run directory whether it may be: after it is seen to be a class."""
-    from dlcourse.restore import continuation
+    from dlcourse.runs.resume import continuation
 
     (tmp_path / "sideeffects.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     made = composed("logger=none")
     cfg = OmegaConf.create(stored(made.cfg, made.choices))
-    cfg.scheduler = {"_target_": "dlcourse.gate.import_module", "name": "sideeffects"}
+    cfg.scheduler = {"_target_": "dlcourse.config.gate.import_module", "name": "sideeffects"}
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     (tmp_path / "overrides.yaml").write_text("[]")
     refusal(continuation, [f"resume={tmp_path}", "trainer.max_epochs=99"])
@@ -438,7 +446,7 @@ def test_words_of_hydra_that_people_and_lightning_need(word):
 
 
 def test_shell_fragments_of_launchers_need_a_word_of_their_own():
-    from dlcourse.gate import check_words
+    from dlcourse.config.gate import check_words
 
     refusal(check_words, ["hydra.launcher.setup=[reboot]"])
     check_words(["hydra.launcher.setup=[reboot]", "allow=[launcher]"])
@@ -496,9 +504,9 @@ def test_the_password_of_an_address_is_not_written_down():
 
 
 def test_a_package_of_ours_that_is_no_part_of_a_model_must_be_allowed():
-    words = ["+callbacks.clock._target_=dlcourse.benchmarks.clock.Clock"]
+    words = ["+callbacks.clock._target_=scripts.benchmarks.clock.Clock"]
     assert "may not run" in refusal(admit, words)
-    admit([*words, "allow=[dlcourse.benchmarks]"])
+    admit([*words, "allow=[scripts.benchmarks]"])
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "null", "abc", "[1]", "nan"])

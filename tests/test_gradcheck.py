@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from dlcourse.gate import admit
-from dlcourse.gradcheck import _slope, gradient_check
-from dlcourse.training import made
+from dlcourse.config.gate import admit
+from dlcourse.measures.gradcheck import _slope, gradient_check
+from dlcourse.runs.building import made
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = [sys.executable, str(ROOT / "scripts" / "gradcheck.py")]

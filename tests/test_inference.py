@@ -9,9 +9,10 @@ from PIL import Image
 
 import dlcourse
 from dlcourse.errors import Refused
-from dlcourse.inference import ask, export_onnx, on_light_ground, predictions
-from dlcourse.inference import test as evaluate
-from dlcourse.restore import restore
+from dlcourse.runs.export import export_onnx
+from dlcourse.runs.inference import ask, on_light_ground, predictions
+from dlcourse.runs.inference import test as evaluate
+from dlcourse.runs.trained import restore
 
 RUNS = {
     "mlp": ["trainer.max_epochs=8"],
@@ -170,7 +171,7 @@ def test_a_prediction_depends_on_no_other_row(trained, monkeypatch):
     model.train()  # asked in the middle of something: batch norm must not see the rows
     alone = torch.cat([ask(model, row[None])[0] for row in x])
     assert torch.allclose(ask(model, x)[0], alone, atol=1e-4)
-    monkeypatch.setattr("dlcourse.inference.BATCH", 2)
+    monkeypatch.setattr("dlcourse.runs.inference.BATCH", 2)
     assert torch.allclose(ask(model, x)[0], alone, atol=1e-4)
     assert model.training
 
@@ -197,7 +198,7 @@ def test_an_export_that_differs_leaves_no_file(trained, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e '.[export]')")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed (pip install -e '.[export]')")
     _, model, data = restore(trained("mlp"))
-    monkeypatch.setattr("dlcourse.inference.TOLERANCE", -1.0)
+    monkeypatch.setattr("dlcourse.runs.export.TOLERANCE", -1.0)
     with pytest.raises(Refused, match="differs from the trained one"):
         export_onnx(model, data, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

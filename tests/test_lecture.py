@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import dlcourse
-from dlcourse.claims import Expectation, judge
-from dlcourse.gate import admit
+from dlcourse.config.claims import Expectation, judge
+from dlcourse.config.gate import admit
 from dlcourse.models.base import Model
 from dlcourse.report.course import experiments
 
@@ -79,8 +79,8 @@ def test_l1_an_mlp_solves_xor(run, activation):
 
 def test_l1_two_layers_of_threshold_units_are_xor():
     """(x OR y) AND NOT (x AND y), with weights by hand: an MLP of perceptrons."""
-    from dlcourse.building import build
-    from dlcourse.gate import admit
+    from dlcourse.config.gate import admit
+    from dlcourse.runs.building import build
 
     data, model = build(admit(["data=xor", "model.hidden=[2]", "activation=step"]).cfg)
     data.setup()

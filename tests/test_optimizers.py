@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from scipy.optimize import minimize
 
-import dlcourse.config  # noqa: F401  (what conf/ computes)
+import dlcourse.config.compose  # noqa: F401  (what conf/ computes)
 from dlcourse.optimizers import Muon, orthogonal
 
 CONF = Path(__file__).parents[1] / "conf"

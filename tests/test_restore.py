@@ -11,13 +11,15 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from omegaconf import OmegaConf
 
-import dlcourse.callbacks.checkpoints as checkpoints
-from dlcourse.callbacks.checkpoints import AtomicIO, Checkpoints, load
+import dlcourse.runs.checkpoints as checkpoints
+from dlcourse.config.gate import admit
 from dlcourse.errors import Interrupted, Refused
-from dlcourse.gate import admit
 from dlcourse.models.base import Model
-from dlcourse.restore import _is_longer, continuation, restore
-from dlcourse.training import train
+from dlcourse.runs.checkpoint_file import AtomicIO, load
+from dlcourse.runs.checkpoints import Checkpoints
+from dlcourse.runs.fit import train
+from dlcourse.runs.resume import _is_longer, continuation
+from dlcourse.runs.trained import restore
 
 # Digits in batches of 128: 11 batches an epoch, the last one of 14 rows.
 BATCHES = 11
@@ -534,7 +536,7 @@ def test_a_limit_is_longer_as_a_number_or_a_time(new, old, longer):
 @pytest.mark.parametrize("left", [["checkpoints/"], ["overrides.yaml"], [".config.yaml.123", "checkpoints/"]])
 def test_killed_while_its_directory_was_made(tmp_path, left):
     """The form for requeued jobs begins it again; somebody's own files are still refused."""
-    from dlcourse.rundir import RunDirectory
+    from dlcourse.runs.directory import RunDirectory
 
     path = tmp_path / "r"
     path.mkdir()

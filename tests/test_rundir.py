@@ -9,7 +9,8 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from dlcourse.errors import ENVIRONMENT, Refused
-from dlcourse.rundir import RunDirectory, is_live, write_json, write_yaml
+from dlcourse.runs.directory import RunDirectory, is_live
+from dlcourse.runs.files import write_json, write_yaml
 
 
 def test_a_live_run_keeps_its_directory(tmp_path):

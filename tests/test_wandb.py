@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dlcourse.faults.environment import recorded
-from dlcourse.loggers import _answers
+from dlcourse.runs.wandb_logger import _answers
+from tests.faults.environment import recorded
 
 ROOT = Path(__file__).parent.parent
 WORDS = ["data=and", "model=sigmoid_neuron", "trainer.max_epochs=12", "callbacks=none"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
-from dlcourse.callbacks import Callback
-from dlcourse.inference import ask, chosen, grid
+from dlcourse.runs.callback import Callback
+from dlcourse.runs.inference import ask, chosen, grid
 
 
 class Boundary(Callback):

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from dlcourse.callbacks import Callback
+from dlcourse.runs.callback import Callback
 
 
 class Progress(Callback, ProgressBar):

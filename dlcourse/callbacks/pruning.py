@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from dlcourse.callbacks import Callback
+from dlcourse.runs.callback import Callback
 
 
 class Pruned(Exception):

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
-from dlcourse.data.sampler import EpochSampler, Loader, Rows
+from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED
 from dlcourse.errors import Refused
 
 Split = tuple[Tensor, Tensor]
-SMALL = 20  # fewer rows than this are not split
-TEST_FRACTION = 0.2
-TEST_SEED = 20  # a constant: no choice of seed moves a row into or out of the test set
 EVALUATION_BATCH = 512
 
 

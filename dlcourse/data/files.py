@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlcourse.data.base import SMALL, Data, Split
+from dlcourse.data.base import Data, Split
 from dlcourse.data.facts import Rows, find, label, pictures, present, shown, table, value
 from dlcourse.data.picture import picture
+from dlcourse.data.splits import SMALL
 from dlcourse.errors import Refused
 
 TEST_PART = 5  # one row in so many is for testing

@@ -5,8 +5,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from dlcourse.callbacks import Callback
-from dlcourse.inference import at_rest
+from dlcourse.runs.callback import Callback
+from dlcourse.runs.inference import at_rest
 
 
 class Measure(Callback):

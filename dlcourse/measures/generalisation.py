@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.errors import Refused
-from dlcourse.inference import ask, at_rest, chosen
 from dlcourse.measures import Measure
+from dlcourse.runs.inference import ask, at_rest, chosen
 
 
 class Gap(Measure):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dlcourse.measures import Measure
-from dlcourse.rundir import write_json
+from dlcourse.runs.files import write_json
 
 
 def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -9,9 +9,10 @@ import torch
 
 from dlcourse import losses, scratch
 from dlcourse.errors import Refused
-from dlcourse.gradcheck import gradient_check
-from dlcourse.inference import ask, export_onnx
 from dlcourse.measures import Measure
+from dlcourse.measures.gradcheck import gradient_check
+from dlcourse.runs.export import export_onnx
+from dlcourse.runs.inference import ask
 
 ROWS = 16  # of the training set, for the check of the gradients
 

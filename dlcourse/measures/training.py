@@ -5,10 +5,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from dlcourse.callbacks import Callback
 from dlcourse.errors import Refused
-from dlcourse.inference import ask
 from dlcourse.measures import log
+from dlcourse.runs.callback import Callback
+from dlcourse.runs.inference import ask
 
 
 class EffectiveRate(Callback):

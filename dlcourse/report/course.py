@@ -16,15 +16,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dlcourse.claims import Verdict, judge
-from dlcourse.config import CHECKOUT, CONF, word
-from dlcourse.report.comparison import line
+from dlcourse.config.claims import Verdict, judge
+from dlcourse.config.groups import CHECKOUT, CONF
+from dlcourse.config.overrides import word
+from dlcourse.plots.comparison import line
 from dlcourse.report.html import Figure, draw, number, template
 from dlcourse.report.sweep import by_steps, curves, finite, said_of
-from dlcourse.rundir import read_rows, series, write, write_json
+from dlcourse.runs.files import read_rows, series, write, write_json
 
 #: Of the library, what no figure of a run depends on.
-ASIDE = ("report", "benchmarks", "faults", "cli.py", "claims.py")
+ASIDE = ("plots", "report", "cli.py")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from dlcourse.report.drawing import Drawing
+from dlcourse.plots.drawing import Drawing
 
 
 @dataclass

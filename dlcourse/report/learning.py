@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dlcourse.diagnosis import QUANTILES
-from dlcourse.report import figures
-from dlcourse.report.comparison import line
+from dlcourse.measures.diagnosis import QUANTILES
+from dlcourse.plots import curves as figures
+from dlcourse.plots.comparison import line
 from dlcourse.report.html import Figure, draw
-from dlcourse.rundir import read_rows, series
+from dlcourse.runs.files import read_rows, series
 
 #: Rows of the diagnostics, by layer: the name, what it is, and its caption.
 LAYERS = {

@@ -9,14 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dlcourse.claims import judge
-from dlcourse.diagnosis import verdicts
-from dlcourse.report.answers import Answers, answer
-from dlcourse.report.comparison import line
+from dlcourse.config.claims import judge
+from dlcourse.measures.diagnosis import verdicts
+from dlcourse.plots.comparison import line
 from dlcourse.report.html import command, complain, draw, number, template
 from dlcourse.report.learning import layers, left, training_curves
-from dlcourse.report.parts import Mistake, feature_maps, first_layer, mistakes, test_figures
-from dlcourse.rundir import read_rows, series, write
+from dlcourse.report.predictions import Answers, answer
+from dlcourse.report.sections import Mistake, feature_maps, first_layer, mistakes, test_figures
+from dlcourse.runs.files import read_rows, series, write
 
 #: What metrics.json holds beside figures, and how the page calls it.
 FACTS = {

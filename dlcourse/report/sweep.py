@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from dlcourse.claims import Verdict
-from dlcourse.config import plain
-from dlcourse.report import comparison
-from dlcourse.report.comparison import Line
+from dlcourse.config.claims import Verdict
+from dlcourse.config.overrides import plain
+from dlcourse.plots import comparison
+from dlcourse.plots.comparison import Line
 from dlcourse.report.html import Figure, command, draw, number, template
-from dlcourse.rundir import read_rows, series, write
+from dlcourse.runs.files import read_rows, series, write
 
 LINES = 50  # of the leaderboard
 LINES_DRAWN = 10  # groups of trials that a figure tells apart

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dlcourse.config import CHECKOUT, parse, word
-from dlcourse.rundir import write_json
+from dlcourse.config.groups import CHECKOUT
+from dlcourse.config.overrides import parse, word
+from dlcourse.runs.files import write_json
 
 
 def attempt(words: list[str], replace: bool = False) -> int:
@@ -16,9 +17,9 @@ def attempt(words: list[str], replace: bool = False) -> int:
     A trial of several processes is a command of its own, since Lightning starts the others by the command line;
     with ``replace`` it takes the place of this process.
     """
+    from dlcourse.config.gate import admit
     from dlcourse.errors import exit_code, explain
-    from dlcourse.gate import admit
-    from dlcourse.restore import continuation
+    from dlcourse.runs.resume import continuation
 
     path = run_dir(words)
     told = path / "status.json"
@@ -38,7 +39,7 @@ def attempt(words: list[str], replace: bool = False) -> int:
             return subprocess.run(command).returncode
         also = [each for each in words if each.startswith(("allow=", "+callbacks.pruning."))]
         found = continuation([*also, word("run_dir", path), "resume=auto"])
-        from dlcourse.training import train
+        from dlcourse.runs.fit import train
 
         begun = True
         train(*(found or (composed,)))

@@ -27,7 +27,7 @@ def warm() -> None:
         from multiprocessing import forkserver, resource_tracker
 
         resource_tracker.ensure_running()  # which unblocks them
-        context.set_forkserver_preload(["dlcourse.sweeps.imported"])
+        context.set_forkserver_preload(["dlcourse.sweeps.preload"])
         # A terminal sends Ctrl-C to the server too: it and its children hear no signal until they listen.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:

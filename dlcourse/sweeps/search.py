@@ -6,7 +6,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dlcourse.config import plain, resolve, word
+from dlcourse.config.overrides import plain, word
+from dlcourse.config.resolve import resolve
 from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import Sweep
 

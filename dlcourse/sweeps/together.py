@@ -6,10 +6,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from dlcourse.config import Composed, parse
+from dlcourse.config.compose import Composed
+from dlcourse.config.gate import admit
+from dlcourse.config.overrides import parse
+from dlcourse.config.rules import judge
 from dlcourse.errors import Interrupted, Refused
-from dlcourse.gate import admit
-from dlcourse.limits import judge
 from dlcourse.sweeps.attempt import leave, run_dir
 
 

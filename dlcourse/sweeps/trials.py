@@ -14,11 +14,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from dlcourse.claims import judge
-from dlcourse.claims import table as judged
-from dlcourse.config import parse, word
+from dlcourse.config.claims import judge
+from dlcourse.config.claims import table as judged
+from dlcourse.config.overrides import parse, word
 from dlcourse.errors import ENVIRONMENT, Refused
-from dlcourse.rundir import from_here, is_live, read_rows, write
+from dlcourse.runs.directory import from_here, is_live
+from dlcourse.runs.files import read_rows, write
 
 #: Words of the sweep that are no trial's, and do not make it another sweep: how many trials, how, and where.
 ITS_OWN = ("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report=", "allow=")

@@ -16,18 +16,19 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from dlcourse.building import quieten
-from dlcourse.callbacks.checkpoints import AtomicIO, load, random_state, set_random_state
-from dlcourse.callbacks.interrupt import SIGNALS
-from dlcourse.config import Composed
+from dlcourse.config.compose import Composed
+from dlcourse.config.gate import inspect_targets
 from dlcourse.data.base import EVALUATION_BATCH
-from dlcourse.data.sampler import EpochSampler
+from dlcourse.data.loading import EpochSampler
 from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
-from dlcourse.gate import inspect_targets
-from dlcourse.rundir import environment
-from dlcourse.sweeps.fitting import ELSE, Rates, check, device, numbers_of
-from dlcourse.sweeps.member import Member
+from dlcourse.runs.building import quieten
+from dlcourse.runs.checkpoint_file import AtomicIO, load
+from dlcourse.runs.environment import environment
+from dlcourse.runs.interrupt import SIGNALS
+from dlcourse.runs.random_state import random_state, set_random_state
+from dlcourse.sweeps.compatibility import ELSE, Rates, check, device, numbers_of
 from dlcourse.sweeps.stacked import Stacked, figures
+from dlcourse.sweeps.vectorized_trial import Member
 
 CHECKPOINT = "together_{}.ckpt"
 #: What of the state a checkpoint holds as it is.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dlcourse.benchmarks.measure import Contestant, Failed, Row, measure, python, ratio, spread, table
-from dlcourse.benchmarks.rows import PEERS, ROWS, Plan
+from scripts.benchmarks.measure import Contestant, Failed, Row, measure, python, ratio, spread, table
+from scripts.benchmarks.rows import PEERS, ROWS, Plan
 
 ROOT = Path(__file__).parents[2]
 

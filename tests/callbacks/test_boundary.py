@@ -3,7 +3,7 @@
 import torch
 
 import dlcourse
-from dlcourse.rundir import read_rows
+from dlcourse.runs.files import read_rows
 
 PICTURES = ["trainer=cpu", "callbacks=pictures", "callbacks.progress=null", "callbacks.summary=null"]
 

@@ -17,15 +17,10 @@ import pytest
 import torch
 
 import dlcourse
-from dlcourse.callbacks.checkpoints import (
-    AtomicIO,
-    Checkpoints,
-    load,
-    random_state,
-    set_random_state,
-    usable,
-)
 from dlcourse.errors import CHECKPOINT, Refused
+from dlcourse.runs.checkpoint_file import AtomicIO, load, usable
+from dlcourse.runs.checkpoints import Checkpoints
+from dlcourse.runs.random_state import random_state, set_random_state
 
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2"]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import dlcourse
-from dlcourse.callbacks.record import Record
 from dlcourse.errors import DIVERGED, Refused
 from dlcourse.models.base import Model
+from dlcourse.runs.record import Record
 
 # 11 batches an epoch
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2"]

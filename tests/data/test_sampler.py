@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlcourse.data.sampler import EpochSampler, Loader, Rows
+from dlcourse.data.loading import EpochSampler, Loader, Rows
 
 
 def batches(sampler, epoch=0):

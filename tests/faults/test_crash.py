@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcourse.faults.subjects import digest
+from tests.faults.subjects import digest
 
 ROOT = Path(__file__).parents[2]
 WORDS = [

@@ -3,10 +3,10 @@
 import pytest
 
 from dlcourse.errors import Refused
-from dlcourse.faults import config, crash, data, environment, security
-from dlcourse.faults.matrix import kill, outcome
-from dlcourse.faults.rows import ABSENT, REFUSED, Row
-from dlcourse.faults.subjects import Dlcourse
+from tests.faults import config, crash, data, environment, security
+from tests.faults.matrix import kill, outcome
+from tests.faults.rows import ABSENT, REFUSED, Row
+from tests.faults.subjects import Dlcourse
 
 REFUSALS = [*security.ROWS, *data.ROWS, *config.ROWS]
 MNIST = [row for row in REFUSALS if row.id.startswith("D3")]  # fetched, where it is not there

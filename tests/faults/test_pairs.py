@@ -8,7 +8,7 @@ import yaml
 
 import dlcourse
 from dlcourse import Refused
-from dlcourse.config import CONF
+from dlcourse.config.groups import CONF
 
 DATA = {"binary": "moons", "classes": "iris", "values": "linear"}
 ACTIVATIONS = sorted(path.stem for path in (CONF / "activation").glob("*.yaml"))

@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlcourse.callbacks.checkpoints import AtomicIO, load
+from dlcourse.config.gate import admit
 from dlcourse.data.facts import csv_facts
 from dlcourse.data.files import Csv
 from dlcourse.errors import CHECKPOINT, CONFIG, Refused
-from dlcourse.gate import admit
+from dlcourse.runs.checkpoint_file import AtomicIO, load
 
 EXAMPLES = int(os.environ.get("DLCOURSE_EXAMPLES", 300))
 many = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

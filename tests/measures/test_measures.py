@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.building import build
+from dlcourse.config.gate import admit
 from dlcourse.errors import Refused
-from dlcourse.gate import admit
 from dlcourse.measures.generalisation import Gap, Shifts, Verification
 from dlcourse.measures.landscape import directions, plane
 from dlcourse.measures.reference import Formula, Gradients, Optimum, Probabilities
 from dlcourse.measures.smoothness import LinearEstimate, Linearity
 from dlcourse.measures.training import EachEpochTest
+from dlcourse.runs.building import build
 
 QUIET = ["trainer=cpu", "callbacks=none", "report=false"]
 

@@ -12,14 +12,14 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 import dlcourse
-import dlcourse.training
-from dlcourse.building import build
-from dlcourse.config import resolve
+import dlcourse.runs.fit
+from dlcourse.config.gate import admit
+from dlcourse.config.resolve import resolve
 from dlcourse.errors import CONFIG, Refused
-from dlcourse.gate import admit
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
-from dlcourse.pace import use_threads
+from dlcourse.runs.building import build
+from dlcourse.runs.threads import use_threads
 
 CONF = Path(__file__).parents[2] / "conf"
 SMOOTH = "activation=tanh"  # finite differences need a smooth function

@@ -17,13 +17,14 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 import dlcourse
-from dlcourse.data.sampler import Rows
-from dlcourse.inference import at_rest
+from dlcourse.data.loading import Rows
 from dlcourse.losses import BCE, MSE, CrossEntropy, Hinge
-from dlcourse.report import figures, parts
-from dlcourse.report.answers import Answers, answer, filters
+from dlcourse.plots import curves as figures
+from dlcourse.report import sections as parts
 from dlcourse.report.html import command, number
 from dlcourse.report.page import build_report
+from dlcourse.report.predictions import Answers, answer, filters
+from dlcourse.runs.inference import at_rest
 
 RUNS = {
     "pictures": ("data=digits",),

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.importance import get_param_importances
 
-from dlcourse.report import comparison
+from dlcourse.plots import comparison
 from dlcourse.report.sweep import build_sweep_report
 
 WORDS = ["optimizer.lr=0.001,0.01,0.1", "activation=tanh,relu", "seed=0,1", "sweep.workers=2"]
@@ -132,7 +132,7 @@ def test_a_figure_that_fails_is_named(page, tmp_path, monkeypatch):
     def broken(*_):
         raise ValueError("no such luck")
 
-    monkeypatch.setattr("dlcourse.report.comparison.history", broken)
+    monkeypatch.setattr("dlcourse.plots.comparison.history", broken)
     with pytest.warns(UserWarning, match="no such luck"):
         path = build_sweep_report(tmp_path, rows(), {"val/loss": "min"}, WORDS)
     assert "val/loss by trial cannot be shown: ValueError: no such luck" in path.read_text()

@@ -8,8 +8,8 @@ import yaml
 from test_processes import FAULTY, LIGHT, figures, rows, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from dlcourse.config import plain
-from dlcourse.gate import admit
+from dlcourse.config.gate import admit
+from dlcourse.config.overrides import plain
 
 ROOT = Path(__file__).parents[2]
 SHORT = [*LIGHT, "data=moons", "trainer.max_epochs=3"]

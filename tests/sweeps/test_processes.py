@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcourse.rundir import read_rows
+from dlcourse.runs.files import read_rows
 
 ROOT = Path(__file__).parents[2]
 LIGHT = ["logger=none", "callbacks=none"]

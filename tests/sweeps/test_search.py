@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dlcourse.config import word
+from dlcourse.config.gate import admit, admit_multirun
+from dlcourse.config.overrides import word
 from dlcourse.errors import Refused
-from dlcourse.gate import admit, admit_multirun
 from dlcourse.sweeps.attempt import run_dir
 from dlcourse.sweeps.search import Search, distribution
 from dlcourse.sweeps.trials import Sweep

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dlcourse.sweeps.updates import STEPS
+from dlcourse.sweeps.optimizer_steps import STEPS
 
 LRS, STEPS_TAKEN = (1e-3, 0.1, 0.03), 40
 OPTIMIZERS = {

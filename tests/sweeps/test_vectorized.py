@@ -6,17 +6,18 @@ import signal
 import pytest
 import torch
 
-from dlcourse.callbacks.checkpoints import load
+from dlcourse.config.gate import admit
 from dlcourse.errors import Interrupted, Refused
-from dlcourse.gate import admit
-from dlcourse.restore import continuation, restore
-from dlcourse.rundir import read_rows
-from dlcourse.sweeps.fitting import check
-from dlcourse.sweeps.member import Member
+from dlcourse.runs.checkpoint_file import load
+from dlcourse.runs.files import read_rows
+from dlcourse.runs.fit import train
+from dlcourse.runs.resume import continuation
+from dlcourse.runs.trained import restore
+from dlcourse.sweeps.compatibility import check
 from dlcourse.sweeps.together import compositions
 from dlcourse.sweeps.together import together as run_together
 from dlcourse.sweeps.vectorized import CHECKPOINT, Together, take, train_together
-from dlcourse.training import train
+from dlcourse.sweeps.vectorized_trial import Member
 
 BASE = ["logger=none", "callbacks=none", "trainer=cpu", "report=false"]
 #: About 200 steps each.
@@ -251,7 +252,7 @@ def test_a_signal_ends_it_with_a_checkpoint(tmp_path, monkeypatch):
 def test_a_trial_serves_as_any_run(tmp_path):
     paths = together(tmp_path / "s", [*SMALL, "logger=csv"])
     cfg, model, data = restore(paths[1])
-    from dlcourse.inference import test as evaluate
+    from dlcourse.runs.inference import test as evaluate
 
     again = evaluate(cfg, model, data)
     assert {key: metrics(paths[1])[key] for key in again} == pytest.approx(again, rel=1e-6)

@@ -1,0 +1,203 @@
+"""What may run: every word and target is judged before anything that it names is imported."""
+
+import inspect
+import os
+import re
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+from omegaconf import DictConfig
+
+from dlcourse.config.compose import Composed, complete, compose
+from dlcourse.config.groups import CONF
+from dlcourse.config.overrides import nearest, parse, plain, values_of
+from dlcourse.config.resolve import resolve
+from dlcourse.config.rules import FITTING_LOSS, judge
+from dlcourse.errors import Refused
+
+#: Packages whose public classes may be targets, one name below each.
+PACKAGES = (
+    "torch.nn",
+    "torch.optim",
+    "torch.optim.lr_scheduler",
+    "torchmetrics",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
+)
+READERS = "dlcourse.data.facts"
+#: Of dlcourse, what is no part of a model, and writes or starts things where it is told to.
+OWN = re.compile(r"dlcourse\.(config|runs|plots|report|sweeps|cli)\.")
+#: The words of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
+HYDRA_WORDS = re.compile(
+    r"hydra\.(run\.dir|sweep\.(dir|subdir)|job\.name|output_subdir|mode|verbose|(launcher|sweeper)\.[\w.]+)"
+)
+HYDRA_SHELL = re.compile(
+    r"hydra\.launcher\.(.*\.)?(setup|runtime_env|address|python|srun_args|additional_parameters)(\..*)?"
+)
+LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cluster that is here, or none
+
+
+def admit(words: list[str]) -> Composed:
+    """Compose the run that the words describe, judge it, and complete it with the facts of a person's own files."""
+    check_words(words)
+    for override in parse(words):
+        if override.is_sweep_override():
+            raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
+    composed = compose(words)._replace(allowed=allowed_packages(words))
+    cfg, choices = composed.cfg, composed.choices
+    if "activation" not in cfg.model and any(word.startswith("activation") for word in words):
+        raise Refused(f"model={choices['model']} has no hidden units: an activation has no place there")
+    complete(cfg)
+    permit(resolve(cfg), composed.allowed)
+    if "facts" in cfg.data:
+        _take_facts(cfg)
+        if choices["loss"] == FITTING_LOSS["classes"] and not any(word.startswith("loss=") for word in words):
+            fitting = FITTING_LOSS[cfg.data.task]
+            if fitting != choices["loss"]:
+                return admit([*words, f"loss={fitting}"])._replace(words=words)
+    judge(cfg, choices)
+    return composed
+
+
+def admit_multirun(words: list[str]) -> Composed:
+    """Judge each value that a multirun will try, the others at their first, before the first trial starts."""
+    parsed = parse(words)
+    for override in parsed:
+        if override.key_or_group in ("run_dir", "resume"):
+            raise Refused(f"{override.key_or_group}= names one run, a multirun makes many; set sweep_dir=")
+    swept = {k: values_of(override) for k, override in enumerate(parsed) if override.is_sweep_override()}
+
+    def word(k: int, value: str) -> str:
+        return f"{parsed[k].input_line.split('=')[0]}={value}"  # type: ignore[union-attr]
+
+    first = [word(k, swept[k][0]) if k in swept else w for k, w in enumerate(words)]
+    composed = admit(first)
+    for k, values in swept.items():
+        for value in values[1:]:
+            check_words(one := [*first[:k], word(k, value), *first[k + 1 :]])
+            if not isinstance(plain(value), int | float):  # a number names nothing that could run
+                permit(resolve(compose(one).cfg), allowed_packages(words))
+    return composed
+
+
+def check_words(words: list[str]) -> None:
+    """Refuse the words of ``hydra.*`` that could run or write something else."""
+    packages = allowed_packages(words)
+    for override in parse(words):
+        key = override.key_or_group
+        if override.package is not None:
+            raise Refused(f"{override.input_line}: a choice goes where its group is; leave @{override.package} out")
+        if not key.startswith("hydra") or key in ("hydra/launcher", "hydra/sweeper"):
+            continue
+        if not all(value.isprintable() for value in values_of(override)):  # a line of its own in a job's script
+            raise Refused(f"{key}: a value is one line of printable characters")
+        if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or override.input_line in LOCAL):
+            continue
+        if "${" in str(override.input_line) and key.startswith(("hydra.launcher.", "hydra.sweeper.")):
+            raise Refused(f"{key}: an interpolation may not stand here; write the value itself")
+        added = override.is_add() or override.is_force_add() or override.is_delete()
+        plain = override.is_sweep_override() or not isinstance(override.value(), dict | list)
+        if added or not plain or HYDRA_SHELL.fullmatch(key) or not HYDRA_WORDS.fullmatch(key) or "_target_" in key:
+            raise Refused(f"{key} may not be set from the command line: it could run or write something else")
+
+
+def allowed_packages(words: list[str]) -> list[str]:
+    """The packages that the person at the keyboard allows: ``allow=[…]`` among the words, or DLCOURSE_ALLOW."""
+    packages = os.environ.get("DLCOURSE_ALLOW", "").replace(",", " ").split()
+    for override in parse([word for word in words if word.lstrip("+").startswith("allow=")]):
+        value = override.value()
+        packages += [str(item) for item in (value if isinstance(value, list) else [value])]
+    return packages
+
+
+def targets(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All nodes of a tree that name a target."""
+    if isinstance(tree, dict):
+        if "_target_" in tree:
+            yield path, tree
+        for key, value in tree.items():
+            yield from targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list):
+        for k, value in enumerate(tree):
+            yield from targets(value, f"{path}.{k}")
+
+
+def shipped() -> set[str]:
+    """The targets that the shipped conf/ names."""
+    named = re.compile(r"^\s*_target_:\s*([\w.]+)", re.MULTILINE)
+    return {target for path in CONF.rglob("*.yaml") for target in named.findall(path.read_text("utf-8"))}
+
+
+def permit(tree: Any, packages: Sequence[str]) -> None:
+    """Default-deny: refuse every target that is neither shipped, nor of a known package, nor allowed by hand."""
+    known = shipped()
+    for path, node in targets(tree):
+        target = node["_target_"]
+        if not isinstance(target, str) or not _permitted(target, known, packages):
+            raise Refused(
+                f"{path}._target_={target} may not run"
+                f"{nearest(str(target), known)}\nYour own package: allow=[package] on the command line"
+            )
+
+
+def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
+    parts = target.split(".")
+    if not all(part.isidentifier() and not part.startswith("_") for part in parts):
+        return False
+    ours = target.startswith("dlcourse.") and not OWN.match(target)
+    allowed = any(target.startswith(f"{package}.") for package in packages)
+    return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
+
+
+def _take_facts(cfg: DictConfig) -> None:
+    """Ask the data's light reader for what it finds in the person's files; it runs now, so only a shipped one may."""
+    facts = resolve(cfg)["data"]["facts"]
+    target = facts.pop("_target_", None) if isinstance(facts, dict) else None
+    module, _, name = str(target).rpartition(".")
+    if target not in shipped() or module != READERS:
+        raise Refused(f"data.facts={target}: facts are read by {READERS} only")
+    reader = getattr(import_module(module), name)
+    _check_arguments("data.facts", facts, reader)
+    cfg.data.update(reader(**facts))
+    del cfg.data["facts"]
+
+
+def inspect_targets(tree: Any, packages: Sequence[str]) -> None:
+    """After torch is imported and before anything is built: targets are classes of their package, arguments fit."""
+    known = shipped()
+    for path, node in targets(tree):
+        target = node["_target_"]
+        module, _, name = target.rpartition(".")
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            raise Refused(f"{path}._target_={target}: there is no such class") from None
+        homes = [home for home in ("dlcourse", *PACKAGES, *packages) if f"{module}.".startswith(f"{home}.")]
+        home = max(homes, key=len, default="a package that is allowed")
+        own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
+        if target not in known and not own:
+            raise Refused(f"{path}._target_={target} is not a class of {home}")
+        _check_arguments(path, node, found)
+
+
+def _check_arguments(path: str, node: dict[str, Any], target: Any) -> None:
+    names = arguments(target)
+    for key in node:
+        if names is not None and not key.startswith("_") and key not in names:
+            listed = ", ".join(sorted(names))
+            raise Refused(f"{path} has no argument {key}{nearest(key, names)}\n{target.__name__} takes: {listed}")
+
+
+def arguments(target: Any) -> set[str] | None:
+    """The names that a callable takes; ``**kwargs`` are followed up the bases. None: anything."""
+    names: set[str] = set()
+    makers = [target]
+    if inspect.isclass(target):
+        makers = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
+    for maker in makers:
+        parameters = inspect.signature(maker).parameters.values()
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            return names
+    return None

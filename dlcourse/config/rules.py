@@ -1,0 +1,108 @@
+"""What fits: ranges of numbers, a loss and its data, a figure and its direction; judged before torch is imported."""
+
+import re
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcourse.config.claims import Expectation
+from dlcourse.config.ranges import LIMITS, POSITIVE, _judge_number
+from dlcourse.errors import Refused
+
+FITTING_LOSS = {"classes": "cross_entropy", "binary": "bce", "values": "mse"}
+
+
+EVERY = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
+TIME = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
+#: The figures that every run logs, the direction in which each is better, and the tasks that have it.
+FIGURES = {
+    "loss": ("min", ("binary", "classes", "values")),
+    "acc": ("max", ("binary", "classes")),
+    "mae": ("min", ("values",)),
+    "r2": ("max", ("values",)),
+}
+#: What else a sweep may keep low: what a run says of its own cost.
+COSTS = ("seconds", "steps", "epochs")
+
+
+def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
+    """Refuse numbers out of range, parts that are none, and a loss that cannot fit the data."""
+    _judge_shape(cfg)
+    for key, limit in LIMITS.items():
+        value = OmegaConf.select(cfg, key, default=limit)
+        if value is not limit:
+            _judge_number(key, value, limit)
+    standard = cfg.data.get("standardise", True)
+    if not isinstance(standard, bool) and not POSITIVE.admits(standard):
+        raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")
+    task = cfg.data.task
+    if task not in FITTING_LOSS:
+        raise Refused(f"data.task={task}: expected one of {', '.join(FITTING_LOSS)}")
+    if task not in cfg.loss.get("tasks", [task]):
+        raise Refused(
+            f"loss={choices['loss']} cannot fit data={choices['data']} ({task}); try loss={FITTING_LOSS[task]}"
+        )
+    if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:
+        raise Refused("model.norm=batch needs more than one row a batch; set model.norm=null, or data.batch_size")
+    full = cfg.get("optimizer_batch") == "full"
+    if full and cfg.data.batch_size != "full":
+        raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
+    _judge_monitor("", cfg.monitor, cfg.mode, task)
+    _judge_sweep(cfg.sweep, task, cfg.monitor)
+    for name, node in cfg.callbacks.items():
+        if node is not None and "monitor" in node:
+            _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), task)
+    if "mode" in cfg.scheduler:
+        _judge_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, task)
+    if not TIME.fullmatch(str(cfg.trainer.max_time)):
+        raise Refused(f"trainer.max_time={cfg.trainer.max_time}: expected days:hours:minutes:seconds, as 00:01:30:00")
+    every = cfg.checkpoint.every
+    if every is not None and not EVERY.fullmatch(str(every)):
+        raise Refused(f"checkpoint.every={every}: expected a time or a number of steps, as 30s, 10m or 500steps")
+
+
+def _judge_shape(cfg: DictConfig) -> None:
+    """Groups and the model's parts are what they must be: mappings, most of them with a target."""
+    parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
+    for key in ("data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
+        if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)) or "_target_" not in node:
+            raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
+    for key in ("callbacks", "logger", "checkpoint", "paths", "debug"):
+        if not OmegaConf.is_dict(OmegaConf.select(cfg, key)):
+            raise Refused(f"{key}={OmegaConf.select(cfg, key)}: expected a mapping; its keys are set one by one")
+    for name, node in cfg.callbacks.items():
+        if node is not None and not (OmegaConf.is_dict(node) and "_target_" in node):
+            raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
+    for key in ("tags", "lecture", "expect", "loss.tasks", "resume_changed", "init_from_skip"):
+        value = OmegaConf.select(cfg, key, default=[])
+        if not OmegaConf.is_list(value) and value != []:
+            raise Refused(f"{key}={value}: expected a list, as [{value}]")
+    for expected in cfg.get("expect", []):
+        Expectation(expected)
+
+
+def _judge_sweep(sweep: DictConfig, task: str, monitor: str) -> None:
+    metrics, modes = (v if OmegaConf.is_list(v) else [v] for v in (sweep.metric, sweep.mode))
+    if len(metrics) != len(modes) or not metrics:
+        raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
+    for metric, mode in zip(metrics, modes, strict=True):
+        if metric not in COSTS:
+            _judge_monitor("sweep.", metric, mode, task, "metric")
+            if metric.startswith("train/") and metric != monitor:
+                raise Refused(f"sweep.metric={metric}: a run keeps that of its best weights only with monitor={metric}")
+        elif mode != "min":
+            raise Refused(f"sweep.mode={mode}: {metric} is best at its min")
+    if sweep.retry not in (None, "failed"):
+        raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
+
+
+def _judge_monitor(where: str, monitor: Any, mode: Any, task: str, key: str = "monitor") -> None:
+    stage, _, figure = str(monitor).partition("/")
+    logged = [name for name, (_, tasks) in FIGURES.items() if task in tasks]
+    if stage not in ("val", "train"):
+        raise Refused(f"{where}{key}={monitor}: expected a figure of val or train; test sets choose nothing")
+    if figure not in logged:
+        listed = ", ".join(f"{stage}/{name}" for name in logged)
+        raise Refused(f"{where}{key}={monitor}: no run on {task} logs it; there are {listed}")
+    if mode != FIGURES[figure][0]:
+        raise Refused(f"{where}mode={mode}: {monitor} is best at its {FIGURES[figure][0]}")

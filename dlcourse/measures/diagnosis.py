@@ -1,0 +1,123 @@
+"""What the layers of a network say of its training, in numbers and in words."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlcourse.runs.files import series
+from dlcourse.runs.inference import at_rest
+
+#: Leaves of a network that are no activations.
+OTHERS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Flatten, nn.Softmax)
+OTHERS = (*OTHERS, nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # type: ignore[assignment]
+FLAT = 0.05  # of the steepest slope: below, an activation passes hardly any gradient
+FAR = 30.0  # a weighted input at which each activation shows its end
+QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+#: Shares and ratios from which on a word is said.
+DEAD, SATURATED, VANISHED, STILL, RESTLESS = 0.3, 0.5, 1e-2, 1e-6, 0.3
+
+
+def weights_of(network: nn.Module) -> list[Tensor]:
+    """The weights of the layers, in order."""
+    return [p.weight for p in network.modules() if isinstance(p, nn.Linear | nn.modules.conv._ConvNd)]
+
+
+def gradients(model: Any, x: Tensor, y: Tensor) -> dict[str, float]:
+    """‖∂C/∂w^l‖ of each layer l = 1, 2, … on a batch, in evaluation mode. Lecture: L8b, L8d."""
+    weights = weights_of(model.network)
+    trained = [w for w in weights if w.requires_grad]
+    with at_rest(model), torch.inference_mode(False), torch.enable_grad():
+        found = iter(torch.autograd.grad(model.loss_of(model(x), y), trained))
+    norms = [float(next(found).norm()) if w.requires_grad else 0.0 for w in weights]
+    return {f"gradient/{layer}": norm for layer, norm in enumerate(norms, 1)}
+
+
+def hidden(model: Any, x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    """The activation function f of each hidden layer, and the weighted inputs z that a batch gives it."""
+    leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
+    seen: dict[nn.Module, Tensor] = {}
+    hooks = [part.register_forward_pre_hook(lambda part, z: seen.update({part: z[0]})) for part in leaves]
+    try:
+        with at_rest(model), torch.inference_mode(False), torch.no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(seen.items())
+
+
+def units(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
+    """Of each of the hidden layers: the quantiles of its activations, and what of it passes no gradient.
+
+    ``saturated``, where f is flat on both sides (sigmoid, tanh): the share of activations whose slope is below a
+    twentieth of the steepest. ``dead``, elsewhere (ReLU): the share of units (maps of a convolution) whose slope f'(z)
+    is 0 in every row. Lecture: L8b – L8e.
+    """
+    found: dict[str, float] = {}
+    for layer, (f, z) in enumerate(layers, 1):
+        a, slope = _slope(f, z)
+        spread = torch.quantile(some(a), torch.tensor([*QUANTILES.values()], device=a.device))
+        found |= {f"activation/{name}/{layer}": float(v) for name, v in zip(QUANTILES, spread, strict=True)}
+        ends = [bool(_slope(f, z.new_full((1, *z.shape[1:]), at))[1].abs().max() < 1e-3) for at in (-FAR, FAR)]
+        steepest = _slope(f, torch.linspace(-4, 4, 81).to(z).reshape(-1, *[1] * (z.ndim - 1)).expand(81, *z.shape[1:]))
+        if all(ends):
+            flat = slope.abs() < FLAT * float(steepest[1].abs().max())
+            found[f"saturated/{layer}"] = float(flat.float().mean())
+        else:
+            places = [d for d in range(slope.ndim) if d != 1]
+            found[f"dead/{layer}"] = float((slope.abs().amax(places) < 1e-6).float().mean())
+    return found
+
+
+def some(a: Tensor) -> Tensor:
+    """Evenly spaced numbers of a tensor, in one row: some hundred thousand at most, as many as torch.quantile takes."""
+    step = max(1, a.numel() // 100_000)
+    while math.gcd(step, a.numel()) > 1:  # it would meet some units only
+        step += 1
+    return a.flatten()[::step].float()
+
+
+def _slope(f: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
+    """f(z) and f'(z), entry by entry."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = z.detach().clone().requires_grad_()
+        a = f(z)
+        slope = torch.autograd.grad(a.sum(), z, allow_unused=True)[0] if a.requires_grad else None
+    return a.detach(), torch.zeros_like(a) if slope is None else slope
+
+
+def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What stands out in the diagnostics' rows of metrics.jsonl, with the way out."""
+    told = [row for row in rows if "gradient/1" in row]
+    if not told:
+        return
+    norms, last = series(told[0])["gradient"], series(told[-1])
+    bottom, top = norms[min(norms)], norms[max(norms)]
+    if len(norms) > 2 and bottom < VANISHED * top:
+        yield (
+            f"the gradient vanishes: before training that of layer 1 is {bottom / top:.1g} of that of layer "
+            f"{max(norms)}; use activation=relu with init=he, or fewer layers"
+        )
+    elif len(norms) > 2 and top < VANISHED * bottom:
+        times = f"{bottom / top:.1g} times that of layer {max(norms)}"
+        yield f"the gradient explodes: before training that of layer 1 is {times}; use init=xavier or init=he"
+    for layer, share in last.get("dead", {}).items():
+        if share > DEAD:
+            yield (
+                f"hidden layer {layer}: {share:.0%} of its units never fire on the training set; "
+                "lower the learning rate, or use activation=leaky_relu"
+            )
+    for layer, share in last.get("saturated", {}).items():
+        if share > SATURATED:
+            yield (
+                f"hidden layer {layer}: {share:.0%} of its activations lie where the function is flat; "
+                "use smaller initial weights (init=xavier), or activation=relu"
+            )
+    for layer, ratio in last.get("update", {}).items():
+        if 0 < ratio < STILL:
+            yield f"layer {layer} hardly moves any more: a step is {ratio:.1g} of its weights; raise optimizer.lr"
+        elif ratio > RESTLESS:
+            yield f"layer {layer}: a step is still {ratio:.0%} of its weights; lower optimizer.lr"

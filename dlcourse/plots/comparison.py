@@ -1,0 +1,179 @@
+"""Figures of a sweep: its course, and what each parameter does to the figure that is looked for."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.ticker import EngFormatter, NullFormatter
+
+from dlcourse.plots.drawing import COLOURS, INK, SOFT, Drawing, sane
+
+Line = Mapping[int, float]  # the values at places, as steps or layers
+DECADES = 100.0  # an axis is logarithmic from this ratio of its ends on
+APART = 0.06  # of an axis: closer marks would be written over each other
+
+
+def wide(values: Sequence[Any]) -> bool:
+    """Whether numbers are all positive and spread so far that a logarithmic axis shows them better."""
+    numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    return len(numbers) == len(values) > 1 and min(numbers) > 0 and max(numbers) >= DECADES * min(numbers)
+
+
+def places(values: Sequence[Any]) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    """Where values stand on an axis from 0 to 1, and its ticks; words stand in a row, in alphabetical order."""
+    numeric = all(isinstance(v, int | float) for v in values)
+    known = sorted(set(values)) if numeric else sorted({str(v) for v in values})
+    if not numeric or len(known) < 2:
+        at = {value: k / max(1, len(known) - 1) for k, value in enumerate(known)}
+        found = np.array([at[v if numeric else str(v)] for v in values], dtype=float)
+        return found, [(place, f"{value:g}" if numeric else str(value)[:14]) for value, place in at.items()]
+    scale = np.log10 if wide(values) else np.asarray
+    low, high = scale(known[0]), scale(known[-1])
+    ticks = [(float((scale(value) - low) / (high - low)), f"{value:.3g}") for value in known]
+    apart = all(b - a > APART for (a, _), (b, _) in zip(ticks, ticks[1:], strict=False))
+    return (scale(np.array(values, dtype=float)) - low) / (high - low), ticks if apart else [ticks[0], ticks[-1]]
+
+
+def stretch(axes: Any, which: str) -> None:
+    """A logarithmic axis, x or y, its numbers written out."""
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing:
+    """A figure over steps or by layer; a line for each group of runs."""
+    with Drawing(f"line {name}", 3.6, 2.8) as drawing:
+        axes = drawing.axes
+        for k, (key, values) in enumerate(lines.items()):
+            look = {"ms": 3.5 if len(values) < 30 else 0, "color": COLOURS[k % len(COLOURS)], "label": key}
+            axes.plot([*values], sane([*values.values()]), "o-", **look)
+        known = [value for values in lines.values() for value in values.values()]
+        if known and min(known) > 0 and max(known) > 30 * min(known):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if across == "layer":
+            axes.set_xticks(sorted({place for values in lines.values() for place in values}))
+        else:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 150k
+        axes.set_xlabel(across)
+        axes.set_title(name, loc="left", color=INK)
+        if len(lines) > 1:
+            axes.legend()
+    return drawing
+
+
+def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str) -> Drawing:
+    """The figure of each trial, and the best so far."""
+    with Drawing(f"history {name}", 4.4, 2.8) as drawing:
+        axes, best = drawing.axes, np.minimum.accumulate if mode == "min" else np.maximum.accumulate
+        order = np.argsort(trials)
+        steps, found = np.array(trials)[order], sane(values)[order]
+        axes.plot(steps, found, "o", ms=4, color=COLOURS[0] + "99")
+        axes.step(steps, best(found), where="post", color=COLOURS[1], label="best so far")
+        if wide([float(v) for v in found]):
+            stretch(axes, "y")
+        axes.set_xlabel("trial")
+        axes.set_title(name, loc="left", color=INK)
+        axes.legend()
+    return drawing
+
+
+def parallel(
+    columns: Mapping[str, Sequence[Any]], values: Sequence[float], rows: Sequence[int], name: str, mode: str
+) -> Drawing:
+    """A line a trial through its parameters; the better, the darker and the further in front."""
+    axes_of = {key: places([column[k] for k in rows]) for key, column in columns.items()}
+    axes_of[name] = places([float(values[k]) for k in rows])
+    rank = np.argsort(np.argsort([values[k] for k in rows])) / max(1, len(rows) - 1)
+    good = 1 - rank if mode == "min" else rank
+    with Drawing("parallel", max(4.4, 1.5 * len(axes_of)), 3.2) as drawing:
+        axes, across = drawing.axes, np.arange(len(axes_of))
+        lines = np.stack([found for found, _ in axes_of.values()], 1)
+        for k in np.argsort(good):
+            axes.plot(across, lines[k], color=colormaps["Blues"](0.25 + 0.75 * good[k]), lw=1.2, zorder=2 + good[k])
+        for x, (_, ticks) in zip(across, axes_of.values(), strict=True):
+            axes.axvline(x, color=SOFT, lw=0.8, zorder=1)
+            for y, text in ticks:
+                axes.text(x + 0.03, y, text, fontsize=7.5, color=INK, va="center", zorder=5)
+        axes.set_xticks(across, list(axes_of))
+        axes.set_yticks([])
+        axes.grid(False)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlim(-0.1, len(axes_of) - 0.6)
+    return drawing
+
+
+def importance(columns: Mapping[str, Sequence[Any]], values: Sequence[float], rows: Sequence[int]) -> Drawing:
+    """The share of the figure's variance that each parameter explains."""
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    known: dict[str, BaseDistribution] = {}
+    chosen = {key: [column[k] for k in rows] for key, column in columns.items()}
+    for key, column in chosen.items():
+        if all(isinstance(v, int | float) for v in column):
+            known[key] = FloatDistribution(float(min(column)), float(max(column)), log=wide(column))
+            chosen[key] = [float(v) for v in column]
+        else:
+            chosen[key] = [str(v) for v in column]
+            known[key] = CategoricalDistribution(sorted(set(chosen[key])))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    for place, k in enumerate(rows):
+        params = {key: column[place] for key, column in chosen.items()}
+        study.add_trial(optuna.create_trial(params=params, distributions=known, value=values[k]))
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    with Drawing("importance", 4.4, 0.9 + 0.32 * len(shares)) as drawing:
+        axes = drawing.axes
+        names = list(shares)[::-1]
+        bars = axes.barh(names, [shares[key] for key in names], color=COLOURS[0])
+        axes.bar_label(bars, fmt="%.2f", padding=3, color=SOFT, fontsize=8)
+        axes.set_xlim(0, 1.1)
+        axes.grid(axis="y")
+    return drawing
+
+
+def piece(key: str, column: Sequence[Any], values: Sequence[float], name: str) -> Drawing:
+    """The figure against one parameter."""
+    rows = [k for k, value in enumerate(column) if value is not None]
+    there, found = [column[k] for k in rows], sane([values[k] for k in rows])
+    with Drawing(f"piece {key}", 3.2, 2.6) as drawing:
+        axes = drawing.axes
+        if all(isinstance(v, int | float) for v in there):
+            axes.plot(there, found, "o", ms=4, color=COLOURS[0] + "99")
+            if wide(there):
+                stretch(axes, "x")
+        else:
+            at, ticks = places(there)
+            axes.plot(at, found, "o", ms=4, color=COLOURS[0] + "99")
+            axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
+            axes.margins(x=0.15)
+        if wide([float(v) for v in found]):
+            stretch(axes, "y")
+        axes.set_xlabel(key)
+        axes.set_title(name, loc="left", color=INK)
+    return drawing
+
+
+def front(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, str]) -> Drawing:
+    """Two objectives against each other, with the Pareto front."""
+    (one, mode), (two, other) = list(objectives.items())[:2]
+    signs = np.array([1 if m == "min" else -1 for m in (mode, other)])
+    points = sane([[row.get(one, np.nan), row.get(two, np.nan)] for row in rows])
+    points = points[np.isfinite(points).all(1)]
+    costs = points * signs
+    free = [k for k, c in enumerate(costs) if not ((costs <= c).all(1) & (costs < c).any(1)).any()]
+    best = points[sorted(free, key=lambda k: points[k, 0])]
+    with Drawing("front", 4.4, 3.2) as drawing:
+        axes = drawing.axes
+        axes.plot(*points.T, "o", ms=4, color=COLOURS[0] + "99")
+        axes.plot(*best.T, "o-", ms=5, color=COLOURS[1], label="Pareto front")
+        axes.set_xlabel(one)
+        axes.set_ylabel(two)
+        axes.legend()
+    return drawing

@@ -1,0 +1,82 @@
+"""From a configuration to live objects: the data and the model, and the process they run in."""
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from dlcourse.config.resolve import resolve
+from dlcourse.errors import Refused, explain
+from dlcourse.runs.checkpoint_file import has_checkpoint
+from dlcourse.runs.weights import start_from
+
+
+def build(cfg: DictConfig) -> tuple[Any, Any]:
+    """The data and the model that a configuration describes; what their constructors refuse is refused."""
+    from hydra.utils import instantiate
+
+    tree = resolve(cfg)
+    try:
+        built = instantiate(tree["data"], _convert_="all"), instantiate(tree["model"], _convert_="all")
+        if not gc.isenabled():  # a command's imports are over; what they made stays, and is not looked at again
+            gc.freeze()
+            gc.enable()
+        return built
+    except Exception as error:
+        if known := explain(error):
+            raise known from error
+        raise
+
+
+def quieten() -> None:
+    """Lightning's hints about a person's own choices are of no use here; its warnings stay."""
+    import logging
+    import warnings
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.callbacks.model_summary").setLevel(logging.INFO)
+    for message in (
+        ".*does not have many workers.*",  # batches are indexed from memory
+        ".*sync_dist=True.*",  # the sums were added up over the processes already
+        ".*exists and is not empty.*",  # the run directory is made before the loggers
+        ".*lr_scheduler.step.*",
+        ".*was configured so 1 batch.*",
+        ".*is smaller than the logging interval.*",
+        ".*No device id is provided.*",
+        ".*LeafSpec.*",  # Lightning's own use of torch
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes: rank 0, as launchers announce it before anything is set up."""
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def made(cfg: DictConfig, continued: Path | None = None) -> tuple[Any, Any]:
+    """The data and the model of a run as they are before its first step, and so the state of chance.
+
+    One that is ``continued`` from a checkpoint has its own weights there, and asks for no other run's.
+    """
+    import lightning.pytorch as pl
+
+    from dlcourse.runs.threads import settle
+
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data, model = build(cfg)
+    settle(model, data)
+    if cfg.init_from and not (continued and has_checkpoint(continued)):
+        start_from(model, cfg.init_from, cfg.init_from_skip)
+    return data, model
+
+
+def check_processes(cfg: DictConfig) -> None:
+    """A launcher's processes and the trainer's must be as many, or one would train and the others wait."""
+    started = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if started > 1 and cfg.trainer.strategy == "auto":
+        raise Refused(f"{started} processes were started for a trainer of one; add trainer=ddp trainer.devices=…")

@@ -1,0 +1,198 @@
+"""Checkpoints: written whole or not at all, checked before they are read, tensors and plain values only."""
+
+import re
+import sys
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint, Timer
+
+from dlcourse.errors import Refused
+from dlcourse.runs.callback import Callback
+from dlcourse.runs.checkpoint_file import BEST, LAST, load
+from dlcourse.runs.directory import RunDirectory
+from dlcourse.runs.random_state import random_state, set_random_state
+
+
+class Checkpoints(Callback, Checkpoint):
+    """``last.ckpt`` after the first epoch, then at most once a second, at the end, and by ``every``; ``best.ckpt``.
+
+    Best is the lowest (``mode=min``) or highest ``monitor``, at the first validation that reaches it. Its weights are
+    written (without the optimizer's state) together with ``last.ckpt`` or a second after it, whichever comes first.
+    """
+
+    def __init__(self, run: RunDirectory, monitor: str, mode: str, every: str | None, hyper_parameters: dict[str, Any]):
+        self.run, self.monitor, self.mode = run, monitor, mode
+        self.hyper_parameters = hyper_parameters
+        amount, unit = re.fullmatch(r"([\d.]+)([a-z]+)", every).groups() if every else ("inf", "s")  # type: ignore[union-attr]
+        self.every_steps = int(float(amount)) if unit == "steps" else None
+        self.every_seconds = float(amount) * {"s": 1, "m": 60, "h": 3600, "steps": float("inf")}[unit]
+        self.best: dict[str, float] = {}
+        self.before: dict[str, Any] = {}  # the hyper-parameters of the checkpoint that a resume began with
+        self.held: dict[str, Any] | None = None  # the state at trainer.max_steps
+        self.held_best: dict[str, Any] | None = None  # the best weights, until they are written
+        self.saved_step = 0
+        self.saved_at = -float("inf")
+
+    @property
+    def folder(self) -> Path:
+        assert self.run.path is not None
+        return self.run.path / "checkpoints"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """The first process tells the others where the run is written."""
+        self.run.path = trainer.strategy.broadcast(self.run.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["hyper_parameters"] = self.hyper_parameters
+        checkpoint["rng"] = random_state()
+        checkpoint["stopped"] = self._stopped(trainer)
+        checkpoint["rows"] = trainer.loggers[0].rows if trainer.loggers else 0  # type: ignore[attr-defined]
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn == "fit":
+            set_random_state(checkpoint["rng"])
+            trainer.should_stop = checkpoint["stopped"] == "early"
+            self.before = checkpoint["hyper_parameters"]["model"]
+            self.saved_step = checkpoint["global_step"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What a resume was asked to change holds again after Lightning has restored the old values."""
+        if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)):
+            trainer.should_stop = True
+        if self.best and not self._has_best():
+            self.best = {}
+        for part, objects in (
+            ("optimizer", trainer.optimizers[0].param_groups),
+            ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
+        ):
+            new, old = self.hyper_parameters["model"][part], self.before.get(part, {})
+            for key in [key for key in old if new[key] != old[key]]:
+                for values in objects:
+                    if key == "lr":
+                        values["initial_lr"] = new[key]
+                        values["lr"] *= new[key] / old[key]
+                    elif values.get(key) == old[key]:
+                        values[key] = new[key]
+                if key == "lr":
+                    for config in trainer.lr_scheduler_configs:
+                        config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
+
+    def _has_best(self) -> bool:
+        """Whether best.ckpt is what ``best`` says: not damaged, and not of steps that a resume takes once more."""
+        try:
+            return load(self.folder / BEST)["global_step"] <= self.best["step"]
+        except Refused as refusal:
+            print(f"{refusal}: the best weights are looked for anew", file=sys.stderr)
+            return False
+
+    def save_last(self, trainer: pl.Trainer) -> None:
+        self.write_best(trainer)
+        trainer.save_checkpoint(self.folder / LAST)
+        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+
+    def hold_best(self, trainer: pl.Trainer, figures: dict[str, float]) -> None:
+        self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
+        weights = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+        self.held_best = {**deepcopy(weights), "hyper_parameters": self.hyper_parameters}
+
+    def write_best(self, trainer: pl.Trainer) -> None:
+        if self.held_best is not None:
+            trainer.strategy.save_checkpoint(self.held_best, self.folder / BEST)
+            self.held_best = None
+
+    def a_second_ago(self, trainer: pl.Trainer) -> bool:
+        """Whether ``last.ckpt`` is that old, by the first process's clock."""
+        return trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1)
+
+    def _stopped(self, trainer: pl.Trainer) -> str:
+        """What ended the training: ``early`` stopping, ``time`` (until there is more of it), or nothing for good."""
+        by_signal = any(getattr(callback, "stops", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if not trainer.should_stop or by_signal or self._at_last_step(trainer):
+            return ""
+        return "time" if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)) else "early"
+
+    @staticmethod
+    def _timers(trainer: pl.Trainer) -> list[Any]:
+        """Of trainer.max_time."""
+        return [each for each in trainer.callbacks if isinstance(each, Timer) and each.time_remaining() is not None]  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _at_last_step(trainer: pl.Trainer) -> bool:
+        return 0 < trainer.max_steps <= trainer.global_step
+
+    @staticmethod
+    def can_save(trainer: pl.Trainer) -> bool:
+        """Whether a checkpoint after this batch holds everything.
+
+        It could not hold gradients that wait for more batches, and Lightning would not repeat the validation or
+        the end of the epoch that follow the batch.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        follows = loop._is_training_done or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        return not loop._should_accumulate() and not follows
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._at_last_step(trainer):
+            trainer.should_stop = True  # or Lightning would end without validating what the last steps reached
+        if self._stopped(trainer) != "early" and trainer.should_stop and not trainer.is_last_batch and not self.held:
+            # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
+            self.held = trainer._checkpoint_connector.dump_checkpoint()
+        if self.every_steps is not None:
+            due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
+        elif self.every_seconds < float("inf"):
+            due = trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every_seconds)
+        else:
+            return
+        if due and self.can_save(trainer):
+            self.save_last(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and self.monitor.startswith("val/"):
+            self.keep_best(trainer)
+
+    def keep_best(self, trainer: pl.Trainer) -> None:
+        """Keep the weights if the monitored figure is better than before."""
+        if self.monitor not in trainer.callback_metrics:
+            return
+        score = float(trainer.callback_metrics[self.monitor])
+        old = self.best.get(self.monitor)
+        if old is not None and (score >= old if self.mode == "min" else score <= old):
+            return
+        figures = {
+            k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
+        }
+        self.hold_best(trainer, figures)
+        if self.a_second_ago(trainer):
+            self.write_best(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.monitor.startswith("train/"):  # logged by the hook before this one
+            self.keep_best(trainer)
+        if self.held is None and self.a_second_ago(trainer):
+            self.save_last(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.best:  # stopped before the first validation: the last weights are the best that are known
+            self.hold_best(trainer, {})
+        self.write_best(trainer)
+        if self.held is None:
+            self.save_last(trainer)
+        else:
+            trainer.strategy.save_checkpoint(self.held, self.folder / LAST)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.write_best(trainer)

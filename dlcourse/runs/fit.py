@@ -1,0 +1,178 @@
+"""A run from its configuration to its test figures."""
+
+import json
+import math
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dlcourse.config.compose import Composed
+from dlcourse.config.gate import inspect_targets
+from dlcourse.config.resolve import resolve
+from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused, exit_code, explain
+from dlcourse.runs.building import check_processes, made, quieten
+from dlcourse.runs.directory import RunDirectory, from_here
+from dlcourse.runs.divergence import located
+from dlcourse.runs.files import read_rows, write, write_json
+from dlcourse.runs.opening import open_directory
+from dlcourse.runs.trainer import begin, make_trainer
+
+
+@dataclass
+class Result:
+    """What a run leaves: its final figures, its directory, and the model with its best weights."""
+
+    metrics: dict[str, float]
+    run_dir: Path
+    model: Any
+    data: Any
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        return read_rows(self.run_dir / "metrics.jsonl")
+
+
+def train(composed: Composed, continued: Path | None = None) -> Result:
+    """Build, fit, test the best checkpoint, and write the run directory; every way out leaves its status behind.
+
+    ``continued`` is the directory of a run to go on with, exactly where its last checkpoint stands.
+    """
+    from dlcourse.runs.interrupt import stoppable
+
+    quieten()
+    cfg = composed.cfg
+    inspect_targets(resolve(cfg), composed.allowed)
+    check_processes(cfg)
+    data, model = made(cfg, continued)
+    with stoppable():
+        run, checkpoint = open_directory(composed, continued, model)
+        cfg.run_dir = run.path and str(run.path)
+        code, loggers = 1, []
+        try:
+            trainer, checkpoints = make_trainer(cfg, composed.choices, run)
+            loggers = trainer.loggers
+            begin(trainer, cfg, composed.choices, run)
+            try:
+                metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
+            except Diverged as divergence:
+                raise located(divergence, cfg, run) if trainer.world_size == 1 else divergence from None
+            part()
+            if run.lock is not None:
+                publish(run, model, data, metrics, loggers, cfg.report)
+            code = 0
+            return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
+        except BaseException as error:
+            known = explain(error)
+            code = exit_code(known or error)
+            interrupted = isinstance(error, Interrupted)
+            if interrupted and run.lock is not None:
+                error.add_note(f"python train.py resume={from_here(run.path)} continues the run")  # type: ignore[arg-type]
+            status = getattr(error, "status", "interrupted" if interrupted else "failed")
+            leave(run, status, code, str(known or error).strip() or type(error).__name__, cfg.report)
+            if known is not None:
+                raise known from error
+            raise
+        finally:
+            for logger in loggers:
+                if hasattr(logger, "close"):
+                    try:
+                        logger.close(code)
+                    except Exception as error:  # what a server says of a finished run does not change its end
+                        print(f"{type(logger).__name__} could not be closed: {error}", file=sys.stderr)
+            run.release()
+
+
+def leave(run: RunDirectory, status: str, code: int, reason: str, page: bool) -> None:
+    """What a run that did not finish says of itself, as far as the disk takes it."""
+    if run.lock is None or run.path is None:
+        return
+    try:
+        run.status(status, code, reason)
+        if code == 1:
+            write(run.path / "error.txt", traceback.format_exc())
+    except OSError as error:
+        print(f"cannot write {run.path}: {error.strerror}", file=sys.stderr)
+    if page and (run.path / "metrics.jsonl").exists():
+        report(run)
+
+
+def fit_and_test(
+    trainer: Any, model: Any, data: Any, checkpoints: Any, run: RunDirectory, checkpoint: Path | None
+) -> dict[str, float]:
+    """Train, then test the weights that validation chose; metrics.json is written last."""
+    from dlcourse.runs.checkpoints import BEST
+    from dlcourse.runs.record import Record
+
+    record = next(callback for callback in trainer.callbacks if isinstance(callback, Record))
+    if model.frozen and run.lock is not None:
+        print(f"no gradient reaches {', '.join(model.frozen)}: the rest trains", flush=True)
+    if all(not p.requires_grad for p in model.parameters()):
+        raise Refused("no parameter gets a gradient: nothing could train (is a step activation before every layer?)")
+    record.started = time.monotonic()
+    trainer.fit(model, datamodule=data, ckpt_path=checkpoint and str(checkpoint))
+    seconds = record.seconds
+    if trainer.global_step == 0:
+        raise Refused("no step was trained: look at trainer.max_epochs, max_steps and limit_train_batches")
+    epochs = trainer.current_epoch
+    trainer.test(model, datamodule=data, ckpt_path=str(checkpoints.folder / BEST), verbose=False)
+    test = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    for name, value in test.items():
+        if not math.isfinite(value):
+            raise Refused(f"diverged: {name} is {value} with the best weights", DIVERGED)
+    best = {name: value for name, value in checkpoints.best.items() if "/" in name}
+    return {
+        **test,
+        **best,
+        "best_epoch": checkpoints.best["epoch"],
+        "epochs": epochs,
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 3),
+        "samples_per_s": round(record.rows * trainer.world_size / seconds, 1),
+    }
+
+
+def part() -> None:
+    """Leave the other processes: Gloo's threads could abort this one at its end (for NCCL Lightning does it)."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def publish(
+    run: RunDirectory, model: Any, data: Any, metrics: dict[str, float], loggers: list[Any], page: bool
+) -> None:
+    """The report, what W&B shows of it, and at the very end the figures that mean finished."""
+    if data.note:
+        metrics = {**metrics, "note": data.note}  # type: ignore[dict-item]
+    run.status("finished", 0)
+    made = report(run, model, data, metrics) if page else None
+    for logger in loggers:
+        if made is not None and hasattr(logger, "log_report"):
+            logger.log_report(made)
+    write_json(run.path / "metrics.json", metrics)  # type: ignore[operator]
+
+
+def report(run: RunDirectory, *known: Any) -> Any:
+    """Make report.html; a picture that fails, or a full disk, must not cost the run its figures."""
+    from dlcourse.report.page import build_report
+
+    assert run.path is not None
+    try:
+        return build_report(run.path, *known)
+    except Exception as error:
+        if not explain(error):
+            traceback.print_exc()
+        print(f"the report failed; python scripts/report.py run={run.path} makes it again", file=sys.stderr)
+        return None
+
+
+def finished(run_dir: Path) -> dict[str, Any] | None:
+    """The final figures of a run, if it has them."""
+    path = run_dir / "metrics.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None

@@ -1,0 +1,48 @@
+"""Where figures go: metrics.jsonl of every run, and Weights & Biases."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import Logger
+
+
+class MetricsFile(Logger):
+    """metrics.jsonl: an object a row with step, epoch and figures, on the disk before the next step begins."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.file = open(path, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115  (open as long as the run)
+        self.file.seek(0)
+        self.rows = sum(1 for _ in self.file)
+
+    @property
+    def name(self) -> str:
+        return "metrics.jsonl"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The configuration has files of its own."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        row = {"step": step, "epoch": int(metrics.get("epoch", 0))}
+        row |= {key: value if math.isfinite(value) else None for key, value in figures.items()}  # type: ignore[misc]
+        self.file.write(json.dumps(row) + "\n")
+        self.rows += 1
+
+    def close(self, code: int) -> None:
+        self.file.close()
+
+
+class Csv(CSVLogger):
+    """Lightning's metrics.csv. Its hparams.yaml, which it writes with every hundred rows, names config.yaml only."""
+
+    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
+        super().log_hyperparams({"configuration": "config.yaml"})

@@ -1,0 +1,66 @@
+"""The directory of a run that is about to train: made anew, or locked and set back to its last checkpoint."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from dlcourse.config.compose import Composed
+from dlcourse.errors import CHECKPOINT, Refused
+from dlcourse.runs.building import first_process
+from dlcourse.runs.checkpoint_file import has_checkpoint
+from dlcourse.runs.directory import RunDirectory
+from dlcourse.runs.weights import differences
+
+#: What a checkpoint must hold to be gone on with.
+PARTS = (
+    *("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters"),
+    *("global_step", "rng", "rows", "stopped"),
+)
+
+
+def rewind(run: RunDirectory, composed: Composed, model: Any) -> Path | None:
+    """The checkpoint to continue from (None: from the start); until it is found to fit nothing is touched.
+
+    Refused: of another kind or another model, or of a run that early stopping ended, which no limit makes longer.
+    """
+    from dlcourse.runs.checkpoint_file import LAST, load, usable
+
+    assert run.path is not None
+    folder = run.path / "checkpoints"
+    checkpoint = None
+    state: dict[str, Any] = {"rows": 0, "global_step": 0}
+    if has_checkpoint(run.path):
+        checkpoint, complaints = usable(folder)
+        for complaint in complaints:
+            print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
+        state = load(checkpoint)
+        if missing := [key for key in PARTS if key not in state]:
+            raise Refused(f"{checkpoint} is no checkpoint of a run of ours: it has no {', '.join(missing)}", CHECKPOINT)
+        if differ := differences(model, state["state_dict"]):
+            raise Refused(f"{checkpoint} is of another model: {differ}", CHECKPOINT)
+        if state["stopped"] == "early" and (run.path / "metrics.json").exists():
+            raise Refused(
+                f"early stopping ended {run.path}: a longer limit would change nothing; init_from= begins anew"
+            )
+        if complaints and run.lock is not None and (folder / LAST).exists():
+            # Or the next write would push the damaged one over the good one.
+            os.replace(folder / LAST, folder / "last.damaged.ckpt")
+    if run.lock is not None:
+        run.go_on(composed, state["rows"], state["global_step"])
+    return checkpoint
+
+
+def open_directory(composed: Composed, continued: Path | None, model: Any) -> tuple[RunDirectory, Path | None]:
+    """The directory of a run, made or locked by the first process, and the checkpoint that it goes on from."""
+    run = RunDirectory(continued)
+    if not first_process():
+        return run, rewind(run, composed, model) if continued else None
+    if continued is None:
+        return RunDirectory.create(composed), None
+    run.acquire()
+    try:
+        return run, rewind(run, composed, model)
+    except BaseException:
+        run.release()
+        raise

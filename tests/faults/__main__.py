@@ -1,0 +1,56 @@
+"""Faults, against dlcourse and a plain Lightning script: python -m tests.faults   (--help)"""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser
+from datetime import date
+from pathlib import Path
+
+from dlcourse.cli import guarded
+from dlcourse.config.groups import CHECKOUT
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in every process
+os.environ.setdefault("WANDB_MODE", "offline")
+
+
+def main(words: list[str]) -> int:
+    parser = ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rows", nargs="*", default=[""], help="those whose names begin so (all)")
+    parser.add_argument("--kills", type=int, default=0, metavar="N", help="instead: kill N runs at random, resume each")
+    parser.add_argument(
+        "--examples", type=int, metavar="N", help="instead: N random inputs for each reader and the gate"
+    )
+    parser.add_argument("--cost", action="store_true", help="instead: what a run that nothing befalls pays for it")
+    parser.add_argument("--json", type=Path, help="where the result is kept as well")
+    given = parser.parse_args(words)
+    if given.examples:
+        test = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "tests/faults/test_properties.py"]
+        return subprocess.run(
+            test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(given.examples)}
+        ).returncode
+    from scripts.benchmarks.measure import machine
+    from tests.faults.matrix import ROWS, cost, kill, matrix, table
+    from tests.faults.subjects import Dlcourse, PlainLightning, Subject
+
+    if given.cost:
+        found = cost(["data=mnist", "model=cnn", "trainer.max_epochs=2", "logger=none", "callbacks=none"])
+        print("\n".join(f"{name}: {seconds:.3f} s" for name, seconds in found.items()))
+        return 0
+    subjects: list[Subject] = [Dlcourse()] if given.kills else [Dlcourse(), PlainLightning()]
+    rows = [kill(k) for k in range(given.kills)] or [r for r in ROWS if r.id.startswith(tuple(given.rows))]
+    result = matrix(rows, subjects, lambda line: print(line, file=sys.stderr, flush=True))
+    if given.json:
+        command = " ".join(["python", "-m", "tests.faults", *words])
+        told = {"date": f"{date.today()}", "command": command, "machine": machine(), "rows": result}
+        given.json.write_text(json.dumps(told, indent=2) + "\n")
+    print(table(result, subjects))
+    wrong = [row["id"] for row in result if (row["dlcourse"], row["codes"]["dlcourse"]) != (row["wanted"], row["code"])]
+    if wrong:
+        print(f"not as they should be: {', '.join(wrong)}", file=sys.stderr)
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
