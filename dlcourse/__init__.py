@@ -16,12 +16,12 @@ def run(*words: str) -> "Result":
     One process, and no W&B unless ``logger=wandb`` is among the words. Raises `Refused`, with ``.code``, where the
     command would end with that exit code.
     """
+    from dlcourse.config.overrides import Overrides
     from dlcourse.runs.fit import train
-    from dlcourse.runs.resume import planned
+    from dlcourse.runs.resume import new_or_resumed_run
 
-    composed, continued = planned(list(words))
-    if continued is None and not any(word.startswith("logger=") for word in words):
-        composed, continued = planned(["logger=none", *words])
+    overrides = Overrides.parse(words)
+    composed, continued = new_or_resumed_run(overrides, () if "logger" in overrides else ("logger=none",))
     if composed.multirun:
         raise Refused("run() makes one run; for a sweep use python train.py -m")
     trainer = composed.cfg.trainer

@@ -1,13 +1,16 @@
-"""The commands' common ground: words, exit codes, and what is said at the end."""
+"""What the commands have in common: overrides, exit codes, and the summary at the end."""
 
 import gc
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlcourse.errors import Interrupted, Refused, explain
+
+if TYPE_CHECKING:
+    from dlcourse.config.overrides import Overrides
 
 
 def guarded(command: Callable[[list[str]], int]) -> int:
@@ -40,33 +43,34 @@ def guarded(command: Callable[[list[str]], int]) -> int:
 
 def train(words: list[str]) -> int:
     """``python train.py``: one run, or a multirun, or one of Hydra's own flags."""
-    from dlcourse.config.gate import admit, admit_multirun, allowed_packages
+    from dlcourse.config.gate import compose_checked, compose_checked_multirun
+    from dlcourse.config.overrides import Overrides
 
     flags = hydra_flags(words)
-    words = flags.overrides
-    if flags.config_dir and "config_dir" not in allowed_packages(words):
+    overrides = Overrides.parse(flags.overrides)
+    if flags.config_dir and "config_dir" not in overrides.packages:
         raise Refused("--config-dir reads somebody's configuration; if it is yours: 'allow=[config_dir]'")
     for name in ("experimental_rerun", "config_path", "config_name"):
         if getattr(flags, name):
-            raise Refused(f"--{name.replace('_', '-')} is not accepted: a run is described by words and by conf/")
+            raise Refused(f"--{name.replace('_', '-')} is not accepted: a run is described by overrides and by conf/")
     if flags.shell_completion:
         asked = os.environ.get("COMP_LINE", "")
         return 0 if "hydra" in asked else hydra(lambda cfg: None)
     if flags.help or flags.hydra_help:
-        admit(words)
+        compose_checked(overrides)
         return hydra(lambda cfg: None)
     if flags.multirun:
-        return multirun(words, admit_multirun(words))
-    from dlcourse.runs.resume import planned
+        return multirun(overrides, compose_checked_multirun(overrides))
+    from dlcourse.runs.resume import new_or_resumed_run
 
-    composed, continued = planned(words)
+    composed, continued = new_or_resumed_run(overrides)
     if flags.cfg or flags.info is not None:
         return hydra(lambda cfg: None)
     if composed.multirun:
-        return multirun(words, admit_multirun(words))
+        return multirun(overrides, compose_checked_multirun(overrides))
     from dlcourse.runs.fit import train as run
 
-    return tell(run(composed, continued), composed.cfg)
+    return print_summary(run(composed, continued), composed.tree)
 
 
 def hydra_flags(words: list[str]) -> Any:
@@ -92,35 +96,39 @@ def hydra(task: Callable[[Any], Any]) -> int:
     return 0
 
 
-def multirun(words: list[str], composed: Any) -> int:
+def multirun(overrides: "Overrides", composed: Any) -> int:
     """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
     from dlcourse.config.overrides import word
     from dlcourse.sweeps.trials import Sweep
 
-    sweep = Sweep(words, composed.cfg)
+    sweep = Sweep(overrides, composed.tree)
     with sweep.held():
-        sys.argv[1:] = ["--multirun", *words, word("hydra.sweep.dir", sweep.folder)]  # where clusters' launchers write
+        sys.argv[1:] = [
+            "--multirun",
+            *overrides.words,
+            word("hydra.sweep.dir", sweep.folder),
+        ]  # where clusters' launchers write
         hydra(sweep.trial)
         return sweep.finish()
 
 
-def said(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> dict[str, str]:
-    """The words of a script as a dictionary; one that it does not know is refused."""
-    from dlcourse.config.overrides import nearest, parse
+def parse_script_overrides(words: list[str], *known: str, groups: tuple[str, ...] = ()) -> "Overrides":
+    """The overrides of a script; a key that it does not know is refused."""
+    from dlcourse.config.overrides import Overrides
+    from dlcourse.config.suggestions import nearest
 
     if {"--help", "-h"} & set(words):
         print(sys.modules["__main__"].__doc__)
         raise SystemExit(0)
     if bare := next((word for word in words if "=" not in word), None):
         listed = ", ".join(f"{key}=" for key in (*known, *groups))
-        raise Refused(f"{bare if bare.isprintable() else repr(bare)}: which word's value is it? There are: {listed}")
-    given = {}
-    for override in parse(words):
+        raise Refused(f"{bare if bare.isprintable() else repr(bare)}: expected key=value. There are: {listed}")
+    overrides = Overrides.parse(words)
+    for override in overrides.parsed:
         key = override.key_or_group
         if key not in (*known, "allow", "debug.traceback") and not key.startswith(groups or ("\0",)):
-            raise Refused(f"{key}: no such word here{nearest(key, known)}\nThere are: {', '.join(known)}")
-        given[key] = str(override.value())
-    return given
+            raise Refused(f"{key}: no such key here{nearest(key, known)}\nThere are: {', '.join(known)}")
+    return overrides
 
 
 def table(figures: dict[str, float], note: str | None) -> None:
@@ -137,7 +145,7 @@ def table(figures: dict[str, float], note: str | None) -> None:
     print(tabulate(rows, headers=["figure", head], disable_numparse=True, colalign=("left", "right")))
 
 
-def tell(result: Any, cfg: Any) -> int:
+def print_summary(result: Any, tree: dict[str, Any]) -> int:
     """The last lines on stdout: the test figures, what was expected of them, then where everything is.
 
     Only the first process speaks.
@@ -150,8 +158,8 @@ def tell(result: Any, cfg: Any) -> int:
     if first_process():
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
-        if expect := cfg.get("expect"):
-            print(judged(cfg.claim, judge(expect, [result.metrics])))
+        if expect := tree.get("expect"):
+            print(judged(tree["claim"], judge(expect, [result.metrics])))
         print(f"run: {from_here(result.run_dir)}")
         if (page := result.run_dir / "report.html").exists():
             print(f"report: {from_here(page)}", flush=True)

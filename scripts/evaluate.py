@@ -2,15 +2,15 @@
 
 import sys
 
-from dlcourse.cli import guarded, said, table
+from dlcourse.cli import guarded, parse_script_overrides, table
 
 
 def evaluate(words: list[str]) -> int:
-    run = said(words, "run", groups=("data",)).get("run")
+    overrides = parse_script_overrides(words, "run", groups=("data",))
     from dlcourse.runs.inference import test
     from dlcourse.runs.trained import restore
 
-    cfg, model, data = restore(run, words)
+    cfg, model, data = restore(overrides.text("run"), overrides)
     table(test(cfg, model, data), data.note)
     return 0
 

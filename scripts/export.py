@@ -2,20 +2,20 @@
 
 import sys
 
-from dlcourse.cli import guarded, said
+from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 
 
 def export(words: list[str]) -> int:
-    given = said(words, "run", "format")
-    if given.get("format", "onnx") != "onnx":
-        raise Refused(f"format={given['format']}: expected onnx")
+    given = parse_script_overrides(words, "run", "format")
+    if given.text("format", "onnx") != "onnx":
+        raise Refused(f"format={given.text('format')}: expected onnx")
     from dlcourse.runs.directory import open_run
     from dlcourse.runs.export import TOLERANCE, export_onnx
     from dlcourse.runs.trained import restore
 
-    path, _ = open_run(given.get("run"))
-    _, model, data = restore(path, words)
+    path, _ = open_run(given.text("run"))
+    _, model, data = restore(path, given)
     worst = export_onnx(model, data, path / "model.onnx")
     print(f"onnx: {path / 'model.onnx'}  (raw inputs x (batch, {', '.join(map(str, data.shape))}), float32)")
     print(f"largest difference from the model on the test set: {worst:.1e} (allowed {TOLERANCE:g})")

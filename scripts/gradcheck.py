@@ -16,18 +16,18 @@ def gradcheck(words: list[str]) -> int:
     if {"--help", "-h"} & set(words):
         print(__doc__)
         return 0
-    from dlcourse.config.gate import admit, inspect_targets
+    from dlcourse.config.gate import check_classes, compose_checked
+    from dlcourse.config.overrides import Overrides
 
-    composed = admit(words)
+    composed = compose_checked(Overrides.parse(words))
     from tabulate import tabulate
 
-    from dlcourse.config.resolve import resolve
     from dlcourse.measures.gradcheck import gradient_check
-    from dlcourse.runs.building import made, quieten
+    from dlcourse.runs.building import build_seeded, quieten
 
     quieten()
-    inspect_targets(resolve(composed.cfg), composed.allowed)
-    data, model = made(composed.cfg)
+    check_classes(composed.tree, composed.overrides.packages)
+    data, model = build_seeded(composed)
     data.setup()
     model.standardise(data)
     rows = data.sets["train"]

@@ -4,22 +4,22 @@ import sys
 from itertools import repeat
 from pathlib import Path
 
-from dlcourse.cli import guarded, said
+from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 
 
 def predict(words: list[str]) -> int:
-    given = said(words, "run", "input")
+    given = parse_script_overrides(words, "run", "input")
     if "input" not in given:
         raise Refused("input=: which file or folder? (python scripts/predict.py run=RUN input=FILE)")
-    path = Path(given["input"])
+    path = Path(str(given.text("input")))
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
     from dlcourse.data.picture import pictures_in
     from dlcourse.runs.inference import on_light_ground, predictions
     from dlcourse.runs.trained import restore
 
-    _, model, data = restore(given.get("run"), words)
+    _, model, data = restore(given.text("run"), given)
     x = data.read(path)
     if count := int(on_light_ground(model, data, x).sum()):
         print(

@@ -2,18 +2,19 @@
 
 import sys
 
-from dlcourse.cli import guarded, said
+from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.runs.directory import from_here, open_run
 
 
 def report(words: list[str]) -> int:
-    path, _ = open_run(said(words, "run").get("run"))
+    overrides = parse_script_overrides(words, "run")
+    path, _ = open_run(overrides.text("run"))
     from dlcourse.report.page import build_report
     from dlcourse.runs.trained import restore
 
     model = data = None
     if (path / "metrics.json").exists():  # of a run that is not finished only the files tell
-        _, model, data = restore(path, words)
+        _, model, data = restore(path, overrides)
         data.setup()
     print(f"report: {from_here(build_report(path, model, data).path)}")
     return 0

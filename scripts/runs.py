@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from tabulate import tabulate
 
-from dlcourse.cli import guarded, said
+from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.directory import is_live
 from dlcourse.sweeps.trials import own
@@ -19,12 +19,12 @@ COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "t
 
 
 def runs(words: list[str]) -> int:
-    given = said(words, "format", "paths.runs_dir")
-    root = Path(given.get("paths.runs_dir", "runs"))
-    if given.get("format", "table") not in ("table", "csv"):
-        raise Refused(f"format={given['format']}: expected table or csv")
+    given = parse_script_overrides(words, "format", "paths.runs_dir")
+    root = Path(str(given.text("paths.runs_dir", "runs")))
+    if given.text("format", "table") not in ("table", "csv"):
+        raise Refused(f"format={given.text('format')}: expected table or csv")
     rows = [row(path.parent) for path in sorted(root.rglob("status.json"))]
-    if given.get("format") == "csv":
+    if given.text("format") == "csv":
         writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -13,7 +13,7 @@ import yaml
 
 import dlcourse
 from dlcourse import Refused
-from dlcourse.cli import guarded, said, train
+from dlcourse.cli import guarded, parse_script_overrides, train
 from dlcourse.runs.files import read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -131,10 +131,10 @@ def test_so_is_all_that_can_be_judged_by_the_words(light, words, said):
 
 
 def test_a_scripts_value_without_its_word_is_told_the_words():
-    with pytest.raises(Refused, match="runs/x: which word's value is it\\? There are: run=, input="):
-        said(["runs/x"], "run", "input")
-    with pytest.raises(Refused, match=r"^'a\\nb\\nc': which word's value is it\? There are: run=, data=$"):
-        said(["a\nb\nc"], "run", groups=("data",))
+    with pytest.raises(Refused, match="runs/x: expected key=value. There are: run=, input="):
+        parse_script_overrides(["runs/x"], "run", "input")
+    with pytest.raises(Refused, match=r"^'a\\nb\\nc': expected key=value. There are: run=, data=$"):
+        parse_script_overrides(["a\nb\nc"], "run", groups=("data",))
 
 
 @pytest.mark.parametrize(

@@ -6,27 +6,27 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from dlcourse.config import compose as config
-from dlcourse.config.compose import complete, compose
+from dlcourse.config import groups as config
+from dlcourse.config.compose import compose
 from dlcourse.config.groups import CONF, groups
-from dlcourse.config.overrides import nearest, parse
+from dlcourse.config.overrides import Overrides, values_of
 from dlcourse.config.resolve import resolve
 from dlcourse.config.store import stored
+from dlcourse.config.suggestions import nearest
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.runs.files import write_yaml
+from tests.composing import unchecked
 
 
 def completed(*words):
-    composed = compose(list(words))
-    complete(composed.cfg)
-    return composed
+    return unchecked(list(words))
 
 
 # Who chooses what
 
 
 def test_the_defaults():
-    composed = compose([])
+    composed = compose(Overrides())
     expected = {"data": "digits", "model": "mlp", "loss": "cross_entropy", "activation": "relu", "logger": "wandb"}
     assert expected.items() <= composed.choices.items()
     assert composed.cfg.seed == 0 and (composed.cfg.monitor, composed.cfg.mode) == ("val/loss", "min")
@@ -60,13 +60,13 @@ def test_the_defaults():
     ],
 )
 def test_data_and_model_choose_and_the_command_line_wins(words, choices, batch):
-    composed = compose(words.split())
+    composed = compose(Overrides.parse(words.split()))
     assert dict(word.split("=") for word in choices.split()).items() <= composed.choices.items()
     assert composed.cfg.data.batch_size == batch
 
 
 def test_keys_on_the_command_line_win():
-    cfg = compose(["model=perceptron", "data=sine", "optimizer.lr=0.5", "trainer.max_epochs=7", "monitor=val/loss"]).cfg
+    cfg = completed("model=perceptron", "data=sine", "optimizer.lr=0.5", "trainer.max_epochs=7", "monitor=val/loss").cfg
     assert (cfg.optimizer.lr, cfg.trainer.max_epochs, cfg.monitor) == (0.5, 7, "val/loss")
     assert cfg.model.optimizer.lr == 0.5, "the model's optimizer is the optimizer"
 
@@ -79,7 +79,7 @@ def test_the_groups_are_the_folders_of_conf():
 def test_composing_leaves_hydra_as_it_was():
     from hydra.core.global_hydra import GlobalHydra
 
-    compose(["model=cnn"])
+    compose(Overrides.parse(["model=cnn"]))
     assert not GlobalHydra.instance().is_initialized()
 
 
@@ -112,7 +112,7 @@ def test_composing_leaves_hydra_as_it_was():
 )
 def test_a_typo_is_told_with_the_nearest_name_in_three_lines(words, said):
     with pytest.raises(Refused) as refusal:
-        compose(words.split())
+        compose(Overrides.parse(words.split()))
     assert said in str(refusal.value)
     assert refusal.value.code == CONFIG and len(str(refusal.value).splitlines()) <= 3
 
@@ -123,23 +123,23 @@ def test_nearest():
 
 
 def test_values_of_a_sweep():
-    one, many, span = parse(["model=mlp", "activation=relu,tanh", "seed=range(3)"])
-    assert config.values_of(one) == ["mlp"]
-    assert config.values_of(many) == ["relu", "tanh"]
-    assert config.values_of(span) == ["0", "1", "2"]
+    one, many, span = Overrides.parse(["model=mlp", "activation=relu,tanh", "seed=range(3)"]).parsed
+    assert values_of(one) == ["mlp"]
+    assert values_of(many) == ["relu", "tanh"]
+    assert values_of(span) == ["0", "1", "2"]
     with pytest.raises(Refused, match="did you mean tanh"):
-        parse(["activation=relu,tanhh"])
+        Overrides.parse(["activation=relu,tanhh"])
 
 
 def test_a_word_that_is_no_utf_8():
-    with pytest.raises(Refused, match=r"caf\\udce9\.csv.*: it is no UTF-8"):
-        parse(["data.path='/caf\udce9.csv'"])
+    with pytest.raises(Refused, match=r"caf\\udce9\.csv.*: this is not UTF-8"):
+        Overrides.parse(["data.path='/caf\udce9.csv'"])
 
 
 def test_without_conf_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(config, "CONF", tmp_path / "conf")
     with pytest.raises(Refused, match=re.escape(str(tmp_path / "conf"))) as refusal:
-        compose([])
+        Overrides.parse([])
     assert "pip install -e ." in str(refusal.value)
 
 
@@ -198,7 +198,7 @@ WORDS = [
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 def test_a_stored_configuration_comes_back_the_same(words, tmp_path):
     composed = completed(*words)
-    write_yaml(tmp_path / "config.yaml", stored(composed.cfg, composed.choices))
+    write_yaml(tmp_path / "config.yaml", stored(composed))
     kept = OmegaConf.load(tmp_path / "config.yaml")
     assert kept.run_dir is None and kept.allow == [] and dict(kept.choice) == composed.choices
     kept.run_dir, kept.allow = composed.cfg.run_dir, composed.cfg.allow
@@ -208,7 +208,7 @@ def test_a_stored_configuration_comes_back_the_same(words, tmp_path):
 
 def test_stored_keeps_whole_groups_and_paths_as_references():
     composed = completed("data=mnist", "model.dropout=0.5", "callbacks=early_stopping")
-    raw = stored(composed.cfg, composed.choices)
+    raw = stored(composed)
     for name in ("loss", "optimizer", "scheduler", "init", "activation", "monitor"):
         assert raw["model"][name] == f"${{{name}}}"
     assert raw["data"]["seed"] == "${seed}" and raw["data"]["data_dir"] == "${paths.data_dir}"
@@ -221,7 +221,7 @@ def test_stored_keeps_whole_groups_and_paths_as_references():
 
 def test_a_value_set_in_a_stored_configuration_reaches_whoever_refers_to_it():
     composed = completed()
-    kept = OmegaConf.create(stored(composed.cfg, composed.choices))
+    kept = OmegaConf.create(stored(composed))
     kept.optimizer.lr, kept.seed = 0.125, 9
     tree = resolve(kept)
     assert tree["model"]["optimizer"]["lr"] == 0.125 and tree["data"]["seed"] == 9
@@ -230,7 +230,7 @@ def test_a_value_set_in_a_stored_configuration_reaches_whoever_refers_to_it():
 def test_a_run_directory_can_move(monkeypatch):
     monkeypatch.setenv("DLCOURSE_DATA_DIR", "/here")
     composed = completed("data=mnist")
-    kept = OmegaConf.create(stored(composed.cfg, composed.choices))
+    kept = OmegaConf.create(stored(composed))
     monkeypatch.setenv("DLCOURSE_DATA_DIR", "/there")
     assert resolve(kept)["data"]["data_dir"] == "/there"
 
@@ -239,13 +239,13 @@ def test_nothing_stored_holds_a_secret(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_API_KEY", "hunter2hunter2")
     monkeypatch.setenv("DLCOURSE_DATA_DIR", "/data")
     composed = completed("tags=['${oc.env:HOME}']")
-    write_yaml(tmp_path / "config.yaml", stored(composed.cfg, composed.choices))
+    write_yaml(tmp_path / "config.yaml", stored(composed))
     text = (tmp_path / "config.yaml").read_text("utf-8")
     assert os.environ["HOME"] in text, "an environment variable that is no secret is resolved"
     assert "hunter2" not in text
     for word in ("tags=['${oc.env:WANDB_API_KEY}']", "paths.data_dir='${paths.runs_dir}/${oc.env:WANDB_API_KEY}'"):
-        composed = compose([word])
-        for refuses in (complete, lambda cfg: stored(cfg, {}), resolve):
+        composed = compose(Overrides.parse([word]))
+        for refuses in (composed.resolved, lambda: unchecked([word]), lambda: resolve(composed.cfg)):  # noqa: B023
             with pytest.raises(Refused, match="secret") as refusal:
-                refuses(composed.cfg)
+                refuses()
         assert "hunter2" not in str(refusal.value)

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.config.gate import admit
 from dlcourse.measures.diagnosis import gradients, hidden, units, verdicts
 from dlcourse.runs.building import build
+from tests.composing import checked
 
 QUIET = ["trainer=cpu", "report=false"]
 
 
 def network(*words):
-    data, model = build(admit(["data=moons", *words]).cfg)
+    data, model = build(checked(["data=moons", *words]).tree)
     data.setup()
     return model, data.sets["train"].x[:64], data.sets["train"].y[:64]
 
@@ -60,7 +60,7 @@ def test_saturated_activations_are_counted(activation):
 
 
 def test_a_convolutions_unit_is_a_map():
-    data, model = build(admit(["data=digits", "model=cnn", "model.channels=[4]", "model.norm=null"]).cfg)
+    data, model = build(checked(["data=digits", "model=cnn", "model.channels=[4]", "model.norm=null"]).tree)
     data.setup()
     with torch.no_grad():
         next(part for part in model.network.modules() if isinstance(part, nn.Conv2d)).bias[0] = -1e3

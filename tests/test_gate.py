@@ -10,23 +10,21 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlcourse.config.compose import Composed, complete, compose
+from dlcourse.config.compose import Composed, compose
 from dlcourse.config.gate import (
-    admit,
-    admit_multirun,
-    allowed_packages,
-    check_words,
-    inspect_targets,
-    permit,
+    check_classes,
+    check_overrides,
+    check_targets,
     shipped,
     targets,
 )
 from dlcourse.config.groups import CONF, groups
+from dlcourse.config.overrides import Overrides
 from dlcourse.config.ranges import LIMITS
-from dlcourse.config.resolve import resolve
-from dlcourse.config.rules import judge
+from dlcourse.config.rules import check_rules
 from dlcourse.config.store import stored
 from dlcourse.errors import CONFIG, Refused
+from tests.composing import checked, checked_multirun, loaded, resumed, unchecked
 
 DANGEROUS = [
     "os.system",
@@ -118,9 +116,7 @@ def refusal(function, *args) -> str:
 
 @cache
 def composed(words: str) -> Composed:
-    made = compose(words.split())
-    complete(made.cfg)
-    return made
+    return unchecked(words.split())
 
 
 # Targets
@@ -128,13 +124,13 @@ def composed(words: str) -> Composed:
 
 @pytest.mark.parametrize("target", DANGEROUS)
 def test_a_dangerous_target_is_refused(target):
-    assert target in refusal(permit, {"model": {"layers": [{"_target_": target}]}}, [])
+    assert target in refusal(check_targets, {"model": {"layers": [{"_target_": target}]}}, [])
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_it_is_refused_wherever_it_stands(place):
     for target in ("os.system", "lightning.pytorch.loggers.csv_logs.os.makedirs"):
-        assert target in refusal(admit, place.replace("T", target).split())
+        assert target in refusal(checked, place.replace("T", target).split())
 
 
 MAKER = "oc.create:{_target_:shutil.copyfile,src:a,dst:b}"
@@ -154,17 +150,16 @@ MAKER = "oc.create:{_target_:shutil.copyfile,src:a,dst:b}"
 )
 def test_no_text_becomes_a_node_after_it_was_judged(word):
     assert "${" in word
-    refusal(admit, [word])
+    refusal(checked, [word])
 
 
 def test_nor_in_somebody_elses_run_directory(tmp_path):
-    from dlcourse.runs.resume import opened
 
     made = composed("logger=none")
-    cfg = OmegaConf.create(stored(made.cfg, made.choices))
+    cfg = OmegaConf.create(stored(made))
     cfg.model.compile = "\\${oc.create:{_target_:shutil.copyfile,src:a,dst:b}}"
     OmegaConf.save(cfg, tmp_path / "config.yaml")
-    assert "escaped interpolation" in refusal(opened, str(tmp_path), [])
+    assert "escaped interpolation" in refusal(loaded, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -177,16 +172,16 @@ def test_nor_in_somebody_elses_run_directory(tmp_path):
     ],
 )
 def test_what_writes_where_it_is_told_to_is_no_target(target):
-    assert target in refusal(admit, [f"+logger.x._target_={target}"])
+    assert target in refusal(checked, [f"+logger.x._target_={target}"])
 
 
 @pytest.mark.parametrize("value", ["3", "null", "[os.system]", "{a:os.system}", "true"])
 def test_a_target_is_a_name(value):
-    refusal(admit, [f"model._target_={value}"])
+    refusal(checked, [f"model._target_={value}"])
 
 
 def test_a_target_put_together_from_parts_is_judged_as_a_whole():
-    assert "os.system" in refusal(admit, ["tags=[os,system]", "model._target_='${tags.0}.${tags.1}'"])
+    assert "os.system" in refusal(checked, ["tags=[os,system]", "model._target_='${tags.0}.${tags.1}'"])
 
 
 def test_facts_come_from_the_shipped_readers_only(tmp_path, monkeypatch):
@@ -198,7 +193,7 @@ def test_facts_come_from_the_shipped_readers_only(tmp_path, monkeypatch):
         "dlcourse.runs.directory.subprocess",
         "dlcourse.config.groups.groups",
     ):
-        refusal(admit, [f"+data.facts={{_target_:{target},name:sideeffect}}"])
+        refusal(checked, [f"+data.facts={{_target_:{target},name:sideeffect}}"])
     assert not (tmp_path / "ran").exists()
 
 
@@ -207,18 +202,19 @@ def test_nothing_that_is_named_is_imported_before_it_is_refused():
     program = f"""
 import json, sys
 from dlcourse.errors import Refused
-from dlcourse.config.gate import admit, permit
+from dlcourse.config.gate import check_targets
+from tests.composing import checked
 def refused(function, *args):
     try:
         function(*args)
     except Refused:
         return True
-assert refused(admit, ["model._target_=os.system"])
+assert refused(checked, ["model._target_=os.system"])
 before = set(sys.modules)
 joblib, torch = "joblib.load", "torch.optim.optimizer.torch.load"
-admitted = [t for t in {DANGEROUS!r} if not refused(permit, {{"_target_": t}}, [])]
-admitted += [p for p in {PLACES!r} if not refused(admit, p.replace("T", joblib).split())]
-admitted += [p for p in {PLACES[:8]!r} if not refused(admit, p.replace("T", torch).split())]
+admitted = [t for t in {DANGEROUS!r} if not refused(check_targets, {{"_target_": t}}, [])]
+admitted += [p for p in {PLACES!r} if not refused(checked, p.replace("T", joblib).split())]
+admitted += [p for p in {PLACES[:8]!r} if not refused(checked, p.replace("T", torch).split())]
 print(json.dumps([admitted, sorted(set(sys.modules) - before), [m for m in ("torch", "lightning", "joblib", "sympy",
     "numpy", "setuptools", "antigravity", "wandb", "sklearn") if m in sys.modules]]))
 """
@@ -242,15 +238,15 @@ print(json.dumps([admitted, sorted(set(sys.modules) - before), [m for m in ("tor
     ],
 )
 def test_what_is_allowed_is_admitted(words):
-    inspect_targets(resolve(admit(words.split()).cfg), [])
+    check_classes(checked(words.split()).tree, [])
 
 
 @pytest.mark.parametrize(
     "choice", [f"{g}={c}" for g, cs in groups().items() for c in cs if g not in ("sweep", "augment")]
 )
 def test_every_shipped_choice_passes(choice):
-    tree = resolve(compose([choice]).cfg)
-    permit(tree, [])
+    tree = compose(Overrides.parse([choice])).resolved().tree
+    check_targets(tree, [])
     assert {node["_target_"] for _, node in targets(tree)} <= shipped()
 
 
@@ -271,8 +267,8 @@ def test_every_shipped_choice_passes(choice):
 )
 def test_after_import_a_target_must_be_a_class_of_its_package(target, said):
     tree = {"model": {"_target_": target}}
-    permit(tree, [])  # its name alone does not tell
-    assert said in refusal(inspect_targets, tree, [])
+    check_targets(tree, [])  # its name alone does not tell
+    assert said in refusal(check_classes, tree, [])
 
 
 @pytest.mark.parametrize(
@@ -288,7 +284,7 @@ def test_after_import_a_target_must_be_a_class_of_its_package(target, said):
     ],
 )
 def test_an_argument_that_a_constructor_does_not_have_is_refused(words, said):
-    assert said in refusal(lambda: inspect_targets(resolve(admit(words).cfg), []))
+    assert said in refusal(lambda: check_classes(checked(words).tree, []))
 
 
 # allow=
@@ -297,32 +293,31 @@ def test_an_argument_that_a_constructor_does_not_have_is_refused(words, said):
 def test_a_person_allows_a_package(monkeypatch, tmp_path):
     (tmp_path / "mynets.py").write_text("import os\nfrom pathlib import Path\nclass Net: pass\ndef make(): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
-    refusal(admit, ["++model._target_=mynets.Net"])
+    refusal(checked, ["++model._target_=mynets.Net"])
     for allow in ("allow=[mynets]", "allow=mynets", "allow=[other,mynets]", "+allow=[mynets]", "++allow=[mynets]"):
-        assert "mynets" in allowed_packages([allow])
-    assert admit(["allow=[mynets]", "++model._target_=mynets.Net"]).cfg.model._target_ == "mynets.Net"
+        assert "mynets" in Overrides.parse([allow]).packages
+    assert checked(["allow=[mynets]", "++model._target_=mynets.Net"]).cfg.model._target_ == "mynets.Net"
     monkeypatch.setenv("DLCOURSE_ALLOW", "other, mynets")
-    admit(["++model._target_=mynets.Net"])
-    inspect_targets({"_target_": "mynets.Net"}, ["mynets"])
+    checked(["++model._target_=mynets.Net"])
+    check_classes({"_target_": "mynets.Net"}, ["mynets"])
     for name in ("make", "Path", "os", "os.system", "os.path.join"):  # the same rule inside it
-        refusal(inspect_targets, {"_target_": f"mynets.{name}"}, ["mynets"])
-    refusal(permit, {"_target_": "mynetsevil.Net"}, ["mynets"])
-    refusal(permit, {"_target_": "mynets._private.Net"}, ["mynets"])
+        refusal(check_classes, {"_target_": f"mynets.{name}"}, ["mynets"])
+    refusal(check_targets, {"_target_": "mynetsevil.Net"}, ["mynets"])
+    refusal(check_targets, {"_target_": "mynets._private.Net"}, ["mynets"])
 
 
 def test_nothing_but_the_person_allows(tmp_path):
     """Neither a configuration nor a run directory; a run directory passes the same gate as words."""
-    from dlcourse.runs.resume import opened
 
     made = composed("logger=none")
-    cfg = OmegaConf.create(stored(made.cfg, made.choices))
+    cfg = OmegaConf.create(stored(made))
     OmegaConf.save(cfg, tmp_path / "config.yaml")
-    assert opened(tmp_path)[1].choice.model == "mlp"
+    assert loaded(tmp_path).choices["model"] == "mlp"
     cfg.allow = ["evil"]
     cfg.model._target_ = "evil.Net"
     OmegaConf.save(cfg, tmp_path / "config.yaml")
-    assert "evil.Net" in refusal(opened, tmp_path)
-    opened(tmp_path, ["evil"])
+    assert "evil.Net" in refusal(loaded, tmp_path)
+    loaded(tmp_path, "evil")
 
 
 @pytest.mark.parametrize(
@@ -337,45 +332,40 @@ def test_nothing_but_the_person_allows(tmp_path):
     ],
 )
 def test_a_run_directory_of_somebody_else_passes_the_same_gate(tmp_path, monkeypatch, key, value):
-    from dlcourse.runs.resume import opened
 
     monkeypatch.setattr(sys, "argv", ["evaluate.py"])
     monkeypatch.setenv("WANDB_API_KEY", "hunter2")
     made = composed("logger=none")
-    cfg = OmegaConf.create(stored(made.cfg, made.choices))
+    cfg = OmegaConf.create(stored(made))
     OmegaConf.update(cfg, key, value, force_add=True)
     OmegaConf.save(cfg, tmp_path / "config.yaml")
-    assert "hunter2" not in refusal(opened, tmp_path)
+    assert "hunter2" not in refusal(loaded, tmp_path)
 
 
 def test_what_a_resume_changes_passes_the_gate(tmp_path, monkeypatch):
-    from dlcourse.runs.resume import continuation
-
     monkeypatch.setattr(sys, "argv", ["train.py"])
     made = composed("logger=none")
-    OmegaConf.save(stored(made.cfg, made.choices), tmp_path / "config.yaml")
+    OmegaConf.save(stored(made), tmp_path / "config.yaml")
     (tmp_path / "overrides.yaml").write_text("[]")
     changed = "resume_changed=[optimizer.lr,model.norm]"
-    found = continuation([f"resume={tmp_path}", changed, "optimizer.lr=0.5"])
+    found = resumed([f"resume={tmp_path}", changed, "optimizer.lr=0.5"])
     assert found[0].cfg.model.optimizer.lr == 0.5 and found[1] == tmp_path
     evil = "model.norm={_target_:subprocess.Popen,args:id}"
     for words in ([changed, evil], [changed, "optimizer.lr=-1"], ["optimizer.lr=0.5"], ["model=cnn"], ["nothing=1"]):
-        refusal(continuation, [f"resume={tmp_path}", *words])
+        refusal(resumed, [f"resume={tmp_path}", *words])
 
 
 def test_a_longer_resume_builds_nothing_that_is_not_judged(tmp_path, monkeypatch):
     """A longer run asks the scheduler of a run directory whether it may be: after it is seen to be a class."""
-    from dlcourse.runs.resume import continuation
-
     (tmp_path / "sideeffects.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     made = composed("logger=none")
-    cfg = OmegaConf.create(stored(made.cfg, made.choices))
+    cfg = OmegaConf.create(stored(made))
     cfg.scheduler = {"_target_": "dlcourse.config.gate.import_module", "name": "sideeffects"}
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     (tmp_path / "overrides.yaml").write_text("[]")
-    refusal(continuation, [f"resume={tmp_path}", "trainer.max_epochs=99"])
+    refusal(resumed, [f"resume={tmp_path}", "trainer.max_epochs=99"])
     assert not (tmp_path / "ran").exists()
 
 
@@ -422,8 +412,8 @@ def test_a_longer_resume_builds_nothing_that_is_not_judged(tmp_path, monkeypatch
     ],
 )
 def test_words_of_hydra_that_could_run_or_write_something_are_refused(word):
-    refusal(admit, [word])
-    refusal(admit_multirun, [word, "seed=1,2"])
+    refusal(checked, [word])
+    refusal(checked_multirun, [word, "seed=1,2"])
 
 
 @pytest.mark.parametrize(
@@ -442,14 +432,12 @@ def test_words_of_hydra_that_could_run_or_write_something_are_refused(word):
     ],
 )
 def test_words_of_hydra_that_people_and_lightning_need(word):
-    assert "hydra" not in admit([word]).cfg
+    assert "hydra" not in checked([word]).cfg
 
 
 def test_shell_fragments_of_launchers_need_a_word_of_their_own():
-    from dlcourse.config.gate import check_words
-
-    refusal(check_words, ["hydra.launcher.setup=[reboot]"])
-    check_words(["hydra.launcher.setup=[reboot]", "allow=[launcher]"])
+    refusal(check_overrides, Overrides.parse(["hydra.launcher.setup=[reboot]"]))
+    check_overrides(Overrides.parse(["hydra.launcher.setup=[reboot]", "allow=[launcher]"]))
 
 
 # Secrets
@@ -467,7 +455,7 @@ def test_a_secret_never_reaches_a_configuration(monkeypatch, name):
         f"model.hidden='{reference}'",
         f"tags=['{reference}']",
     ):
-        message = refusal(admit, [word])
+        message = refusal(checked, [word])
         assert name in message and "hunter2" not in message
 
 
@@ -487,32 +475,32 @@ def test_a_secret_never_reaches_a_configuration(monkeypatch, name):
 )
 def test_nor_by_a_detour(monkeypatch, words):
     monkeypatch.setenv("WANDB_API_KEY", "hunter2")
-    assert "hunter2" not in refusal(admit, words)
+    assert "hunter2" not in refusal(checked, words)
 
 
 def test_what_is_no_secret_may_be_read(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    assert resolve(admit(["tags=['${oc.env:SLURM_JOB_ID}']"]).cfg)["tags"] == ["17"]
-    assert "SLURM_NOTHING" in refusal(admit, ["tags=['${oc.env:SLURM_NOTHING}']"])
-    assert resolve(admit(["tags=['${oc.env:SLURM_NOTHING,none}']"]).cfg)["tags"] == ["none"]
+    assert checked(["tags=['${oc.env:SLURM_JOB_ID}']"]).tree["tags"] == ["17"]
+    assert "SLURM_NOTHING" in refusal(checked, ["tags=['${oc.env:SLURM_NOTHING}']"])
+    assert checked(["tags=['${oc.env:SLURM_NOTHING,none}']"]).tree["tags"] == ["none"]
 
 
 def test_the_password_of_an_address_is_not_written_down():
-    message = refusal(admit, ["sweep.storage=postgresql://ada:hunter2@host/db"])
+    message = refusal(checked, ["sweep.storage=postgresql://ada:hunter2@host/db"])
     assert "sweep.storage" in message and "hunter2" not in message
-    assert admit(["sweep.storage=postgresql://ada@host/db"]).cfg.sweep.storage == "postgresql://ada@host/db"
+    assert checked(["sweep.storage=postgresql://ada@host/db"]).cfg.sweep.storage == "postgresql://ada@host/db"
 
 
 def test_a_package_of_ours_that_is_no_part_of_a_model_must_be_allowed():
     words = ["+callbacks.clock._target_=scripts.benchmarks.clock.Clock"]
-    assert "may not run" in refusal(admit, words)
-    admit([*words, "allow=[scripts.benchmarks]"])
+    assert "may not run" in refusal(checked, words)
+    checked([*words, "allow=[scripts.benchmarks]"])
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "null", "abc", "[1]", "nan"])
 def test_what_no_input_is_divided_by(value):
-    assert "data.standardise" in refusal(admit, [f"data.standardise={value}"])
-    assert admit(["data.standardise=256"]).cfg.data.standardise == 256
+    assert "data.standardise" in refusal(checked, [f"data.standardise={value}"])
+    assert checked(["data.standardise=256"]).cfg.data.standardise == 256
 
 
 @pytest.mark.parametrize(
@@ -527,7 +515,7 @@ def test_what_no_input_is_divided_by(value):
 )
 def test_no_line_of_a_jobs_script(word):
     with pytest.raises(Refused, match="one line|may not be set"):
-        check_words(["hydra/launcher=submitit_slurm", word])
+        check_overrides(Overrides.parse(["hydra/launcher=submitit_slurm", word]))
 
 
 # Numbers
@@ -647,7 +635,7 @@ def admitted(key: str, values: list) -> list:
     for value in values:
         OmegaConf.update(cfg, key, value, merge=False)
         try:
-            judge(cfg, words.choices)
+            check_rules(cfg, words.choices)
             taken.append(value)
         except Refused as refused:
             assert str(refused).startswith(key) and refused.code == CONFIG
@@ -691,12 +679,12 @@ def test_good_numbers_are_admitted_and_bad_ones_refused_by_name(key):
 
 @pytest.mark.parametrize("value", ["-1", "0", "nan", "inf", "true", "abc", "-inf", "null", "1_0a", "[0.1]"])
 def test_a_learning_rate_on_the_command_line(value):
-    assert "optimizer.lr" in refusal(admit, [f"optimizer.lr={value}"])
+    assert "optimizer.lr" in refusal(checked, [f"optimizer.lr={value}"])
 
 
 def test_learning_rates_that_may_diverge_are_admitted():
-    assert admit(["optimizer.lr=1e30"]).cfg.optimizer.lr == 1e30
-    assert admit(["optimizer.lr=1e-3"]).cfg.optimizer.lr == 1e-3
+    assert checked(["optimizer.lr=1e30"]).cfg.optimizer.lr == 1e30
+    assert checked(["optimizer.lr=1e-3"]).cfg.optimizer.lr == 1e-3
 
 
 def test_when_checkpoints_are_written():
@@ -727,13 +715,13 @@ def test_when_checkpoints_are_written():
     ],
 )
 def test_values_of_a_wrong_kind_are_refused(word, said):
-    assert said in refusal(admit, [word])
+    assert said in refusal(checked, [word])
 
 
 def test_a_full_batch_optimizer_and_a_number_by_hand():
-    assert "optimizer=gd" in refusal(admit, ["optimizer=gd", "data.batch_size=32"])
-    assert "optimizer=lbfgs" in refusal(admit, ["optimizer=lbfgs", "data.batch_size=32"])
-    assert admit(["optimizer=adam", "data.batch_size=full"]).cfg.data.batch_size == "full"
+    assert "optimizer=gd" in refusal(checked, ["optimizer=gd", "data.batch_size=32"])
+    assert "optimizer=lbfgs" in refusal(checked, ["optimizer=lbfgs", "data.batch_size=32"])
+    assert checked(["optimizer=adam", "data.batch_size=full"]).cfg.data.batch_size == "full"
 
 
 # Loss and task
@@ -759,14 +747,14 @@ def test_every_loss_is_here():
 def test_every_loss_with_every_task(loss, task):
     data, fitting = OF_TASK[task]
     if task in SERVES[loss]:
-        assert admit([f"data={data}", f"loss={loss}"]).cfg.loss.task == task
+        assert checked([f"data={data}", f"loss={loss}"]).cfg.loss.task == task
     else:
-        message = refusal(admit, [f"data={data}", f"loss={loss}"])
+        message = refusal(checked, [f"data={data}", f"loss={loss}"])
         assert all(part in message for part in (f"loss={loss}", f"data={data} ({task})", f"try loss={fitting}"))
 
 
 def test_what_a_model_chooses_is_judged_too():
-    message = refusal(admit, ["data=sine", "model=perceptron"])
+    message = refusal(checked, ["data=sine", "model=perceptron"])
     assert "loss=perceptron cannot fit data=sine (values); try loss=mse" in message
 
 
@@ -799,7 +787,7 @@ def test_what_a_model_chooses_is_judged_too():
     ],
 )
 def test_a_monitor_or_mode_that_cannot_be_meant_is_refused(words):
-    refusal(admit, words.split())
+    refusal(checked, words.split())
 
 
 @pytest.mark.parametrize(
@@ -816,7 +804,7 @@ def test_a_monitor_or_mode_that_cannot_be_meant_is_refused(words):
     ],
 )
 def test_monitors_that_may_be_meant(words):
-    admit(words.split())
+    checked(words.split())
 
 
 # Multirun
@@ -835,11 +823,11 @@ def test_monitors_that_may_be_meant(words):
     ],
 )
 def test_a_multirun_is_judged_before_its_first_trial(words, said):
-    assert said in refusal(admit_multirun, words.split())
+    assert said in refusal(checked_multirun, words.split())
 
 
 def test_a_multirun_that_is_in_order():
-    admit_multirun(["model=mlp,cnn", "seed=range(3)", "optimizer.lr=0.1,0.2"])
+    checked_multirun(["model=mlp,cnn", "seed=range(3)", "optimizer.lr=0.1,0.2"])
 
 
 # Anything at all
@@ -907,6 +895,6 @@ WORD = st.one_of(
 @example(["data=csv", "data.path=[1]"])
 def test_words_end_in_a_configuration_or_in_a_refusal(words):
     try:
-        assert isinstance(admit(words), Composed)
+        assert isinstance(checked(words), Composed)
     except Refused as refused:
         assert refused.code == CONFIG and 1 <= len(str(refused).splitlines()) <= 3

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from dlcourse.config.gate import admit
 from dlcourse.measures.gradcheck import _slope, gradient_check
-from dlcourse.runs.building import made
+from dlcourse.runs.building import build_seeded
+from tests.composing import checked
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = [sys.executable, str(ROOT / "scripts" / "gradcheck.py")]
 
 
 def checks(*words, activation=None):
-    data, model = made(admit([*words, "trainer=cpu"]).cfg)
+    data, model = build_seeded(checked([*words, "trainer=cpu"]))
     data.setup()
     model.standardise(data)
     if activation is not None:
@@ -50,7 +50,7 @@ def test_the_gradients_are_those_of_the_loss(words):
 
 
 def test_no_more_places_than_are_asked_for():
-    data, model = made(admit(["data=digits", "trainer=cpu"]).cfg)
+    data, model = build_seeded(checked(["data=digits", "trainer=cpu"]))
     data.setup()
     rows = data.sets["train"]
     assert {check.entries for check in gradient_check(model, rows.x[:4], rows.y[:4], entries=3)} == {3}

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import dlcourse
+from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.export import export_onnx
 from dlcourse.runs.inference import ask, on_light_ground, predictions
@@ -55,14 +56,14 @@ def test_evaluate_repeats_the_figures_of_training(trained, name):
 def test_evaluate_with_the_data_named_again(trained, name):
     path = trained(name)
     words = ["data=digits"] if name == "mlp" else ["data=diabetes"]
-    assert evaluate(*restore(path, words)) == figures(path)
+    assert evaluate(*restore(path, Overrides.parse(words))) == figures(path)
 
 
 def test_evaluate_on_other_data_that_does_not_fit(trained):
     with pytest.raises(Refused, match="data=iris.*shape.*trained on"):
-        restore(trained("mlp"), ["data=iris"])
+        restore(trained("mlp"), Overrides.parse(["data=iris"]))
     with pytest.raises(Refused, match="which data"):
-        restore(trained("mlp"), ["data.path=x.csv"])
+        restore(trained("mlp"), Overrides.parse(["data.path=x.csv"]))
 
 
 def test_evaluate_touches_no_file(trained):

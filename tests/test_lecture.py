@@ -16,9 +16,9 @@ import torch
 
 import dlcourse
 from dlcourse.config.claims import Expectation, judge
-from dlcourse.config.gate import admit
 from dlcourse.models.base import Model
 from dlcourse.report.course import experiments
+from tests.composing import checked
 
 ROOT = Path(__file__).parents[1]
 QUIET = ["trainer=cpu", "callbacks=none"]
@@ -79,10 +79,10 @@ def test_l1_an_mlp_solves_xor(run, activation):
 
 def test_l1_two_layers_of_threshold_units_are_xor():
     """(x OR y) AND NOT (x AND y), with weights by hand: an MLP of perceptrons."""
-    from dlcourse.config.gate import admit
     from dlcourse.runs.building import build
+    from tests.composing import checked
 
-    data, model = build(admit(["data=xor", "model.hidden=[2]", "activation=step"]).cfg)
+    data, model = build(checked(["data=xor", "model.hidden=[2]", "activation=step"]).tree)
     data.setup()
     with torch.no_grad():
         model.network[1].weight.copy_(torch.tensor([[1.0, 1.0], [1.0, 1.0]]))
@@ -272,7 +272,7 @@ def test_an_experiment_says_what_it_expects(name):
     assert all(re.fullmatch(r"L\d+[a-f]?", row) for row in yaml["lecture"])
     params = yaml.get("hydra", {}).get("sweeper", {}).get("params", {})
     first = [f"{key}={str(value).split(',')[0]}" for key, value in params.items() if "(" not in str(value)]
-    composed = admit([f"experiment={name}", *first, "hydra.mode=RUN"])
+    composed = checked([f"experiment={name}", *first, "hydra.mode=RUN"])
     assert composed.cfg.claim == yaml["claim"] and not composed.multirun
     named = {part.split("=")[0] for text in yaml["expect"] for _, words in Expectation(text).figures for part in words}
     assert named <= set(params), "a group of trials that no word of the study tells apart"

@@ -12,14 +12,15 @@ from lightning.pytorch.callbacks import Timer
 from omegaconf import OmegaConf
 
 import dlcourse.runs.checkpoints as checkpoints
-from dlcourse.config.gate import admit
+from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Interrupted, Refused
 from dlcourse.models.base import Model
 from dlcourse.runs.checkpoint_file import AtomicIO, load
 from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.fit import train
-from dlcourse.runs.resume import _is_longer, continuation
+from dlcourse.runs.resume import is_longer
 from dlcourse.runs.trained import restore
+from tests.composing import checked, resumed
 
 # Digits in batches of 128: 11 batches an epoch, the last one of 14 rows.
 BATCHES = 11
@@ -59,7 +60,7 @@ def straight(tmp_path_factory):
         key = tuple(words)
         if key not in made:
             made[key] = tmp_path_factory.mktemp("straight") / "run"
-            train(admit([*WORDS, *words, f"run_dir={made[key]}"]))
+            train(checked([*WORDS, *words, f"run_dir={made[key]}"]))
         return made[key]
 
     return get
@@ -77,12 +78,12 @@ def killed(path, words, monkeypatch, step, hook="training_step"):
     with monkeypatch.context() as patch:
         patch.setattr(Model, hook, dying)
         with pytest.raises(Killed):
-            train(admit([*WORDS, *words, f"run_dir={path}"]))
+            train(checked([*WORDS, *words, f"run_dir={path}"]))
     assert not (path / "metrics.json").exists()
 
 
-def resumed(path, *words):
-    return train(*continuation([f"resume={path}", *words]))
+def resume(path, *words):
+    return train(*resumed([f"resume={path}", *words]))
 
 
 def rows(path):
@@ -135,14 +136,14 @@ CHOICES = {
 @pytest.mark.parametrize("step", [BATCHES, BATCHES + 5], ids=["at the end of an epoch", "in the middle"])
 def test_resume_is_exact(straight, tmp_path, monkeypatch, words, step):
     killed(tmp_path / "run", words, monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 7, 10, 12, 21, 23, 32])
 def test_killed_at_any_step(straight, tmp_path, monkeypatch, step):
     killed(tmp_path / "run", [], monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight([]), tmp_path / "run")
 
 
@@ -159,8 +160,8 @@ def test_killed_twice(straight, tmp_path, monkeypatch):
 
         patch.setattr(Model, "training_step", dying)
         with pytest.raises(Killed):
-            resumed(tmp_path / "run")
-    resumed(tmp_path / "run")
+            resume(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
@@ -175,7 +176,7 @@ def test_every_row_is_seen_once_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "training_step", watching)
     step = load(tmp_path / "run/checkpoints/last.ckpt")["global_step"]
     assert step == BATCHES + 5  # 16 = 8 × 2steps, one step before the kill
-    result = resumed(tmp_path / "run")
+    result = resume(tmp_path / "run")
     assert list(seen) == [1]
     train_rows = result.data.sets["train"].index.tolist()
     first = result.data.train_dataloader().sampler
@@ -189,7 +190,7 @@ def test_every_row_is_seen_once_an_epoch(tmp_path, monkeypatch):
 def test_workers(straight, tmp_path, monkeypatch, step):
     words = ["data.num_workers=1", "trainer.max_epochs=2"]
     killed(tmp_path / "run", words, monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
     assert rows(straight(["trainer.max_epochs=2"])) == rows(tmp_path / "run")
 
@@ -199,7 +200,7 @@ def test_workers(straight, tmp_path, monkeypatch, step):
 def test_killed_during_validation(straight, tmp_path, monkeypatch, every, epoch):
     words = [f"checkpoint.every={every}"]
     killed(tmp_path / "run", words, monkeypatch, epoch, "validation_step")
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight([]), tmp_path / "run")
 
 
@@ -207,7 +208,7 @@ def test_killed_during_validation(straight, tmp_path, monkeypatch, every, epoch)
 def test_killed_between_validations(straight, tmp_path, monkeypatch, step):
     words = ["trainer.val_check_interval=0.25", "trainer.max_epochs=2"]  # after batches 2, 4, 6, 8, 10
     killed(tmp_path / "run", words, monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
@@ -217,7 +218,7 @@ def test_accumulation(straight, tmp_path, monkeypatch, step, every):
     """The checkpoint never lies between the batches of one step, whose summed gradients it could not hold."""
     words = ["trainer.accumulate_grad_batches=2", "trainer.max_epochs=2", "trainer.log_every_n_steps=2"]
     killed(tmp_path / "run", [*words, f"checkpoint.every={every}"], monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
@@ -227,7 +228,7 @@ def test_plateau(straight, tmp_path, monkeypatch, step):
     words = ["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=10", "trainer.max_epochs=5"]
     monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 10)).__next__)  # save at each epoch's end
     killed(tmp_path / "run", words, monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     rates = [row["lr"] for row in map(json.loads, rows(tmp_path / "run").splitlines()) if "lr" in row]
     assert len(set(rates)) >= 3  # the schedule does something
     assert_same_run(straight(words), tmp_path / "run")
@@ -244,7 +245,7 @@ STOPPING = [
 @pytest.mark.parametrize("step", [BATCHES, BATCHES + 5, 2 * BATCHES + 3])
 def test_early_stopping(straight, tmp_path, monkeypatch, step):
     killed(tmp_path / "run", STOPPING, monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert load(tmp_path / "run/checkpoints/last.ckpt")["epoch"] == 3  # epochs 0, 1, 2, the last two without gain
     assert_same_run(straight(STOPPING), tmp_path / "run")
 
@@ -253,7 +254,7 @@ def test_early_stopping_decided_before_the_kill(straight, tmp_path, monkeypatch)
     """Killed after the epoch that said stop, before the test: the resume trains no further epoch."""
     monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 10)).__next__)
     killed(tmp_path / "run", STOPPING, monkeypatch, 0, "test_step")
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(STOPPING), tmp_path / "run")
 
 
@@ -263,14 +264,14 @@ def test_limited_batches(straight, tmp_path, monkeypatch, step):
     words = ["trainer.limit_train_batches=4"]
     monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 10)).__next__)
     killed(tmp_path / "run", words, monkeypatch, step)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
 def test_values(straight, tmp_path, monkeypatch):
     words = ["data=sine", "optimizer=momentum", "data.batch_size=64", "trainer.max_epochs=2"]
     killed(tmp_path / "run", words, monkeypatch, 20)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
@@ -278,7 +279,7 @@ def test_full_batch(straight, tmp_path, monkeypatch):
     words = ["data=linear", "optimizer=lbfgs", "trainer.max_epochs=4"]
     monkeypatch.setitem(globals(), "WORDS", [word for word in WORDS if not word.startswith("data.batch_size")])
     killed(tmp_path / "run", words, monkeypatch, 50)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same_run(straight(words), tmp_path / "run")
 
 
@@ -298,12 +299,12 @@ def test_interrupted_by_a_signal(straight, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(Model, "training_step", asking)
             with pytest.raises(Interrupted, match="SIGTERM") as stopped:
-                train(admit([*WORDS, *words, f"run_dir={path}"]))
+                train(checked([*WORDS, *words, f"run_dir={path}"]))
         assert stopped.value.code == 143
         assert str(path) in stopped.value.__notes__[0]
         status = json.loads((path / "status.json").read_text())
         assert (status["status"], status["exit_code"]) == ("interrupted", 143)
-        resumed(path)
+        resume(path)
         assert_same_run(straight(words), path)
 
 
@@ -322,8 +323,8 @@ def test_killed_inside_the_write(straight, tmp_path, monkeypatch, step):
 
         patch.setattr(AtomicIO, "save_checkpoint", dying)
         with pytest.raises(Killed):
-            train(admit([*WORDS, f"run_dir={tmp_path / 'run'}"]))
-    resumed(tmp_path / "run")
+            train(checked([*WORDS, f"run_dir={tmp_path / 'run'}"]))
+    resume(tmp_path / "run")
     assert_same_run(straight([]), tmp_path / "run")
 
 
@@ -332,7 +333,7 @@ def test_a_damaged_last_checkpoint(straight, tmp_path, monkeypatch, capsys):
     killed(tmp_path / "run", ["model.dropout=0.3"], monkeypatch, BATCHES + 6)
     last = tmp_path / "run/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     said = capsys.readouterr().err
     assert "last.ckpt is damaged" in said and "going on from last.prev.ckpt" in said
     assert_same_run(straight(["model.dropout=0.3"]), tmp_path / "run")
@@ -353,8 +354,8 @@ def test_a_damaged_checkpoint_never_takes_the_good_ones_place(tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", dying)
         with pytest.raises(Killed):
-            resumed(tmp_path / "run")
-    resumed(tmp_path / "run")
+            resume(tmp_path / "run")
+    resume(tmp_path / "run")
     assert (folder / "last.damaged.ckpt").read_bytes() == b"damaged"
 
 
@@ -363,7 +364,7 @@ def test_both_damaged(tmp_path, monkeypatch):
     for name in ("last.ckpt", "last.prev.ckpt"):
         (tmp_path / "run/checkpoints" / name).write_bytes(b"")
     with pytest.raises(Refused, match="last.ckpt") as refusal:
-        resumed(tmp_path / "run")
+        resume(tmp_path / "run")
     assert refusal.value.code == 4
 
 
@@ -372,8 +373,8 @@ def test_a_longer_run(straight, tmp_path, length):
     """A finished run goes on as if it had been that long from the start, also from the middle of an epoch."""
     short, long = ("2", "3") if length.endswith("epochs") else (str(BATCHES + 6), str(2 * BATCHES + 6))
     words = ["model.dropout=0.3", "trainer.max_epochs=-1"] if length.endswith("steps") else ["model.dropout=0.3"]
-    train(admit([*WORDS, *words, f"{length}={short}", f"run_dir={tmp_path / 'run'}"]))
-    resumed(tmp_path / "run", f"{length}={long}")
+    train(checked([*WORDS, *words, f"{length}={short}", f"run_dir={tmp_path / 'run'}"]))
+    resume(tmp_path / "run", f"{length}={long}")
     reference = straight([*words, f"{length}={long}"])
     assert_same(reference, tmp_path / "run", ("state_dict", "optimizer_states", "rng"))
     if length.endswith("epochs"):
@@ -383,7 +384,7 @@ def test_a_longer_run(straight, tmp_path, length):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("finished") / "run"
-    train(admit([*WORDS, "trainer.max_epochs=1", f"run_dir={path}"]))
+    train(checked([*WORDS, "trainer.max_epochs=1", f"run_dir={path}"]))
     return path
 
 
@@ -395,35 +396,35 @@ def stopped(tmp_path, monkeypatch):
 
 def test_finished_needs_a_longer_limit(finished):
     with pytest.raises(Refused, match="is finished.*trainer.max_epochs") as refusal:
-        continuation([f"resume={finished}"])
+        resumed([f"resume={finished}"])
     assert refusal.value.code == 2
 
 
 def test_a_limit_that_is_not_longer(finished):
     """The same limit again would train nothing, and unlink the finished figures for it."""
     with pytest.raises(Refused, match="max_epochs"):
-        resumed(finished, "trainer.max_epochs=1")
+        resume(finished, "trainer.max_epochs=1")
     assert (finished / "metrics.json").exists()
 
 
 def test_longer_is_refused_where_the_schedule_knows_the_total(tmp_path, monkeypatch):
     killed(tmp_path / "run", ["scheduler=one_cycle"], monkeypatch, 5)
     with pytest.raises(Refused, match="scheduler=one_cycle.*init_from") as refusal:
-        continuation([f"resume={tmp_path / 'run'}", "trainer.max_epochs=9"])
+        resumed([f"resume={tmp_path / 'run'}", "trainer.max_epochs=9"])
     assert refusal.value.code == 2
 
 
 @pytest.mark.parametrize("word", ["optimizer.lr=0.1", "optimizer=sgd", "seed=1", "model.hidden=[8]", "tags=[x]"])
 def test_other_words_are_refused(stopped, word):
     with pytest.raises(Refused, match="resume_changed|init_from") as refusal:
-        continuation([f"resume={stopped}", word])
+        resumed([f"resume={stopped}", word])
     assert refusal.value.code == 2
     assert word.split("=")[0] in str(refusal.value)
 
 
 def test_a_change_that_is_asked_for_by_name(stopped):
     at = load(stopped / "checkpoints/last.ckpt")["global_step"]
-    resumed(stopped, "optimizer.lr=0.0123", "resume_changed=[optimizer.lr]")
+    resume(stopped, "optimizer.lr=0.0123", "resume_changed=[optimizer.lr]")
     written = [json.loads(line) for line in rows(stopped).splitlines()]
     after = [row["lr"] for row in written if "lr" in row and row["step"] > at]
     assert after and all(lr == 0.0123 for lr in after)
@@ -432,30 +433,30 @@ def test_a_change_that_is_asked_for_by_name(stopped):
 
 def test_a_group_cannot_be_changed_even_by_name(stopped):
     with pytest.raises(Refused, match="init_from"):
-        continuation([f"resume={stopped}", "optimizer=sgd", "resume_changed=[optimizer]"])
+        resumed([f"resume={stopped}", "optimizer=sgd", "resume_changed=[optimizer]"])
 
 
 def test_resume_auto(tmp_path, monkeypatch):
-    assert continuation(["resume=auto", f"run_dir={tmp_path / 'run'}"]) is None
+    assert resumed(["resume=auto", f"run_dir={tmp_path / 'run'}"]) is None
     killed(tmp_path / "run", [], monkeypatch, 4)
     again = [*WORDS, "resume=auto", f"run_dir={tmp_path / 'run'}"]
-    composed, path = continuation([*again, "optimizer=adam"])
+    composed, path = resumed([*again, "optimizer=adam"])
     assert path == (tmp_path / "run").resolve()
-    assert continuation([*again, "trainer.max_epochs=4"])[0].cfg.trainer.max_epochs == 4
+    assert resumed([*again, "trainer.max_epochs=4"])[0].cfg.trainer.max_epochs == 4
     for word in ("seed=1", "optimizer=sgd", "optimizer.learning_rate=0.1"):
         with pytest.raises(Refused, match=f"{word} would change the run"):
-            continuation([*again, word])
-    resumed(path, "trainer.max_epochs=4")
+            resumed([*again, word])
+    resume(path, "trainer.max_epochs=4")
     with pytest.raises(Refused, match="is finished"):  # the words it was begun with do not make it shorter again
-        continuation(again)
-    assert continuation([*again, "trainer.max_epochs=5"])[0].cfg.trainer.max_epochs == 5
+        resumed(again)
+    assert resumed([*again, "trainer.max_epochs=5"])[0].cfg.trainer.max_epochs == 5
     with pytest.raises(Refused, match="run_dir"):
-        continuation(["resume=auto"])
+        resumed(["resume=auto"])
 
 
 def test_no_such_run(tmp_path):
     with pytest.raises(Refused, match="no run directory"):
-        continuation([f"resume={tmp_path}"])
+        resumed([f"resume={tmp_path}"])
 
 
 def test_init_from_starts_with_the_best_weights(finished, tmp_path, monkeypatch):
@@ -468,9 +469,9 @@ def test_init_from_starts_with_the_best_weights(finished, tmp_path, monkeypatch)
     monkeypatch.setattr(Model, "on_train_start", watching)
     best = load(finished / "checkpoints/best.ckpt")["state_dict"]
     words = [*WORDS, "trainer.max_epochs=1", "seed=5", f"init_from={finished}"]
-    train(admit([*words, f"run_dir={tmp_path / 'all'}"]))
+    train(checked([*words, f"run_dir={tmp_path / 'all'}"]))
     assert started and all(torch.equal(p, best[name]) for name, p in started.items())
-    train(admit([*words, "init_from_skip=[network.3]", f"run_dir={tmp_path / 'skip'}"]))
+    train(checked([*words, "init_from_skip=[network.3]", f"run_dir={tmp_path / 'skip'}"]))
     assert torch.equal(started["network.1.weight"], best["network.1.weight"])
     assert not torch.equal(started["network.3.weight"], best["network.3.weight"])
 
@@ -479,15 +480,15 @@ def test_init_from_another_architecture(finished, tmp_path):
     """What differs is named; skipping it helps."""
     words = [*WORDS, "trainer.max_epochs=1", "data=iris", "data.batch_size=32", f"init_from={finished}"]
     with pytest.raises(Refused, match=r"mean is \(1, 1, 1\) there and \(4,\) here") as refusal:
-        train(admit([*words, f"run_dir={tmp_path / 'refused'}"]))
+        train(checked([*words, f"run_dir={tmp_path / 'refused'}"]))
     assert refusal.value.code == 4
     wider = [*WORDS, "model.hidden=[8]", f"init_from={finished}"]
     with pytest.raises(Refused, match=r"network\.1\.weight is \(16, 64\) there and \(8, 64\) here"):
-        train(admit([*wider, f"run_dir={tmp_path / 'wider'}"]))
+        train(checked([*wider, f"run_dir={tmp_path / 'wider'}"]))
     deeper = [*WORDS, "model.hidden=[16,16]", f"init_from={finished}"]
     with pytest.raises(Refused, match=r"missing there: network\.5\.weight"):
-        train(admit([*deeper, f"run_dir={tmp_path / 'deeper'}"]))
-    train(admit([*words, "init_from_skip=[network.1,network.3,mean,std,y_]", f"run_dir={tmp_path / 'run'}"]))
+        train(checked([*deeper, f"run_dir={tmp_path / 'deeper'}"]))
+    train(checked([*words, "init_from_skip=[network.1,network.3,mean,std,y_]", f"run_dir={tmp_path / 'run'}"]))
     assert (tmp_path / "run/metrics.json").exists()
 
 
@@ -511,7 +512,7 @@ def test_state_of_checkpoints_comes_back(tmp_path, monkeypatch):
         loaded.append(self.best)
 
     monkeypatch.setattr(Checkpoints, "load_state_dict", watching)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert loaded[0] == saved and saved["epoch"] in (0, 1)
 
 
@@ -529,8 +530,8 @@ def test_state_of_checkpoints_comes_back(tmp_path, monkeypatch):
         ("soon", 5, True),
     ],
 )
-def test_a_limit_is_longer_as_a_number_or_a_time(new, old, longer):
-    assert _is_longer(new, old) is longer
+def test_a_limitis_longer_as_a_number_or_a_time(new, old, longer):
+    assert is_longer(new, old) is longer
 
 
 @pytest.mark.parametrize("left", [["checkpoints/"], ["overrides.yaml"], [".config.yaml.123", "checkpoints/"]])
@@ -542,12 +543,12 @@ def test_killed_while_its_directory_was_made(tmp_path, left):
     path.mkdir()
     for name in left:
         (path / name).mkdir() if name.endswith("/") else (path / name).touch()
-    RunDirectory.create(admit(["logger=none", f"run_dir={path}"])).release()
+    RunDirectory.create(checked(["logger=none", f"run_dir={path}"])).release()
     assert (path / "config.yaml").exists()
     (other := tmp_path / "o").mkdir()
     (other / "thesis.tex").touch()
     with pytest.raises(Refused, match="holds other files"):
-        RunDirectory.create(admit(["logger=none", f"run_dir={other}"]))
+        RunDirectory.create(checked(["logger=none", f"run_dir={other}"]))
 
 
 def test_a_resume_asks_no_other_run(finished, tmp_path, monkeypatch):
@@ -556,16 +557,16 @@ def test_a_resume_asks_no_other_run(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, other)
     monkeypatch.chdir(tmp_path)
     killed(tmp_path / "run", ["init_from=other"], monkeypatch, BATCHES + 3)
-    assert continuation([f"resume={tmp_path / 'run'}"])[0].cfg.init_from == str(other)
+    assert resumed([f"resume={tmp_path / 'run'}"])[0].cfg.init_from == str(other)
     shutil.rmtree(other)
-    resumed(tmp_path / "run")
+    resume(tmp_path / "run")
     assert (tmp_path / "run/metrics.json").exists()
 
 
 def test_metrics_csv_goes_on_where_metrics_jsonl_does(straight, tmp_path, monkeypatch):
     path, words = tmp_path / "run", ["logger=csv"]
     killed(path, words, monkeypatch, BATCHES + 3)
-    resumed(path)
+    resume(path)
     with open(path / "metrics.csv", encoding="utf-8") as one, open(straight(words) / "metrics.csv") as other:
         ours, theirs = list(csv.DictReader(one)), list(csv.DictReader(other))
     assert [{k: float(v) for k, v in row.items() if v} for row in ours] == [
@@ -578,7 +579,7 @@ def test_the_seconds_of_all_lives_are_added(tmp_path, monkeypatch):
     killed(path, ["checkpoint.every=1steps"], monkeypatch, BATCHES + 3)
     earlier = load(path / "checkpoints/last.ckpt")["callbacks"]["Record"]
     assert earlier["rows"] > 128 * (BATCHES + 1) and earlier["seconds"] > 0
-    metrics = resumed(path).metrics
+    metrics = resume(path).metrics
     assert metrics["seconds"] > earlier["seconds"]
     rows = 3 * 1294  # of three epochs, whichever life trained on them
     assert metrics["samples_per_s"] * metrics["seconds"] == pytest.approx(rows, rel=0.01)
@@ -594,7 +595,7 @@ def test_best_weights_of_a_later_life_are_not_taken_for_earlier_ones(tmp_path, m
     folder = path / "checkpoints"
     best = load(folder / "best.ckpt")
     AtomicIO().save_checkpoint({**best, "global_step": 10**6}, folder / "best.ckpt")
-    metrics = resumed(path, "optimizer.lr=1e-9", "resume_changed=[optimizer.lr]").metrics
+    metrics = resume(path, "optimizer.lr=1e-9", "resume_changed=[optimizer.lr]").metrics
     assert load(folder / "best.ckpt")["global_step"] < 10**6
     late = [row["val/loss"] for row in map(json.loads, rows(path).splitlines()[-9:]) if "val/loss" in row]
     assert metrics["val/loss"] == min(late)
@@ -609,7 +610,7 @@ def test_no_database_of_a_run_directory_is_asked(finished, tmp_path):
     node |= {"study": "x", "trial": 0, "metric": "val/loss", "pruner": None}
     cfg.callbacks = {"pruning": node, "by_another_name": node}
     OmegaConf.save(cfg, path / "config.yaml")
-    resumed(path, "trainer.max_epochs=2")
+    resume(path, "trainer.max_epochs=2")
     assert not (tmp_path / "foreign.db").exists()
 
 
@@ -618,8 +619,8 @@ def test_evaluation_on_data_of_an_allowed_package(finished, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     words = ["data=digits", "data._target_=own_digits.Mine"]
     with pytest.raises(Refused, match="may not run"):
-        restore(finished, words)
-    _, _, data = restore(finished, [*words, "allow=[own_digits]"])
+        restore(finished, Overrides.parse(words))
+    _, _, data = restore(finished, Overrides.parse([*words, "allow=[own_digits]"]))
     assert type(data).__name__ == "Mine"
 
 
@@ -634,32 +635,32 @@ def test_evaluation_on_data_of_an_allowed_package(finished, tmp_path, monkeypatc
 )
 def test_no_word_is_dropped(stopped, words, said):
     with pytest.raises(Refused, match=said):
-        continuation([f"resume={stopped}", *words])
+        resumed([f"resume={stopped}", *words])
 
 
 def test_a_list_of_directories_is_no_run(stopped):
     with pytest.raises(Refused, match="of one run"):
-        continuation([f"resume={stopped},{stopped}"])
+        resumed([f"resume={stopped},{stopped}"])
 
 
 def test_a_run_whose_words_are_lost_goes_on(stopped):
     (stopped / "overrides.yaml").unlink()
-    resumed(stopped)
+    resume(stopped)
     assert (stopped / "metrics.json").exists()
 
 
 def test_a_checkpoint_of_another_model_touches_nothing(finished, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(finished, path)
-    train(admit([*WORDS, "model.hidden=[5]", "trainer.max_epochs=1", f"run_dir={tmp_path / 'other'}"]))
+    train(checked([*WORDS, "model.hidden=[5]", "trainer.max_epochs=1", f"run_dir={tmp_path / 'other'}"]))
     before = (path / "metrics.json").read_text(), rows(path)
     shutil.copy(tmp_path / "other/checkpoints/last.ckpt", path / "checkpoints/last.ckpt")
     with pytest.raises(Refused, match=r"another model: .*\(5, 64\) there and \(16, 64\) here") as refusal:
-        resumed(path, "trainer.max_epochs=2")
+        resume(path, "trainer.max_epochs=2")
     assert refusal.value.code == 4
     AtomicIO().save_checkpoint({"state_dict": {}}, path / "checkpoints/last.ckpt")
     with pytest.raises(Refused, match="no checkpoint of a run of ours: it has no optimizer_states") as refusal:
-        resumed(path, "trainer.max_epochs=2")
+        resume(path, "trainer.max_epochs=2")
     assert refusal.value.code == 4
     assert before == ((path / "metrics.json").read_text(), rows(path))
 
@@ -687,18 +688,18 @@ def test_a_longer_time_goes_on_where_the_time_was_over(tmp_path):
         patch.setattr(Timer, "time_remaining", remaining)
         patch.setattr(Timer, "_check_time_remaining", check)
         patch.setattr(Model, "training_step", counting)
-        train(admit([*WORDS, *words, f"run_dir={path}"]))
+        train(checked([*WORDS, *words, f"run_dir={path}"]))
         assert load(path / "checkpoints/last.ckpt")["stopped"] == "time"
         assert load(path / "checkpoints/last.ckpt")["global_step"] == steps
-    resumed(path, "trainer.max_time=00:02:00:00")
+    resume(path, "trainer.max_time=00:02:00:00")
     whole = tmp_path / "whole"
-    train(admit([*WORDS, *words, f"run_dir={whole}"]))
+    train(checked([*WORDS, *words, f"run_dir={whole}"]))
     assert_same(whole, path, ("state_dict", "optimizer_states", "rng"))
 
 
 def test_a_run_that_early_stopping_ended_is_not_longer(straight):
     with pytest.raises(Refused, match="early stopping ended"):
-        resumed(straight(STOPPING), "trainer.max_epochs=99")
+        resume(straight(STOPPING), "trainer.max_epochs=99")
 
 
 def test_a_signal_in_the_epoch_that_early_stopping_ends(straight, tmp_path, monkeypatch):
@@ -717,8 +718,8 @@ def test_a_signal_in_the_epoch_that_early_stopping_ends(straight, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(EarlyStopping, "on_train_epoch_end", asked)
         with pytest.raises(Interrupted):
-            train(admit([*WORDS, *STOPPING, f"run_dir={tmp_path / 'run'}"]))
-    resumed(tmp_path / "run")
+            train(checked([*WORDS, *STOPPING, f"run_dir={tmp_path / 'run'}"]))
+    resume(tmp_path / "run")
     assert_same_run(straight(STOPPING), tmp_path / "run")
 
 
@@ -733,6 +734,6 @@ def test_a_first_start_with_resume_auto_from_python_uses_no_wandb(tmp_path):
 def test_damaged_best_weights_are_told_and_found_anew(stopped, capsys):
     best = stopped / "checkpoints/best.ckpt"
     best.write_bytes(best.read_bytes()[:500])
-    resumed(stopped)
+    resume(stopped)
     assert "best.ckpt is damaged" in capsys.readouterr().err
     assert load(best)["global_step"] > BATCHES and (stopped / "metrics.json").exists()

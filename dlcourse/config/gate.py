@@ -1,19 +1,19 @@
-"""What may run: every word and target is judged before anything that it names is imported."""
+"""What may run: every override and target is checked before anything that it names is imported."""
 
 import inspect
-import os
 import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.compose import Composed, complete, compose
 from dlcourse.config.groups import CONF
-from dlcourse.config.overrides import nearest, parse, plain, values_of
+from dlcourse.config.overrides import Overrides, plain, values_of
 from dlcourse.config.resolve import resolve
-from dlcourse.config.rules import FITTING_LOSS, judge
+from dlcourse.config.rules import FITTING_LOSS, check_rules
+from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
 #: Packages whose public classes may be targets, one name below each.
@@ -28,7 +28,7 @@ PACKAGES = (
 READERS = "dlcourse.data.facts"
 #: Of dlcourse, what is no part of a model, and writes or starts things where it is told to.
 OWN = re.compile(r"dlcourse\.(config|runs|plots|report|sweeps|cli)\.")
-#: The words of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
+#: The keys of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
 HYDRA_WORDS = re.compile(
     r"hydra\.(run\.dir|sweep\.(dir|subdir)|job\.name|output_subdir|mode|verbose|(launcher|sweeper)\.[\w.]+)"
 )
@@ -38,53 +38,57 @@ HYDRA_SHELL = re.compile(
 LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cluster that is here, or none
 
 
-def admit(words: list[str]) -> Composed:
-    """Compose the run that the words describe, judge it, and complete it with the facts of a person's own files."""
-    check_words(words)
-    for override in parse(words):
+def compose_checked(overrides: Overrides) -> Composed:
+    """Compose the run that the overrides describe, check it, and take what a person's own files say about the data."""
+    check_overrides(overrides)
+    for override in overrides.parsed:
         if override.is_sweep_override():
             raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
-    composed = compose(words)._replace(allowed=allowed_packages(words))
-    cfg, choices = composed.cfg, composed.choices
-    if "activation" not in cfg.model and any(word.startswith("activation") for word in words):
-        raise Refused(f"model={choices['model']} has no hidden units: an activation has no place there")
-    complete(cfg)
-    permit(resolve(cfg), composed.allowed)
-    if "facts" in cfg.data:
-        _take_facts(cfg)
-        if choices["loss"] == FITTING_LOSS["classes"] and not any(word.startswith("loss=") for word in words):
-            fitting = FITTING_LOSS[cfg.data.task]
+    composed = compose(overrides)
+    choices = composed.choices
+    hidden = "activation" in composed.cfg.model
+    if not hidden and any(str(override.key_or_group).startswith("activation") for override in overrides.parsed):
+        raise Refused(f"model={choices['model']} has no hidden units: an activation has no effect there")
+    complete(composed.cfg)
+    if "facts" in composed.cfg.data:
+        facts = _read_facts(composed.cfg)
+        if choices["loss"] == FITTING_LOSS["classes"] and "loss" not in overrides:
+            fitting = FITTING_LOSS[facts["task"]]
             if fitting != choices["loss"]:
-                return admit([*words, f"loss={fitting}"])._replace(words=words)
-    judge(cfg, choices)
+                composed = compose(overrides.plus(f"loss={fitting}"))._replace(overrides=overrides)
+                complete(composed.cfg)
+        _take_facts(composed.cfg, facts)
+    composed = composed.resolved()
+    check_targets(composed.tree, overrides.packages)
+    check_rules(composed.cfg, composed.choices)
     return composed
 
 
-def admit_multirun(words: list[str]) -> Composed:
-    """Judge each value that a multirun will try, the others at their first, before the first trial starts."""
-    parsed = parse(words)
-    for override in parsed:
+def compose_checked_multirun(overrides: Overrides) -> Composed:
+    """Check each value that a multirun will try, the others at their first, before the first trial starts."""
+    for override in overrides.parsed:
         if override.key_or_group in ("run_dir", "resume"):
             raise Refused(f"{override.key_or_group}= names one run, a multirun makes many; set sweep_dir=")
-    swept = {k: values_of(override) for k, override in enumerate(parsed) if override.is_sweep_override()}
+    swept = {k: values_of(each) for k, each in enumerate(overrides.parsed) if each.is_sweep_override()}
 
     def word(k: int, value: str) -> str:
-        return f"{parsed[k].input_line.split('=')[0]}={value}"  # type: ignore[union-attr]
+        return f"{overrides.words[k].split('=')[0]}={value}"
 
-    first = [word(k, swept[k][0]) if k in swept else w for k, w in enumerate(words)]
-    composed = admit(first)
+    first = overrides.replace({k: word(k, values[0]) for k, values in swept.items()})
+    composed = compose_checked(first)
     for k, values in swept.items():
         for value in values[1:]:
-            check_words(one := [*first[:k], word(k, value), *first[k + 1 :]])
+            one = first.replace({k: word(k, value)})
+            check_overrides(one)
             if not isinstance(plain(value), int | float):  # a number names nothing that could run
-                permit(resolve(compose(one).cfg), allowed_packages(words))
+                check_targets(compose(one).resolved().tree, overrides.packages)
     return composed
 
 
-def check_words(words: list[str]) -> None:
-    """Refuse the words of ``hydra.*`` that could run or write something else."""
-    packages = allowed_packages(words)
-    for override in parse(words):
+def check_overrides(overrides: Overrides) -> None:
+    """Refuse the overrides of ``hydra.*`` that could run or write something else."""
+    packages = overrides.packages
+    for override in overrides.parsed:
         key = override.key_or_group
         if override.package is not None:
             raise Refused(f"{override.input_line}: a choice goes where its group is; leave @{override.package} out")
@@ -100,15 +104,6 @@ def check_words(words: list[str]) -> None:
         plain = override.is_sweep_override() or not isinstance(override.value(), dict | list)
         if added or not plain or HYDRA_SHELL.fullmatch(key) or not HYDRA_WORDS.fullmatch(key) or "_target_" in key:
             raise Refused(f"{key} may not be set from the command line: it could run or write something else")
-
-
-def allowed_packages(words: list[str]) -> list[str]:
-    """The packages that the person at the keyboard allows: ``allow=[…]`` among the words, or DLCOURSE_ALLOW."""
-    packages = os.environ.get("DLCOURSE_ALLOW", "").replace(",", " ").split()
-    for override in parse([word for word in words if word.lstrip("+").startswith("allow=")]):
-        value = override.value()
-        packages += [str(item) for item in (value if isinstance(value, list) else [value])]
-    return packages
 
 
 def targets(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -129,7 +124,7 @@ def shipped() -> set[str]:
     return {target for path in CONF.rglob("*.yaml") for target in named.findall(path.read_text("utf-8"))}
 
 
-def permit(tree: Any, packages: Sequence[str]) -> None:
+def check_targets(tree: Any, packages: Sequence[str]) -> None:
     """Default-deny: refuse every target that is neither shipped, nor of a known package, nor allowed by hand."""
     known = shipped()
     for path, node in targets(tree):
@@ -150,20 +145,26 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
 
 
-def _take_facts(cfg: DictConfig) -> None:
+def _read_facts(cfg: DictConfig) -> dict[str, Any]:
     """Ask the data's light reader for what it finds in the person's files; it runs now, so only a shipped one may."""
-    facts = resolve(cfg)["data"]["facts"]
-    target = facts.pop("_target_", None) if isinstance(facts, dict) else None
+    node = cfg.data.facts
+    facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
+    target = facts.pop("_target_", None)
     module, _, name = str(target).rpartition(".")
     if target not in shipped() or module != READERS:
         raise Refused(f"data.facts={target}: facts are read by {READERS} only")
     reader = getattr(import_module(module), name)
     _check_arguments("data.facts", facts, reader)
-    cfg.data.update(reader(**facts))
+    found: dict[str, Any] = reader(**facts)
+    return found
+
+
+def _take_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
+    cfg.data.update(facts)
     del cfg.data["facts"]
 
 
-def inspect_targets(tree: Any, packages: Sequence[str]) -> None:
+def check_classes(tree: Any, packages: Sequence[str]) -> None:
     """After torch is imported and before anything is built: targets are classes of their package, arguments fit."""
     known = shipped()
     for path, node in targets(tree):

@@ -22,5 +22,6 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
-def _root_keys() -> list[str]:
+def root_keys() -> list[str]:
+    """The keys of config.yaml that belong to no group."""
     return [str(key) for key in OmegaConf.load(CONF / "config.yaml") if key not in ("defaults", "hydra")]

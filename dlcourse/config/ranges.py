@@ -131,7 +131,7 @@ LIMITS: dict[str, Limit] = {
 }
 
 
-def _judge_number(key: str, value: Any, limit: Limit) -> None:
+def check_number(key: str, value: Any, limit: Limit) -> None:
     is_list = OmegaConf.is_list(value)
     if limit.listed == "pair" and not (is_list and len(value) == 2):
         raise Refused(f"{key}={value}: expected two in a list, each {limit}")

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -37,8 +39,8 @@ OmegaConf.register_new_resolver("one_kernel", _one_kernel, replace=True)
 OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), replace=True)
 
 
-def _short(error: Exception) -> str:
-    """Hydra's own sentence, without the places of its code."""
+def short_message(error: Exception) -> str:
+    """Hydra's own message, without the positions in its source code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [
         line[:200] for line in lines if not line.startswith(("full_key", "object_type", "Config search", "provider"))
@@ -46,29 +48,36 @@ def _short(error: Exception) -> str:
     return "\n".join(told[:3]) or repr(error)
 
 
-def _check_resolved(value: Any, path: str) -> None:
-    """An escaped interpolation is text to whoever judges the configuration, and a node to Hydra that builds from it."""
+def check_resolved(value: Any, path: str) -> None:
+    """Refuse an escaped interpolation: the checks see text, but Hydra would evaluate it when it builds the object."""
     if isinstance(value, dict):
         for key, part in value.items():
-            _check_resolved(key, path)
-            _check_resolved(part, f"{path}.{key}" if path else str(key))
+            check_resolved(key, path)
+            check_resolved(part, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for k, part in enumerate(value):
-            _check_resolved(part, f"{path}.{k}")
+            check_resolved(part, f"{path}.{k}")
     elif isinstance(value, str) and "${" in value:
         raise Refused(f"{path}={value}: an escaped interpolation may not stand here; leave ${{ out")
     elif isinstance(value, str) and PASSWORD.search(value):
         raise Refused(f"{path}: the password of this address would be written down; give it as ~/.pgpass or ~/.my.cnf")
 
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values. What would be resolved once more when it is built is refused."""
-    try:
+def resolve(cfg: DictConfig, path: str = "") -> dict[str, Any]:
+    """The configuration, or its node at ``path``, as plain values. Text that would be evaluated later is refused."""
+    with explained():
         tree: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-        _check_resolved(tree, "")
+        check_resolved(tree, path)
         return tree
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Refuse what OmegaConf cannot evaluate, with the refusal that one of our resolvers raised, if any."""
+    try:
+        yield
     except OmegaConfBaseException as error:
         refusal: BaseException | None = error
         while refusal is not None and not isinstance(refusal, Refused):
             refusal = refusal.__cause__ or refusal.__context__
-        raise refusal or Refused(_short(error)) from None
+        raise refusal or Refused(short_message(error)) from None

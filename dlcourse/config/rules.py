@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.claims import Expectation
-from dlcourse.config.ranges import LIMITS, POSITIVE, _judge_number
+from dlcourse.config.ranges import LIMITS, POSITIVE, check_number
 from dlcourse.errors import Refused
 
 FITTING_LOSS = {"classes": "cross_entropy", "binary": "bce", "values": "mse"}
@@ -25,13 +25,13 @@ FIGURES = {
 COSTS = ("seconds", "steps", "epochs")
 
 
-def judge(cfg: DictConfig, choices: dict[str, str]) -> None:
+def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
     """Refuse numbers out of range, parts that are none, and a loss that cannot fit the data."""
     _judge_shape(cfg)
     for key, limit in LIMITS.items():
         value = OmegaConf.select(cfg, key, default=limit)
         if value is not limit:
-            _judge_number(key, value, limit)
+            check_number(key, value, limit)
     standard = cfg.data.get("standardise", True)
     if not isinstance(standard, bool) and not POSITIVE.admits(standard):
         raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")

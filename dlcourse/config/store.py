@@ -3,16 +3,16 @@
 import re
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from dlcourse.config.resolve import resolve
+from dlcourse.config.compose import Composed
 
 #: What a stored configuration keeps as a reference, so that a run directory can move and a word can be set in it.
 KEPT = re.compile(r"^\$\{(loss|optimizer|scheduler|init|activation|monitor|mode|seed|run_dir)\}$|\$\{(paths\.|run_dir)")
 
 
-def stored(cfg: DictConfig, choices: dict[str, str]) -> dict[str, Any]:
-    """The configuration as a run directory keeps it: resolved, but for whole groups said once, and paths."""
+def stored(composed: Composed) -> dict[str, Any]:
+    """The configuration as a run directory keeps it: resolved, except for paths and references to whole groups."""
 
     def walk(raw: Any, resolved: Any) -> Any:
         if isinstance(raw, str) and KEPT.search(raw):
@@ -23,8 +23,8 @@ def stored(cfg: DictConfig, choices: dict[str, str]) -> dict[str, Any]:
             return [walk(a, b) for a, b in zip(raw, resolved, strict=True)]
         return resolved
 
-    raw: Any = OmegaConf.to_container(cfg, resolve=False)
-    kept: dict[str, Any] = walk(raw, resolve(cfg))
+    raw: Any = OmegaConf.to_container(composed.cfg, resolve=False)
+    kept: dict[str, Any] = walk(raw, composed.tree)
     kept["paths"] = raw["paths"]
-    kept.update(run_dir=None, allow=[], choice=choices)
+    kept.update(run_dir=None, allow=[], choice=composed.choices)
     return kept

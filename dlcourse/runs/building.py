@@ -1,23 +1,20 @@
-"""From a configuration to live objects: the data and the model, and the process they run in."""
+"""From a resolved configuration to objects: the data and the model, and the process they run in."""
 
 import gc
 import os
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from dlcourse.config.resolve import resolve
+from dlcourse.config.compose import Composed
 from dlcourse.errors import Refused, explain
 from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.weights import start_from
 
 
-def build(cfg: DictConfig) -> tuple[Any, Any]:
-    """The data and the model that a configuration describes; what their constructors refuse is refused."""
+def build(tree: dict[str, Any]) -> tuple[Any, Any]:
+    """The data and the model of a resolved configuration; an argument that a constructor rejects is refused."""
     from hydra.utils import instantiate
 
-    tree = resolve(cfg)
     try:
         built = instantiate(tree["data"], _convert_="all"), instantiate(tree["model"], _convert_="all")
         if not gc.isenabled():  # a command's imports are over; what they made stays, and is not looked at again
@@ -58,25 +55,27 @@ def first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def made(cfg: DictConfig, continued: Path | None = None) -> tuple[Any, Any]:
-    """The data and the model of a run as they are before its first step, and so the state of chance.
+def build_seeded(composed: Composed, continued: Path | None = None) -> tuple[Any, Any]:
+    """The data and the model of a run before its first step; all random numbers begin at the seed.
 
-    One that is ``continued`` from a checkpoint has its own weights there, and asks for no other run's.
+    A run that is ``continued`` from a checkpoint takes its weights from there, and none from ``init_from``.
     """
     import lightning.pytorch as pl
 
-    from dlcourse.runs.threads import settle
+    from dlcourse.runs.threads import avoid_nvml, set_threads
 
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    data, model = build(cfg)
-    settle(model, data)
-    if cfg.init_from and not (continued and has_checkpoint(continued)):
-        start_from(model, cfg.init_from, cfg.init_from_skip)
+    tree = composed.tree
+    pl.seed_everything(tree["seed"], workers=True, verbose=False)
+    data, model = build(tree)
+    set_threads(model, data)
+    avoid_nvml()
+    if tree["init_from"] and not (continued and has_checkpoint(continued)):
+        start_from(model, tree["init_from"], tree["init_from_skip"])
     return data, model
 
 
-def check_processes(cfg: DictConfig) -> None:
+def check_processes(tree: dict[str, Any]) -> None:
     """A launcher's processes and the trainer's must be as many, or one would train and the others wait."""
     started = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-    if started > 1 and cfg.trainer.strategy == "auto":
+    if started > 1 and tree["trainer"]["strategy"] == "auto":
         raise Refused(f"{started} processes were started for a trainer of one; add trainer=ddp trainer.devices=…")

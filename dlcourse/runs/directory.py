@@ -3,7 +3,6 @@
 import json
 import re
 import secrets
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.gate import permit
-from dlcourse.config.resolve import resolve
-from dlcourse.config.rules import judge
+from dlcourse.config.gate import check_targets
+from dlcourse.config.overrides import Overrides
+from dlcourse.config.rules import check_rules
 from dlcourse.config.store import stored
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.files import read_rows, write, write_json, write_yaml
@@ -35,7 +34,7 @@ class RunDirectory:
     def __init__(self, path: Path | None):
         self.path = path
         self.lock: FileLock | None = None
-        self.surplus: list[dict[str, Any]] = []  # rows that an earlier life wrote after its last checkpoint
+        self.surplus: list[dict[str, Any]] = []  # rows logged after the checkpoint that a resume continues from
 
     @classmethod
     def create(cls, composed: Composed) -> "RunDirectory":
@@ -48,11 +47,11 @@ class RunDirectory:
         return run
 
     def go_on(self, composed: Composed, rows: int, step: int) -> None:
-        """Begin again behind the first ``rows`` of metrics.jsonl: what came after the checkpoint will come again."""
+        """Keep the first ``rows`` of metrics.jsonl: what was logged after the checkpoint will be logged again."""
         assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
-        write_yaml(self.path / "config.yaml", stored(composed.cfg, composed.choices))
-        write_yaml(self.path / "overrides.yaml", list(composed.words))
+        write_yaml(self.path / "config.yaml", stored(composed))
+        write_yaml(self.path / "overrides.yaml", composed.overrides.words)
         written = read_rows(self.path / "metrics.jsonl")
         self.surplus = written[rows:]
         timed = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]
@@ -74,9 +73,9 @@ class RunDirectory:
         if any(not LEFTOVER.fullmatch(file.name) for file in self.path.iterdir()) or any(self.path.glob("*/*")):
             raise Refused(f"run_dir={self.path} holds other files; a run begins in a new or an empty directory")
         (self.path / "checkpoints").mkdir(exist_ok=True)
-        write_yaml(self.path / "overrides.yaml", list(composed.words))
-        # With it there is a run, that can be gone on with; without it nothing is lost.
-        write_yaml(self.path / "config.yaml", stored(cfg, choices))
+        write_yaml(self.path / "overrides.yaml", composed.overrides.words)
+        # With this file there is a run that can be resumed; without it nothing is lost.
+        write_yaml(self.path / "config.yaml", stored(composed))
         self.status("running")
 
     def acquire(self) -> None:
@@ -132,12 +131,13 @@ def is_live(path: Path) -> bool:
     return False
 
 
-def opened(run: str | Path | None, packages: Sequence[str] = (), word: str = "run") -> tuple[Path, DictConfig]:
-    """A run directory and its configuration, which passes the same gate as words do."""
+def load_checked(run: str | Path | None, overrides: Overrides, word: str = "run") -> tuple[Path, Composed]:
+    """A run directory and its configuration, which passes the same checks as overrides do."""
     path, cfg = open_run(run, word)
     try:
-        permit(resolve(cfg), packages)
-        judge(cfg, dict(cfg.choice))
+        composed = Composed(cfg, dict(cfg.choice), overrides, {}).resolved()
+        check_targets(composed.tree, overrides.packages)
+        check_rules(cfg, composed.choices)
     except (OmegaConfBaseException, AttributeError) as error:
         raise Refused(f"{path / 'config.yaml'} is not the configuration of a run: {error}") from None
-    return path, cfg
+    return path, composed

@@ -7,12 +7,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from dlcourse.config.resolve import resolve
+from dlcourse.config.compose import Composed
 from dlcourse.errors import Diverged
-from dlcourse.runs.building import made
+from dlcourse.runs.building import build_seeded
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.random_state import set_random_state
@@ -110,7 +109,7 @@ def first(values: Tensor) -> float:
     return values[~values.isfinite()][0].item()
 
 
-def located(divergence: Diverged, cfg: DictConfig, run: RunDirectory) -> Diverged:
+def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirectory) -> Diverged:
     """A divergence with the layer and the sample where it began: the same steps again, since a resume is exact.
 
     They begin at the last checkpoint, or at the start where there is none. Callbacks that a person added take no
@@ -121,14 +120,13 @@ def located(divergence: Diverged, cfg: DictConfig, run: RunDirectory) -> Diverge
     from hydra.utils import instantiate
 
     from dlcourse.runs.checkpoint_file import LAST, AtomicIO
-    from dlcourse.runs.divergence import Located, Watch
 
     assert run.path is not None
     checkpoint = run.path / "checkpoints" / LAST
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    tree = {**resolve(cfg)["trainer"], **quiet, "profiler": None}
+    tree = {**composed.tree["trainer"], **quiet, "profiler": None}
     try:
-        data, model = made(cfg, run.path)
+        data, model = build_seeded(composed, run.path)
         trainer = instantiate(tree, _convert_="all", callbacks=[Watch(divergence.step)], plugins=[AtomicIO()])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")

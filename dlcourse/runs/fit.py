@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.gate import inspect_targets
-from dlcourse.config.resolve import resolve
+from dlcourse.config.gate import check_classes
 from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused, exit_code, explain
-from dlcourse.runs.building import check_processes, made, quieten
+from dlcourse.runs.building import build_seeded, check_processes, quieten
 from dlcourse.runs.directory import RunDirectory, from_here
-from dlcourse.runs.divergence import located
+from dlcourse.runs.divergence import locate_divergence
 from dlcourse.runs.files import read_rows, write, write_json
 from dlcourse.runs.opening import open_directory
-from dlcourse.runs.trainer import begin, make_trainer
+from dlcourse.runs.trainer import log_start, make_trainer
 
 
 @dataclass
@@ -45,25 +44,24 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
     from dlcourse.runs.interrupt import stoppable
 
     quieten()
-    cfg = composed.cfg
-    inspect_targets(resolve(cfg), composed.allowed)
-    check_processes(cfg)
-    data, model = made(cfg, continued)
+    check_classes(composed.tree, composed.overrides.packages)
+    check_processes(composed.tree)
+    data, model = build_seeded(composed, continued)
     with stoppable():
         run, checkpoint = open_directory(composed, continued, model)
-        cfg.run_dir = run.path and str(run.path)
+        composed = composed.in_directory(run.path)
         code, loggers = 1, []
         try:
-            trainer, checkpoints = make_trainer(cfg, composed.choices, run)
+            trainer, checkpoints = make_trainer(composed, run)
             loggers = trainer.loggers
-            begin(trainer, cfg, composed.choices, run)
+            log_start(trainer, composed, run)
             try:
                 metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
             except Diverged as divergence:
-                raise located(divergence, cfg, run) if trainer.world_size == 1 else divergence from None
-            part()
+                raise locate_divergence(divergence, composed, run) if trainer.world_size == 1 else divergence from None
+            destroy_process_group()
             if run.lock is not None:
-                publish(run, model, data, metrics, loggers, cfg.report)
+                publish(run, model, data, metrics, loggers, composed.tree["report"])
             code = 0
             return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
         except BaseException as error:
@@ -73,7 +71,9 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             if interrupted and run.lock is not None:
                 error.add_note(f"python train.py resume={from_here(run.path)} continues the run")  # type: ignore[arg-type]
             status = getattr(error, "status", "interrupted" if interrupted else "failed")
-            leave(run, status, code, str(known or error).strip() or type(error).__name__, cfg.report)
+            record_failure(
+                run, status, code, str(known or error).strip() or type(error).__name__, composed.tree["report"]
+            )
             if known is not None:
                 raise known from error
             raise
@@ -87,8 +87,8 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             run.release()
 
 
-def leave(run: RunDirectory, status: str, code: int, reason: str, page: bool) -> None:
-    """What a run that did not finish says of itself, as far as the disk takes it."""
+def record_failure(run: RunDirectory, status: str, code: int, reason: str, page: bool) -> None:
+    """Write status.json, error.txt and the report of a run that did not finish; a full disk only warns."""
     if run.lock is None or run.path is None:
         return
     try:
@@ -136,8 +136,8 @@ def fit_and_test(
     }
 
 
-def part() -> None:
-    """Leave the other processes: Gloo's threads could abort this one at its end (for NCCL Lightning does it)."""
+def destroy_process_group() -> None:
+    """Leave the group of processes: Gloo's threads could abort this one at its end (for NCCL Lightning does it)."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""The directory of a run that is about to train: made anew, or locked and set back to its last checkpoint."""
+"""The directory of a run that is about to train: a new one, or an old one locked and set back to its checkpoint."""
 
 import os
 import sys
@@ -12,17 +12,17 @@ from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.weights import differences
 
-#: What a checkpoint must hold to be gone on with.
+#: What a checkpoint must hold to be continued from.
 PARTS = (
     *("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "hyper_parameters"),
     *("global_step", "rng", "rows", "stopped"),
 )
 
 
-def rewind(run: RunDirectory, composed: Composed, model: Any) -> Path | None:
-    """The checkpoint to continue from (None: from the start); until it is found to fit nothing is touched.
+def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Path | None:
+    """The checkpoint to continue from (None: from the start); nothing is changed before it is found to fit.
 
-    Refused: of another kind or another model, or of a run that early stopping ended, which no limit makes longer.
+    Raises Refused for a checkpoint of another model or program, and for a run that early stopping ended.
     """
     from dlcourse.runs.checkpoint_file import LAST, load, usable
 
@@ -55,12 +55,12 @@ def open_directory(composed: Composed, continued: Path | None, model: Any) -> tu
     """The directory of a run, made or locked by the first process, and the checkpoint that it goes on from."""
     run = RunDirectory(continued)
     if not first_process():
-        return run, rewind(run, composed, model) if continued else None
+        return run, prepare_resume(run, composed, model) if continued else None
     if continued is None:
         return RunDirectory.create(composed), None
     run.acquire()
     try:
-        return run, rewind(run, composed, model)
+        return run, prepare_resume(run, composed, model)
     except BaseException:
         run.release()
         raise

@@ -1,4 +1,4 @@
-"""What keeps a step short: as many threads as its work deserves, and no bookkeeping that nobody asked for."""
+"""What keeps a step short: as many threads as its work is worth, and no search for GPUs that are not there."""
 
 import os
 from functools import cache
@@ -11,15 +11,13 @@ from dlcourse.runs.inference import at_rest
 SMALL_STEP = 1e8  # floating-point operations
 
 
-def settle(model: Any, data: Any) -> None:
-    """Once everything is imported and built: what a process decides before its first step."""
-    use_threads(model, data)
-    # Lightning makes CUDA be looked for through the driver's library; without a GPU every optimizer step would load it.
+def avoid_nvml() -> None:
+    """Without a GPU, keep Lightning's CUDA check away from the driver's library: every optimizer step would load it."""
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
-def use_threads(model: Any, data: Any) -> None:
+def set_threads(model: Any, data: Any) -> None:
     """One thread for small steps: sharing them out costs more than it saves, and far more on a busy machine."""
     from torch.utils.flop_counter import FlopCounterMode
 

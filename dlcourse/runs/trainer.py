@@ -1,17 +1,15 @@
-"""Lightning's Trainer for a run, and what loggers are told before its first step."""
+"""Lightning's Trainer for a run, and what its loggers get before the first step."""
 
 from typing import Any
 
-from omegaconf import DictConfig
-
-from dlcourse.config.resolve import resolve
+from dlcourse.config.compose import Composed
 from dlcourse.errors import explain_device
 from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.environment import environment
 from dlcourse.runs.files import read_rows, write_json
 
 
-def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> tuple[Any, Any]:
+def make_trainer(composed: Composed, run: RunDirectory) -> tuple[Any, Any]:
     """Lightning's Trainer, with what belongs to every run beside what the configuration chose."""
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import ProgressBar
@@ -23,9 +21,9 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
     from dlcourse.runs.profiler import Unwatched
     from dlcourse.runs.record import Record
 
-    tree = resolve(cfg)
-    plain = {"model": tree["model"], "data": tree["data"], "choice": choices}
-    checkpoints = Checkpoints(run, cfg.monitor, cfg.mode, cfg.checkpoint.every, plain)
+    tree = composed.tree
+    plain = {"model": tree["model"], "data": tree["data"], "choice": composed.choices}
+    checkpoints = Checkpoints(run, tree["monitor"], tree["mode"], tree["checkpoint"]["every"], plain)
     chosen = [instantiate(node) for node in tree["callbacks"].values() if node]
     callbacks = [Record(run), *chosen, Interrupt(checkpoints), checkpoints]
     loggers: list[Any] = []
@@ -39,21 +37,22 @@ def make_trainer(cfg: DictConfig, choices: dict[str, str], run: RunDirectory) ->
             _convert_="all",
             callbacks=callbacks,
             # without a progress callback there is none: Lightning would add its own
-            enable_progress_bar=cfg.trainer.enable_progress_bar and any(isinstance(c, ProgressBar) for c in chosen),
+            enable_progress_bar=tree["trainer"]["enable_progress_bar"]
+            and any(isinstance(c, ProgressBar) for c in chosen),
             logger=loggers,
             **({} if tree["trainer"]["profiler"] else {"profiler": Unwatched()}),
             plugins=[AtomicIO()],
             default_root_dir=run.path and str(run.path),
         )
     except Exception as error:
-        if known := explain_device(error, cfg):
+        if known := explain_device(error, composed.cfg):
             raise known from error
         raise
     return trainer, checkpoints
 
 
-def begin(trainer: Any, cfg: DictConfig, choices: dict[str, str], run: RunDirectory) -> None:
-    """What is known of a run before its first step: where it runs, and for the loggers its configuration."""
+def log_start(trainer: Any, composed: Composed, run: RunDirectory) -> None:
+    """Write what is known before the first step: environment.json, and for the loggers the configuration."""
     import torch
     from lightning.pytorch.loggers import CSVLogger
 
@@ -63,9 +62,9 @@ def begin(trainer: Any, cfg: DictConfig, choices: dict[str, str], run: RunDirect
     device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
     write_json(run.path / "environment.json", environment(device, threads))
     for logger in trainer.loggers:
-        logger.log_hyperparams({**resolve(cfg), "choice": choices})
+        logger.log_hyperparams({**composed.tree, "choice": composed.choices})
         logger.surplus = list(run.surplus)
-        if isinstance(logger, CSVLogger):  # it begins its file anew, so the rows of an earlier life come first
+        if isinstance(logger, CSVLogger):  # it writes its file anew, so the rows before the resume come first
             for row in read_rows(run.path / "metrics.jsonl"):
                 known = {key: value for key, value in row.items() if value is not None}
                 logger.log_metrics(known, step=known.pop("step"))

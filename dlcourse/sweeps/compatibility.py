@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.resolve import resolve
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.models.base import depends_on_total
 from dlcourse.sweeps.optimizer_steps import STEPS
@@ -39,7 +38,7 @@ ELSE = "run these with hydra/launcher=processes"
 
 def check(trials: Sequence[Composed]) -> list[dict[str, Any]]:
     """The resolved configurations of trials that fit together; Refused names the key that does not."""
-    trees = [resolve(trial.cfg) for trial in trials]
+    trees = [trial.tree for trial in trials]
     first = trees[0]
     flat = [dict(leaves(tree)) for tree in trees]
     for other in flat[1:]:

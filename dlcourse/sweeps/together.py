@@ -1,4 +1,4 @@
-"""From the words of many trials to their configurations, composed once where they differ in numbers only."""
+"""From the overrides of many trials to their configurations, composed once where they differ in numbers only."""
 
 import pickle
 from collections.abc import Sequence
@@ -7,22 +7,23 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.gate import admit
-from dlcourse.config.overrides import parse
-from dlcourse.config.rules import judge
+from dlcourse.config.gate import compose_checked
+from dlcourse.config.overrides import Overrides
+from dlcourse.config.rules import check_rules
 from dlcourse.errors import Interrupted, Refused
-from dlcourse.sweeps.attempt import leave, run_dir
+from dlcourse.sweeps.attempt import record_refusal, run_dir
 
 
 def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
-    """The configuration and the run directory of each trial; one that is refused is told so in its own."""
+    """The configuration and the run directory of each trial; for one that is refused, its directory says why."""
     found: list[tuple[Composed, Path]] = []
-    for job in map(list, jobs):
+    for job in jobs:
         try:
-            composed = (like(found[0][0], job) if found else None) or admit(job)
+            overrides = Overrides.parse(job, found[0][0].overrides if found else None)
+            composed = (like(found[0][0], overrides) if found else None) or compose_checked(overrides)
             found.append((composed, Path(composed.cfg.run_dir)))
         except Refused as refusal:
-            leave(run_dir(job), refusal.code, refusal)
+            record_refusal(run_dir(job)[0], refusal.code, refusal)
     return found
 
 
@@ -44,17 +45,19 @@ def together(jobs: Sequence[Sequence[str]]) -> int:
     return 0
 
 
-def like(first: Composed, words: list[str]) -> Composed | None:
-    """``first`` with the numbers of these words in place of its own; None where more than numbers differ."""
-    if [word.partition("=")[0] for word in words] != [word.partition("=")[0] for word in first.words]:
+def like(first: Composed, overrides: Overrides) -> Composed | None:
+    """``first`` with the numbers of these overrides in place of its own; None where more than numbers differ."""
+    if [word.partition("=")[0] for word in overrides.words] != [w.partition("=")[0] for w in first.overrides.words]:
         return None
     cfg = pickle.loads(pickle.dumps(first.cfg))  # a fourth of deepcopy's time
-    for override in parse([word for word, old in zip(words, first.words, strict=True) if word != old]):
+    for override, old_word in zip(overrides.parsed, first.overrides.words, strict=True):
+        if override.input_line == old_word:
+            continue
         key, value = override.key_or_group, override.value()
         old = OmegaConf.select(cfg, key)
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (old, value))
         if not numbers and key != "run_dir":
             return None
         OmegaConf.update(cfg, key, value)
-    judge(cfg, first.choices)
-    return first._replace(cfg=cfg, words=words)
+    check_rules(cfg, first.choices)
+    return first._replace(cfg=cfg, overrides=overrides).resolved()

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dlcourse.config.claims import judge
 from dlcourse.config.claims import table as judged
-from dlcourse.config.overrides import parse, word
+from dlcourse.config.overrides import Overrides, word
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.directory import from_here, is_live
 from dlcourse.runs.files import read_rows, write
@@ -39,18 +39,18 @@ class Sweep:
     What a trial's own directory says is what counts: it is finished when metrics.json is there.
     """
 
-    def __init__(self, words: list[str], cfg: DictConfig):
-        given = {override.key_or_group: str(override.value()) for override in parse(words)}
-        kept = [word for word in words if not word.startswith(ITS_OWN)]
+    def __init__(self, overrides: Overrides, tree: dict[str, Any]):
+        given = {override.key_or_group: str(override.value()) for override in overrides.parsed}
+        kept = [word for word in overrides.words if not word.startswith(ITS_OWN)]
         kept += [f"{key}={given[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in given]
         digest = hashlib.sha256("\0".join(sorted(kept)).encode()).hexdigest()[:8]
         name = f"{given.get('sweep') or given.get('experiment') or 'sweep'}_{digest}"
-        self.folder = Path(cfg.sweep_dir or Path(cfg.paths.runs_dir, "sweeps", name)).expanduser().resolve()
-        self.words = words
-        self.settings: dict[str, Any] = OmegaConf.to_container(cfg.sweep, resolve=True)  # type: ignore[assignment]
-        self.seed: int = cfg.seed
-        self.claim: str | None = cfg.get("claim")
-        self.expect: list[str] = list(cfg.get("expect") or [])
+        self.folder = Path(tree["sweep_dir"] or Path(tree["paths"]["runs_dir"], "sweeps", name)).expanduser().resolve()
+        self.overrides = overrides
+        self.settings: dict[str, Any] = tree["sweep"]
+        self.seed: int = tree["seed"]
+        self.claim: str | None = tree.get("claim")
+        self.expect: list[str] = list(tree.get("expect") or [])
         self.rows: dict[int, dict[str, Any]] = {}
         self.total: int | None = None  # how many trials a search may have; a grid's are all planned
         self.stopped = 0  # the signal that ended it
@@ -99,7 +99,7 @@ class Sweep:
 
     def job(self, number: int) -> list[str]:
         """The words by which any process, here or elsewhere, runs a trial."""
-        allowed = [word for word in self.words if word.startswith("allow=")]
+        allowed = [word for word in self.overrides.words if word.startswith("allow=")]
         words = [*self.rows[number]["words"], *self.more(number), *allowed]
         return [*words, word("run_dir", self.path(number)), "report=false"]
 
@@ -219,7 +219,7 @@ class Sweep:
 
         try:
             claim = self.claim, judge(self.expect, rows)
-            return build_sweep_report(self.folder, rows, self.objectives(), self.words, claim)
+            return build_sweep_report(self.folder, rows, self.objectives(), self.overrides.words, claim)
         except Exception:
             traceback.print_exc()
             return None

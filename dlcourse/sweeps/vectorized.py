@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.gate import inspect_targets
+from dlcourse.config.gate import check_classes
 from dlcourse.data.base import EVALUATION_BATCH
 from dlcourse.data.loading import EpochSampler
 from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
@@ -45,7 +45,7 @@ def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
     """
     quieten()
     trees = check([composed for composed, _ in trials])
-    inspect_targets(trees[0], trials[0][0].allowed)
+    check_classes(trees[0], trials[0][0].overrides.packages)
     for _, path in trials:
         if (path / "checkpoints" / "last.ckpt").exists() and not (path / "metrics.json").exists():
             raise Refused(f"{path} was begun by itself, and would be lost; {ELSE}")
@@ -283,7 +283,7 @@ class Together:
     def save(self) -> None:
         """All that is needed to go on with the next epoch, to the same bits."""
         state = {
-            "words": [trial.composed.words for trial in self.trials],
+            "words": [trial.composed.overrides.words for trial in self.trials],
             "trials": [trial.state_dict() for trial in self.trials],
             **{key: getattr(self, key) for key in SAVED},
             "w": self.stacked.w,
@@ -299,7 +299,7 @@ class Together:
 
     def restore(self) -> None:
         """Go on where the same trials were, or those of them that have no directory yet."""
-        mine = [trial.composed.words for trial in self.trials]
+        mine = [trial.composed.overrides.words for trial in self.trials]
         for path in sorted(self.path.parent.glob(CHECKPOINT.format("*"))):
             try:
                 state = load(path, self.device)

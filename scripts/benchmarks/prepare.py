@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from hydra.utils import instantiate
 
-from dlcourse.config.gate import admit
+from dlcourse.config.gate import compose_checked
+from dlcourse.config.overrides import Overrides
 from dlcourse.data.images import Mnist, to_idx
 
 
 def prepare(folder: Path) -> None:
     """MNIST and the digits as every contestant reads them: IDX files, and arrays in .npz files."""
     for name in ("mnist", "digits"):
-        cfg = admit([f"data={name}"]).cfg
+        cfg = compose_checked(Overrides.parse([f"data={name}"])).cfg
         data = instantiate(cfg.data, _convert_="all")
         train_set, test_set = data.arrays()
         arrays = {"x_train": train_set[0].squeeze(1).numpy(), "y_train": train_set[1].numpy()}

@@ -87,12 +87,17 @@ def paid() -> dict[str, list[tuple[Any, str]]]:
 
     ends = ("on_train_batch_end", "on_train_epoch_end")
     return {
-        "start: gate": [(gate, "check_words"), (gate, "permit"), (gate, "judge"), (fit, "inspect_targets")],
+        "start: gate": [
+            (gate, "check_overrides"),
+            (gate, "check_targets"),
+            (gate, "check_rules"),
+            (fit, "check_classes"),
+        ],
         "start: SHA-256 of the files": [(download, "verify")],
         "start: checks of the data": [(base.Data, "_check")],
         "start: directory, lock, environment": [
             (RunDirectory, "create"),
-            (fit, "begin"),
+            (fit, "log_start"),
         ],
         "training: guards and rows": [(Record, name) for name in (*ends, "on_validation_end", "check")],
         "training: signals": [(Interrupt, name) for name in ends],
@@ -102,8 +107,8 @@ def paid() -> dict[str, list[tuple[Any, str]]]:
 
 def cost(words: list[str]) -> dict[str, float]:
     """Seconds of a healthy run in each of these, and those of its training."""
-    from dlcourse.config.gate import admit
     from dlcourse.runs.fit import train
+    from tests.composing import checked
 
     seconds: dict[str, float] = {}
     open_ones: list[str] = []
@@ -126,5 +131,5 @@ def cost(words: list[str]) -> dict[str, float]:
         for name, functions in paid().items():
             for owner, attribute in functions:
                 patches.enter_context(patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
-        result = train(admit([*words, f"run_dir={folder}/run"]), None)
+        result = train(checked([*words, f"run_dir={folder}/run"]), None)
     return {**seconds, "the training itself": result.metrics["seconds"]}

@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlcourse.config.gate import admit
 from dlcourse.data.facts import csv_facts
 from dlcourse.data.files import Csv
 from dlcourse.errors import CHECKPOINT, CONFIG, Refused
 from dlcourse.runs.checkpoint_file import AtomicIO, load
+from tests.composing import checked
 
 EXAMPLES = int(os.environ.get("DLCOURSE_EXAMPLES", 300))
 many = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -75,7 +75,7 @@ CELL = st.one_of(
 @given(PLACES, NAMES, st.text(max_size=6))
 def test_c1_no_target_that_is_not_allowed_passes(place: str, name: str, argument: str) -> None:
     with pytest.raises(Refused) as refusal:
-        admit(
+        checked(
             [f"{place}._target_={name}", *([f"++{place.lstrip('+')}.{argument}=1"] if argument.isidentifier() else [])]
         )
     assert refusal.value.code == CONFIG and 1 <= len(str(refusal.value).splitlines()) <= 3

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.config.gate import admit
 from dlcourse.errors import Refused
 from dlcourse.measures.generalisation import Gap, Shifts, Verification
 from dlcourse.measures.landscape import directions, plane
@@ -17,12 +16,13 @@ from dlcourse.measures.reference import Formula, Gradients, Optimum, Probabiliti
 from dlcourse.measures.smoothness import LinearEstimate, Linearity
 from dlcourse.measures.training import EachEpochTest
 from dlcourse.runs.building import build
+from tests.composing import checked
 
 QUIET = ["trainer=cpu", "callbacks=none", "report=false"]
 
 
 def ready(*words):
-    data, model = build(admit(list(words)).cfg)
+    data, model = build(checked(list(words)).tree)
     data.setup()
     model.standardise(data)
     return model.eval(), data

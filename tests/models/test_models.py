@@ -13,13 +13,12 @@ from torch.func import functional_call, grad, vmap
 
 import dlcourse
 import dlcourse.runs.fit
-from dlcourse.config.gate import admit
-from dlcourse.config.resolve import resolve
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
 from dlcourse.runs.building import build
-from dlcourse.runs.threads import use_threads
+from dlcourse.runs.threads import set_threads
+from tests.composing import checked
 
 CONF = Path(__file__).parents[2] / "conf"
 SMOOTH = "activation=tanh"  # finite differences need a smooth function
@@ -41,10 +40,9 @@ CASES = {
 
 def made(*words, **changes):
     """The data and the model of these words; nothing is read."""
-    cfg = admit(list(words)).cfg
-    tree = resolve(cfg)
+    tree = checked(list(words)).tree
     if not changes:
-        return build(cfg)
+        return build(tree)
     return instantiate(tree["data"], _convert_="all"), instantiate({**tree["model"], **changes}, _convert_="all")
 
 
@@ -215,7 +213,7 @@ def test_choosing_the_threads_changes_nothing(monkeypatch):
     data, model = made("model=cnn", "model.channels=[2]", "model.hidden=[3]", "model.dropout=0.5")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    use_threads(model, data)
+    set_threads(model, data)
     torch.set_num_threads(threads)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)

@@ -8,8 +8,8 @@ import yaml
 from test_processes import FAULTY, LIGHT, figures, rows, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from dlcourse.config.gate import admit
 from dlcourse.config.overrides import plain
+from tests.composing import checked
 
 ROOT = Path(__file__).parents[2]
 SHORT = [*LIGHT, "data=moons", "trainer.max_epochs=3"]
@@ -89,7 +89,7 @@ def test_the_words_of_wandbs_agent_are_words_of_ours():
         ends = {name: {"value": choices(node)[end]} for name, node in sweep["parameters"].items()}
         assert "${args_no_hyphens}" in create_sweep_command(list(sweep["command"]))
         words = create_sweep_command_args({"args": ends})["args_no_hyphens"]
-        cfg = admit(words).cfg
+        cfg = checked(words).cfg
         assert cfg.trainer.max_epochs == 20 and cfg.optimizer.lr == plain(str(ends["optimizer.lr"]["value"]))
         assert all(isinstance(width, int) for width in cfg.model.hidden)
-    assert sweep["metric"] == {"name": admit([]).cfg.monitor, "goal": "minimize"}
+    assert sweep["metric"] == {"name": checked([]).cfg.monitor, "goal": "minimize"}

@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dlcourse.config.gate import admit, admit_multirun
-from dlcourse.config.overrides import word
+from dlcourse.config.overrides import Overrides, word
 from dlcourse.errors import Refused
 from dlcourse.sweeps.attempt import run_dir
 from dlcourse.sweeps.search import Search, distribution
 from dlcourse.sweeps.trials import Sweep
+from tests.composing import checked, checked_multirun
 
 RANDOM = OmegaConf.create({"_target_": "optuna.samplers.RandomSampler", "seed": 0})
 SPACE = ["data=moons", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.hidden=choice([8],[8,8])"]
@@ -61,10 +61,8 @@ def sweep(tmp_path):
 
     def make(n, **settings):
         known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1}
-        cfg = OmegaConf.create(
-            {"sweep_dir": str(tmp_path / "s"), "sweep": {**known, "n_trials": n, **settings}, "seed": 0}
-        )
-        made = Sweep([], cfg)
+        tree = {"sweep_dir": str(tmp_path / "s"), "sweep": {**known, "n_trials": n, **settings}, "seed": 0}
+        made = Sweep(Overrides(), tree)
         context = made.held()
         context.__enter__()
         context.__exit__(None, None, None)
@@ -168,7 +166,7 @@ def test_a_search_without_anything_to_search_for(sweep):
 
 def test_a_password_does_not_get_into_run_directories():
     with pytest.raises(Refused, match="password"):
-        admit(["sweep.storage=postgresql://u:hunter2@h/db"])
+        checked(["sweep.storage=postgresql://u:hunter2@h/db"])
 
 
 def test_a_package_is_never_allowed_by_a_file(sweep):
@@ -178,7 +176,7 @@ def test_a_package_is_never_allowed_by_a_file(sweep):
     )
     second = sweep(1)
     assert not any(word.lstrip("+").startswith("allow") for word in second.job(0))
-    second.words = ["allow=[mine]"]
+    second.overrides = Overrides.parse(["allow=[mine]"])
     assert "allow=[mine]" in second.job(0)
 
 
@@ -197,7 +195,7 @@ def test_the_words_by_which_a_trial_asks_its_pruner(sweep):
     """They compose, pass the gate, and name the pruner's own settings."""
     made = sweep(1)
     found = search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 7}))
-    cfg = admit(made.job(next(found.numbers()))).cfg
+    cfg = checked(made.job(next(found.numbers()))).cfg
     node = cfg.callbacks.pruning
     assert node.pruner == {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 7}
     assert (node.trial, node.metric, node.study) == (0, "val/loss", "s")
@@ -255,12 +253,12 @@ def test_a_folder_may_have_any_name(tmp_path, folder):
     """What is told to a trial arrives as it was said."""
     said = word("sweep_dir", tmp_path / folder)
     known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1, "n_trials": 1}
-    made = Sweep([said], OmegaConf.create({"sweep_dir": str(tmp_path / folder), "sweep": known, "seed": 0}))
+    made = Sweep(Overrides.parse([said]), {"sweep_dir": str(tmp_path / folder), "sweep": known, "seed": 0})
     with made.held():
         found = search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
         job = made.job(next(found.numbers()))
-    assert run_dir(job) == tmp_path / folder / "0000"
-    cfg = admit(job).cfg
+    assert run_dir(job)[0] == tmp_path / folder / "0000"
+    cfg = checked(job).cfg
     assert cfg.run_dir == str(tmp_path / folder / "0000")
     study = optuna.load_study(storage=cfg.callbacks.pruning.storage, study_name=folder)
     assert len(study.trials) == 1 and (tmp_path / folder / "study.db").exists()
@@ -326,4 +324,4 @@ def test_the_same_words_in_another_order_are_the_same_trial(sweep):
 @pytest.mark.parametrize("word", ["run_dir=x", "resume=x"])
 def test_one_directory_for_many_runs(word):
     with pytest.raises(Refused, match="set sweep_dir="):
-        admit_multirun(["sweep=digits_grid", word])
+        checked_multirun(["sweep=digits_grid", word])

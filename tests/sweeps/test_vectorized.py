@@ -6,18 +6,17 @@ import signal
 import pytest
 import torch
 
-from dlcourse.config.gate import admit
 from dlcourse.errors import Interrupted, Refused
 from dlcourse.runs.checkpoint_file import load
 from dlcourse.runs.files import read_rows
 from dlcourse.runs.fit import train
-from dlcourse.runs.resume import continuation
 from dlcourse.runs.trained import restore
 from dlcourse.sweeps.compatibility import check
 from dlcourse.sweeps.together import compositions
 from dlcourse.sweeps.together import together as run_together
 from dlcourse.sweeps.vectorized import CHECKPOINT, Together, take, train_together
 from dlcourse.sweeps.vectorized_trial import Member
+from tests.composing import checked, resumed
 
 BASE = ["logger=none", "callbacks=none", "trainer=cpu", "report=false"]
 #: About 200 steps each.
@@ -50,7 +49,7 @@ def together(folder, words, varied=VARIED):
 
 
 def alone(folder, words, own):
-    return train(admit([*BASE, *words, *own, f"run_dir={folder}"]))
+    return train(checked([*BASE, *words, *own, f"run_dir={folder}"]))
 
 
 def metrics(path):
@@ -259,7 +258,7 @@ def test_a_trial_serves_as_any_run(tmp_path):
     assert (paths[1] / "hparams.yaml").read_text() == "configuration: config.yaml\n"
     assert (paths[1] / "metrics.csv").exists() and (paths[1] / "environment.json").exists()
     with pytest.raises(Refused, match="no last.ckpt"):
-        continuation([f"resume={paths[1]}", "trainer.max_epochs=99"])
+        resumed([f"resume={paths[1]}", "trainer.max_epochs=99"])
 
 
 @pytest.mark.parametrize(
@@ -304,8 +303,13 @@ def test_compositions_are_those_of_the_gate(tmp_path):
     """Numbers put into one configuration make the same as composing each."""
     jobs = [[*BASE, *own, f"run_dir={tmp_path / str(k)}"] for k, own in enumerate(VARIED)]
     for (composed, path), words in zip(compositions(jobs), jobs, strict=True):
-        known = admit(words)
-        assert composed.cfg == known.cfg and composed.words == words and str(path) == known.cfg.run_dir
+        known = checked(words)
+        assert (
+            composed.cfg == known.cfg
+            and composed.tree == known.tree
+            and composed.overrides.words == words
+            and str(path) == known.cfg.run_dir
+        )
 
 
 def test_one_that_is_refused_is_a_row_and_the_others_train(tmp_path):

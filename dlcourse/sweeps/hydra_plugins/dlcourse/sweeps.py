@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
+from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import own
 
@@ -26,19 +26,23 @@ class Trials(Sweeper):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         self.directory = task_function.__self__  # dlcourse hands a Sweep's method to Hydra
-        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.config_loader = hydra_context.config_loader
         self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        given = self.parser.parse_overrides(arguments)
-        said = {override.key_or_group for override in given}
-        params = [f"{key}={value}" for key, value in self.params.items() if key not in said]
-        words = [*self.parser.parse_overrides(params), *given]
-        words = [override for override in words if not own(override.key_or_group)]
-        if self.params:  # or the name of the file that says them, among a trial's words, would sweep again
-            words += self.parser.parse_overrides(["hydra.mode=RUN"])
+        given = Overrides.parse(arguments, self.directory.overrides)  # parsed already, all of them
+        params = [f"{key}={value}" for key, value in self.params.items() if key not in given]
+        # The name of the file that has the params, among a trial's words, would sweep again.
+        both = given.after(*params).plus(*["hydra.mode=RUN"] * bool(self.params))
+        words = [
+            override
+            for override in both.parsed
+            if override.key_or_group == "hydra.mode" or not own(override.key_or_group)
+        ]
+        for override in words:
+            override.config_loader = self.config_loader  # which lists a group's choices for glob(…)
         numbers: Iterator[int]
         if self.sampler is not None:
             from dlcourse.sweeps.search import Search
