@@ -5,7 +5,7 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -15,8 +15,21 @@ from dlcourse.errors import CHECKPOINT, Refused
 LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"
 
 
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read: its file, and what it holds."""
+
+    path: Path
+    state: dict[str, Any]
+
+
 class AtomicIO(CheckpointIO):
-    """Writes beside the target, flushes to the disk, then takes the target's place; the last one but one is kept."""
+    """Writes beside the target, flushes to the disk, then takes the target's place; the last one but one is kept.
+
+    ``read`` is a checkpoint that was read and checked already; it is handed out once, and the file is not read again.
+    """
+
+    def __init__(self, read: Checkpoint | None = None):
+        self.read = read
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
@@ -36,17 +49,18 @@ class AtomicIO(CheckpointIO):
         if path.name == LAST and path.exists():
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(beside, path)
-        settle_names(path.parent)
+        sync_folder(path.parent)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        return load(Path(path), map_location)
+        read, self.read = self.read, None
+        return read.state if read is not None and read.path == Path(path) else load(Path(path), map_location)
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def settle_names(folder: Path) -> None:
-    """Flush what a folder calls its files, which a loss of power would take back; not every system can."""
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk, or a power failure could undo a rename; not every system can."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -60,11 +74,13 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if re.match(r"\w+:/", str(path)):  # a Path has made one slash of two
         raise Refused(f"{path}: checkpoints are files, not addresses", CHECKPOINT)
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise Refused(f"{path} is damaged (its entry {damaged} fails the checksum)", CHECKPOINT)
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        with open(path, "rb") as file:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise Refused(f"{path} is damaged (its entry {damaged} fails the checksum)", CHECKPOINT)
+            file.seek(0)
+            return torch.load(file, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
         raise Refused(f"{path}: there is no such checkpoint", CHECKPOINT) from None
     except pickle.UnpicklingError:
@@ -75,13 +91,12 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None
 
 
-def usable(folder: Path) -> tuple[Path, list[str]]:
+def usable(folder: Path) -> tuple[Checkpoint, list[str]]:
     """The newest checkpoint to continue from that can be read, and what was found wrong with those before it."""
     complaints: list[str] = []
     for name in (LAST, PREVIOUS):
         try:
-            load(folder / name)
-            return folder / name, complaints
+            return Checkpoint(folder / name, load(folder / name)), complaints
         except Refused as refusal:
             complaints.append(str(refusal))
     raise Refused("\n".join(complaints), CHECKPOINT)

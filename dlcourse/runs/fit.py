@@ -52,11 +52,13 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
         composed = composed.in_directory(run.path)
         code, loggers = 1, []
         try:
-            trainer, checkpoints = make_trainer(composed, run)
+            trainer, checkpoints = make_trainer(composed, run, checkpoint)
             loggers = trainer.loggers
             log_start(trainer, composed, run)
             try:
-                metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint)
+                begins_at = checkpoint and checkpoint.path
+                del checkpoint  # the trainer holds what was read until it has taken it
+                metrics = fit_and_test(trainer, model, data, checkpoints, run, begins_at)
             except Diverged as divergence:
                 raise locate_divergence(divergence, composed, run) if trainer.world_size == 1 else divergence from None
             destroy_process_group()

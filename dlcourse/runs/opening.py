@@ -8,7 +8,7 @@ from typing import Any
 from dlcourse.config.compose import Composed
 from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.runs.building import first_process
-from dlcourse.runs.checkpoint_file import has_checkpoint
+from dlcourse.runs.checkpoint_file import LAST, Checkpoint, has_checkpoint, usable
 from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.weights import differences
 
@@ -19,13 +19,11 @@ PARTS = (
 )
 
 
-def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Path | None:
+def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Checkpoint | None:
     """The checkpoint to continue from (None: from the start); nothing is changed before it is found to fit.
 
     Raises Refused for a checkpoint of another model or program, and for a run that early stopping ended.
     """
-    from dlcourse.runs.checkpoint_file import LAST, load, usable
-
     assert run.path is not None
     folder = run.path / "checkpoints"
     checkpoint = None
@@ -33,12 +31,12 @@ def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Path | 
     if has_checkpoint(run.path):
         checkpoint, complaints = usable(folder)
         for complaint in complaints:
-            print(f"{complaint}; going on from {checkpoint.name}", file=sys.stderr)
-        state = load(checkpoint)
+            print(f"{complaint}; going on from {checkpoint.path.name}", file=sys.stderr)
+        path, state = checkpoint
         if missing := [key for key in PARTS if key not in state]:
-            raise Refused(f"{checkpoint} is no checkpoint of a run of ours: it has no {', '.join(missing)}", CHECKPOINT)
+            raise Refused(f"{path} is no checkpoint of a run of ours: it has no {', '.join(missing)}", CHECKPOINT)
         if differ := differences(model, state["state_dict"]):
-            raise Refused(f"{checkpoint} is of another model: {differ}", CHECKPOINT)
+            raise Refused(f"{path} is of another model: {differ}", CHECKPOINT)
         if state["stopped"] == "early" and (run.path / "metrics.json").exists():
             raise Refused(
                 f"early stopping ended {run.path}: a longer limit would change nothing; init_from= begins anew"
@@ -51,7 +49,7 @@ def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Path | 
     return checkpoint
 
 
-def open_directory(composed: Composed, continued: Path | None, model: Any) -> tuple[RunDirectory, Path | None]:
+def open_directory(composed: Composed, continued: Path | None, model: Any) -> tuple[RunDirectory, Checkpoint | None]:
     """The directory of a run, made or locked by the first process, and the checkpoint that it goes on from."""
     run = RunDirectory(continued)
     if not first_process():

@@ -9,8 +9,11 @@ from dlcourse.runs.environment import environment
 from dlcourse.runs.files import read_rows, write_json
 
 
-def make_trainer(composed: Composed, run: RunDirectory) -> tuple[Any, Any]:
-    """Lightning's Trainer, with what belongs to every run beside what the configuration chose."""
+def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) -> tuple[Any, Any]:
+    """Lightning's Trainer, with what belongs to every run beside what the configuration chose.
+
+    ``checkpoint`` is what a resumed run continues from, and was read already.
+    """
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import ProgressBar
 
@@ -41,7 +44,7 @@ def make_trainer(composed: Composed, run: RunDirectory) -> tuple[Any, Any]:
             and any(isinstance(c, ProgressBar) for c in chosen),
             logger=loggers,
             **({} if tree["trainer"]["profiler"] else {"profiler": Unwatched()}),
-            plugins=[AtomicIO()],
+            plugins=[AtomicIO(checkpoint)],
             default_root_dir=run.path and str(run.path),
         )
     except Exception as error:

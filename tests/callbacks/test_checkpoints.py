@@ -110,7 +110,7 @@ def test_a_kill_inside_the_write_leaves_a_loadable_one(tmp_path, monkeypatch, po
         with nullcontext() if whole else pytest.raises(Killed):
             AtomicIO().save_checkpoint(checkpoint(existing + 1), tmp_path / "last.ckpt")
     if existing or whole:
-        assert step_of(usable(tmp_path)[0]) == existing + whole
+        assert step_of(usable(tmp_path)[0].path) == existing + whole
     else:
         with pytest.raises(Refused):
             usable(tmp_path)
@@ -153,7 +153,7 @@ def test_truncated(folder, share):
     content = last.read_bytes()
     last.write_bytes(content[: int(share * len(content))])
     refused(last)
-    path, complaints = usable(folder)
+    (path, _), complaints = usable(folder)
     assert path.name == "last.prev.ckpt" and step_of(path) == 1
     assert len(complaints) == 1 and str(last) in complaints[0]
     path.write_bytes(b"")
@@ -191,7 +191,7 @@ def test_one_flipped_bit(folder, part, bit):
             damaged[at] ^= 1 << bit
             last.write_bytes(damaged)
             refused(last)
-            path, complaints = usable(folder)
+            (path, _), complaints = usable(folder)
             assert path.name == "last.prev.ckpt" and str(last) in complaints[0]
 
 
@@ -232,7 +232,7 @@ def test_a_malicious_pickle_runs_nothing(folder, tmp_path_factory):
     malicious(folder / "last.ckpt", canary)
     said = refused(folder / "last.ckpt")
     assert "weights_only" not in said and not canary.exists()
-    path, complaints = usable(folder)
+    (path, _), complaints = usable(folder)
     assert path.name == "last.prev.ckpt" and complaints == [said] and not canary.exists()
 
 
