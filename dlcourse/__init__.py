@@ -17,6 +17,7 @@ def run(*words: str) -> "Result":
     command would end with that exit code.
     """
     from dlcourse.config.overrides import Overrides
+    from dlcourse.report import build_report
     from dlcourse.runs.fit import train
     from dlcourse.runs.resume import new_or_resumed_run
 
@@ -27,4 +28,4 @@ def run(*words: str) -> "Result":
     trainer = composed.cfg.trainer
     if str(trainer.devices) not in ("1", "auto") or trainer.num_nodes != 1 or trainer.strategy != "auto":
         raise Refused("run() uses one process; for several use python train.py trainer=ddp")
-    return train(composed, continued)
+    return train(composed, continued, build_report)

@@ -68,9 +68,10 @@ def train(words: list[str]) -> int:
         return hydra(lambda cfg: None)
     if composed.multirun:
         return multirun(overrides, compose_checked_multirun(overrides))
+    from dlcourse.report import build_report
     from dlcourse.runs.fit import train as run
 
-    return print_summary(run(composed, continued), composed.tree)
+    return print_summary(run(composed, continued, build_report), composed.tree)
 
 
 def hydra_flags(words: list[str]) -> Any:

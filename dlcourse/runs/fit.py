@@ -5,6 +5,7 @@ import math
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,9 @@ from dlcourse.runs.divergence import locate_divergence
 from dlcourse.runs.files import read_rows, write, write_json
 from dlcourse.runs.opening import open_directory
 from dlcourse.runs.trainer import log_start, make_trainer
+
+#: Writes the page of a run directory: of its files, and of the model, the data and the metrics that follow.
+ReportBuilder = Callable[..., Any]
 
 
 @dataclass
@@ -36,14 +40,17 @@ class Result:
         return read_rows(self.run_dir / "metrics.jsonl")
 
 
-def train(composed: Composed, continued: Path | None = None) -> Result:
+def train(composed: Composed, continued: Path | None = None, build_report: ReportBuilder | None = None) -> Result:
     """Build, fit, test the best checkpoint, and write the run directory; every way out leaves its status behind.
 
-    ``continued`` is the directory of a run to go on with, exactly where its last checkpoint stands.
+    ``continued`` is the directory of a run to continue, exactly from its last checkpoint. ``build_report`` writes the
+    page of a run directory, given the model, the data and the metrics where there are any; without it there is none.
     """
     from dlcourse.runs.interrupt import stoppable
 
     quieten()
+    if not composed.tree["report"]:
+        build_report = None
     check_classes(composed.tree, composed.overrides.packages)
     check_processes(composed.tree)
     data, model = build_seeded(composed, continued)
@@ -63,7 +70,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
                 raise locate_divergence(divergence, composed, run) if trainer.world_size == 1 else divergence from None
             destroy_process_group()
             if run.lock is not None:
-                publish(run, model, data, metrics, loggers, composed.tree["report"])
+                publish(run, model, data, metrics, loggers, build_report)
             code = 0
             return Result(metrics, run.path, model, data)  # type: ignore[arg-type]
         except BaseException as error:
@@ -73,9 +80,8 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             if interrupted and run.lock is not None:
                 error.add_note(f"python train.py resume={from_here(run.path)} continues the run")  # type: ignore[arg-type]
             status = getattr(error, "status", "interrupted" if interrupted else "failed")
-            record_failure(
-                run, status, code, str(known or error).strip() or type(error).__name__, composed.tree["report"]
-            )
+            reason = str(known or error).strip() or type(error).__name__
+            record_failure(run, status, code, reason, build_report)
             if known is not None:
                 raise known from error
             raise
@@ -89,7 +95,7 @@ def train(composed: Composed, continued: Path | None = None) -> Result:
             run.release()
 
 
-def record_failure(run: RunDirectory, status: str, code: int, reason: str, page: bool) -> None:
+def record_failure(run: RunDirectory, status: str, code: int, reason: str, build_report: ReportBuilder | None) -> None:
     """Write status.json, error.txt and the report of a run that did not finish; a full disk only warns."""
     if run.lock is None or run.path is None:
         return
@@ -99,8 +105,8 @@ def record_failure(run: RunDirectory, status: str, code: int, reason: str, page:
             write(run.path / "error.txt", traceback.format_exc())
     except OSError as error:
         print(f"cannot write {run.path}: {error.strerror}", file=sys.stderr)
-    if page and (run.path / "metrics.jsonl").exists():
-        report(run)
+    if build_report is not None and (run.path / "metrics.jsonl").exists():
+        report(build_report, run)
 
 
 def fit_and_test(
@@ -147,23 +153,26 @@ def destroy_process_group() -> None:
 
 
 def publish(
-    run: RunDirectory, model: Any, data: Any, metrics: dict[str, float], loggers: list[Any], page: bool
+    run: RunDirectory,
+    model: Any,
+    data: Any,
+    metrics: dict[str, float],
+    loggers: list[Any],
+    build_report: ReportBuilder | None,
 ) -> None:
-    """The report, what W&B shows of it, and at the very end the figures that mean finished."""
+    """Write the report, send it to W&B, and at the very end write metrics.json: the run is finished."""
     if data.note:
         metrics = {**metrics, "note": data.note}  # type: ignore[dict-item]
     run.status("finished", 0)
-    made = report(run, model, data, metrics) if page else None
+    page = report(build_report, run, model, data, metrics) if build_report is not None else None
     for logger in loggers:
-        if made is not None and hasattr(logger, "log_report"):
-            logger.log_report(made)
+        if page is not None and hasattr(logger, "log_report"):
+            logger.log_report(page)
     write_json(run.path / "metrics.json", metrics)  # type: ignore[operator]
 
 
-def report(run: RunDirectory, *known: Any) -> Any:
-    """Make report.html; a picture that fails, or a full disk, must not cost the run its figures."""
-    from dlcourse.report.page import build_report
-
+def report(build_report: ReportBuilder, run: RunDirectory, *known: Any) -> Any:
+    """Write report.html; a plot that fails, or a full disk, must not cost the run its metrics."""
     assert run.path is not None
     try:
         return build_report(run.path, *known)

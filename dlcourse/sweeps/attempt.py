@@ -42,10 +42,12 @@ def attempt(words: list[str], replace: bool = False) -> int:
             return subprocess.run(command).returncode
         also = overrides.only(lambda key: key in ("allow", "run_dir") or key.startswith("callbacks.pruning."))
         found = resumed_run(also.plus("resume=auto"))
+        from dlcourse.report import build_report
         from dlcourse.runs.fit import train
 
+        composed, continued = found or (composed, None)
         begun = True
-        train(*(found or (composed,)))
+        train(composed, continued, build_report)
     except KeyboardInterrupt:  # before there was anything to save
         return 130
     except BaseException as error:
