@@ -15,7 +15,7 @@ from dlcourse.config.store import stored
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.runs.files import write_yaml
-from tests.composing import unchecked
+from tests.composing import checked, checked_multirun, unchecked
 
 
 def completed(*words):
@@ -115,6 +115,34 @@ def test_a_typo_is_told_with_the_nearest_name_in_three_lines(words, said):
         compose(Overrides.parse(words.split()))
     assert said in str(refusal.value)
     assert refusal.value.code == CONFIG and len(str(refusal.value).splitlines()) <= 3
+
+
+@pytest.mark.parametrize("words", [["foo=1"], ["foo=1,2"], ["header=1,2"], ["runtime=x"]], ids=str)
+@pytest.mark.parametrize("check", [checked, checked_multirun])
+def test_no_name_of_hydras_own_is_suggested(check, words):
+    with pytest.raises(Refused) as refusal:
+        check(words)
+    assert "hydra." not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("check", "word"), [(checked, "mode=cnn"), (checked_multirun, "mode=cnn,mlp")])
+def test_mode_with_a_models_name_is_told_of_model(check, word):
+    with pytest.raises(Refused, match="^mode=cnn: expected min or max.*; did you mean model=cnn[?]$") as refusal:
+        check([word])
+    assert refusal.value.code == CONFIG
+
+
+@pytest.mark.parametrize("key", ["columns=[size]", "classes=[a,b]", "shape=[1]", "outputs=2"])
+def test_what_is_read_from_a_persons_file_cannot_be_set(tmp_path, key):
+    (tmp_path / "own.csv").write_text("size,weight,kind\n1,2,a\n3,4,b\n5,6,a\n")
+    words = ["data=csv", f"data.path={tmp_path / 'own.csv'}", "data.target=kind"]
+    with pytest.raises(
+        Refused, match=f"^data.{key.split('=')[0]}=.*data=csv reads this from .*leave it out$"
+    ) as refusal:
+        checked([*words, f"data.{key}"])
+    assert refusal.value.code == CONFIG
+    composed = checked([*words, "data.task=binary"])
+    assert composed.choices["loss"] == "bce" and composed.overrides.words == [*words, "data.task=binary"]
 
 
 def test_nearest():

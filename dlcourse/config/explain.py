@@ -61,6 +61,14 @@ def _require(cfg: DictConfig, dotted: str, named: Sequence[str]) -> None:
         node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
 
 
+def explain_mode(overrides: Overrides) -> None:
+    """Refuse ``mode=cnn`` with what it may mean: ``mode``, the direction of ``monitor``, exists beside ``model``."""
+    override = overrides.get("mode")
+    if override is not None and (group := near("mode", groups_with_choice(override))):
+        value = values_of(override)[0]
+        raise Refused(f"mode={value}: expected min or max, the direction of monitor; did you mean {group}={value}?")
+
+
 def _keys(node: Any) -> list[str]:
     names = [str(key) for key in node] if isinstance(node, DictConfig) else []
     return [name for name in names if not name.startswith(("_", "hydra"))]

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.compose import Composed, complete, compose
+from dlcourse.config.explain import explain_mode
 from dlcourse.config.groups import CONF
 from dlcourse.config.overrides import Overrides, plain, values_of
 from dlcourse.config.resolve import resolve
@@ -44,6 +45,7 @@ def compose_checked(overrides: Overrides) -> Composed:
     for override in overrides.parsed:
         if override.is_sweep_override():
             raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
+    explain_mode(overrides)
     composed = compose(overrides)
     choices = composed.choices
     hidden = "activation" in composed.cfg.model
@@ -160,6 +162,11 @@ def _read_facts(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _take_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
+    """Set what was read from the person's files; a value that it would replace was set by hand, and is refused."""
+    for key in facts:
+        value = cfg.data.get(key)
+        if value is not None and key not in cfg.data.facts:
+            raise Refused(f"data.{key}={value}: data={cfg.data.name} reads this from {cfg.data.path}; leave it out")
     cfg.data.update(facts)
     del cfg.data["facts"]
 
