@@ -9,7 +9,7 @@ UNWRITABLE = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG
 
 
 class Refused(Exception):
-    """A run that cannot go on, told in at most three lines.
+    """A run that cannot start or continue, and why, in at most three lines.
 
     ``code`` is the exit code: 2 config or data refused, 3 diverged, 4 checkpoint unusable, 5 environment.
     The message names the key, file or value and the way out.
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 class Diverged(Refused):
-    """Training whose numbers are none any more, since ``step``; ``found`` is where it began."""
+    """A loss, gradient or weight became NaN or infinite at ``step``; ``found``: in which layer and sample."""
 
     def __init__(self, what: str, way_out: str, step: int, found: str = ""):
         super().__init__("\n".join(line for line in (what, found, way_out) if line), DIVERGED)
@@ -29,9 +29,9 @@ class Diverged(Refused):
 
 
 class Interrupted(BaseException):
-    """A run that was asked to stop; it can go on from its last checkpoint. ``code`` is 128 + the signal.
+    """A run that was asked to stop; it can continue from its last checkpoint. ``code`` is 128 + the signal.
 
-    As with KeyboardInterrupt, nothing that catches an Exception can take it for a fault and go on.
+    As with KeyboardInterrupt, code that catches Exception cannot mistake it for a fault and carry on.
     """
 
     def __init__(self, signum: int):
@@ -40,17 +40,17 @@ class Interrupted(BaseException):
 
 
 class ForwardFailed(RuntimeError):
-    """A model's own forward raised: a bug in its code, to be shown with its traceback, and no refusal."""
+    """A model's own forward raised: a bug in its code, shown with its traceback."""
 
 
 def exit_code(error: BaseException) -> int:
-    """What a process says at its end: what is known of the error, or 1."""
+    """The exit code for an error: its own, or 1."""
     known = isinstance(error, Refused | Interrupted) or hasattr(error, "status")
     return error.code if known else 1  # type: ignore[attr-defined]
 
 
 def explain(error: BaseException) -> Refused | None:
-    """The refusal behind an error, where there is one to tell: ours, a full disk, a wrong argument, memory."""
+    """The refusal that explains an error, if it is a known one: ours, a full disk, a wrong argument, out of memory."""
     from hydra.errors import InstantiationException
 
     chain: list[BaseException] = []
@@ -80,7 +80,7 @@ def explain(error: BaseException) -> Refused | None:
 
 
 def explain_device(error: Exception, cfg: Any) -> Refused | None:
-    """A trainer that cannot be made: the devices that are there, where that is the reason."""
+    """Why a trainer could not be built; where the device is the reason, the devices that this machine has."""
     import torch
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 

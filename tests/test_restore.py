@@ -335,7 +335,7 @@ def test_a_damaged_last_checkpoint(straight, tmp_path, monkeypatch, capsys):
     last.write_bytes(last.read_bytes()[:1000])
     resume(tmp_path / "run")
     said = capsys.readouterr().err
-    assert "last.ckpt is damaged" in said and "going on from last.prev.ckpt" in said
+    assert "last.ckpt is damaged" in said and "continuing from last.prev.ckpt" in said
     assert_same_run(straight(["model.dropout=0.3"]), tmp_path / "run")
 
 

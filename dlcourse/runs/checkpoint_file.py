@@ -40,7 +40,7 @@ class AtomicIO(CheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except Exception as error:
-            beside.unlink(missing_ok=True)  # or a folder that cannot be written would be told as a missing file
+            beside.unlink(missing_ok=True)  # or a folder that cannot be written would be reported as a missing file
             # PyTorch's writer tells a full disk as a position that it did not expect.
             full = error if isinstance(error, OSError) else error.__context__
             if isinstance(full, OSError):

@@ -96,7 +96,7 @@ class Checkpoints(Callback, Checkpoint):
         try:
             return load(self.folder / BEST)["global_step"] <= self.best["step"]
         except Refused as refusal:
-            print(f"{refusal}: the best weights are looked for anew", file=sys.stderr)
+            print(f"{refusal}: the best weights will be chosen again", file=sys.stderr)
             return False
 
     def save_last(self, trainer: pl.Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Where a number stopped being one: the steps before a divergence, watched layer by layer."""
+"""Where a divergence began: its last steps are repeated and watched layer by layer."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ class Located(Exception):
 
 
 class Watch(Callback):
-    """Ends a repeated training at the first value that is no number, on the way to ``step``; or after ``seconds``.
+    """Ends a repeated training at the first NaN or infinite value, on the way to ``step``; or after ``seconds``.
 
     Each step is looked at in the order in which it computes: outputs of layers, the loss, gradients, new weights.
     """
@@ -105,7 +105,7 @@ class Watch(Callback):
 
 
 def first(values: Tensor) -> float:
-    """The first value that is no number."""
+    """The first value that is NaN or infinite."""
     return values[~values.isfinite()][0].item()
 
 

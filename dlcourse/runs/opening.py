@@ -31,7 +31,7 @@ def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Checkpo
     if has_checkpoint(run.path):
         checkpoint, complaints = usable(folder)
         for complaint in complaints:
-            print(f"{complaint}; going on from {checkpoint.path.name}", file=sys.stderr)
+            print(f"{complaint}; continuing from {checkpoint.path.name}", file=sys.stderr)
         path, state = checkpoint
         if missing := [key for key in PARTS if key not in state]:
             raise Refused(f"{path} is no checkpoint of a run of ours: it has no {', '.join(missing)}", CHECKPOINT)
@@ -39,10 +39,11 @@ def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Checkpo
             raise Refused(f"{path} is of another model: {differ}", CHECKPOINT)
         if state["stopped"] == "early" and (run.path / "metrics.json").exists():
             raise Refused(
-                f"early stopping ended {run.path}: a longer limit would change nothing; init_from= begins anew"
+                f"early stopping ended {run.path}: a longer limit would change nothing; "
+                "init_from= starts a new run from its weights"
             )
         if complaints and run.lock is not None and (folder / LAST).exists():
-            # Or the next write would push the damaged one over the good one.
+            # Otherwise the next save would replace the good checkpoint by the damaged one.
             os.replace(folder / LAST, folder / "last.damaged.ckpt")
     if run.lock is not None:
         run.go_on(composed, state["rows"], state["global_step"])
@@ -50,7 +51,7 @@ def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Checkpo
 
 
 def open_directory(composed: Composed, continued: Path | None, model: Any) -> tuple[RunDirectory, Checkpoint | None]:
-    """The directory of a run, made or locked by the first process, and the checkpoint that it goes on from."""
+    """The directory of a run, made or locked by the first process, and the checkpoint that it continues from."""
     run = RunDirectory(continued)
     if not first_process():
         return run, prepare_resume(run, composed, model) if continued else None

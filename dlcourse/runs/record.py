@@ -1,4 +1,4 @@
-"""What every run writes down while it trains, and the guard that stops it when numbers are none any more."""
+"""What every run writes down while it trains, and the check that stops it when a loss becomes NaN or infinite."""
 
 import json
 import math
@@ -24,7 +24,7 @@ class Record(Callback):
         self.run = run
         self.losses: list[Tensor] = []
         self.rows = 0  # that this process has trained on
-        self.earlier = 0.0  # seconds, of the lives before a resume
+        self.earlier = 0.0  # seconds of training before a resume
         self.started = 0.0
 
     def state_dict(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def resumed_run(overrides: Overrides) -> tuple[Composed, Path] | None:
     changes = [each for key, each in given.items() if key not in NOT_THE_RUNS and each.input_line not in repeated]
     more, longer = _change(composed.cfg, changes, given.get("resume_changed"), named)
     if (path / "metrics.json").exists() and not longer:
-        raise Refused(f"{named} is finished; to go on, say a longer trainer.max_epochs (or max_steps, max_time)")
+        raise Refused(f"{named} is finished; to continue it, set a longer trainer.max_epochs (or max_steps, max_time)")
     if (path / "metrics.json").exists() and not (path / "checkpoints" / "last.ckpt").exists():
         raise Refused(
             f"{named} has no last.ckpt (it was trained together with others); init_from={named} takes its weights"

@@ -35,7 +35,7 @@ def own(key: str) -> bool:
 class Sweep:
     """Trials 0, 1, 2 … below one folder: NNNN/ (run directories), sweep.jsonl, sweep.csv, report.html.
 
-    The folder's name is a hash of the words, so that the same command finds what is finished and goes on with the rest.
+    The folder's name is a hash of the words, so that the same command finds what is finished and runs the rest.
     What a trial's own directory says is what counts: it is finished when metrics.json is there.
     """
 
@@ -134,10 +134,10 @@ class Sweep:
                 row |= {
                     "status": "interrupted",
                     "exit_code": code,
-                    "reason": "stopped; the same command goes on with it",
+                    "reason": "stopped; the same command continues it",
                 }
             elif code and row["status"] == "running":  # and so its directory is held, by another process than that
-                told = "a worker of an earlier start had not ended yet; the same command goes on with it"
+                told = "a worker of an earlier start had not ended yet; the same command continues it"
                 row |= {"status": "interrupted", "exit_code": code, "reason": told}
             elif code and row["status"] == "waiting":
                 log = self.path(numbers[0]).with_suffix(".log").name  # of the process
