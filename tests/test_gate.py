@@ -258,10 +258,10 @@ def test_every_shipped_choice_passes(choice):
         ("torch.optim.lr_scheduler.partial", "is not a class of torch.optim.lr_scheduler"),  # a re-export
         ("torch.optim.lr_scheduler.Counter", "is not a class of torch.optim.lr_scheduler"),
         ("torch.nn.ReLLU", "there is no such class"),
-        ("dlcourse.runs.building.resolve", "is not a class of dlcourse"),
-        ("dlcourse.runs.building.build", "is not a class of dlcourse"),
-        ("dlcourse.runs.loggers.Path", "is not a class of dlcourse"),
-        ("dlcourse.runs.loggers.os.system", "there is no such class"),
+        ("dlcourse.measures.landscape.write_json", "is not a class of dlcourse"),
+        ("dlcourse.measures.gradcheck.gradient_check", "is not a class of dlcourse"),
+        ("dlcourse.callbacks.boundary.Path", "is not a class of dlcourse"),
+        ("dlcourse.callbacks.boundary.os.system", "there is no such class"),
         ("dlcourse.nothing.MLP", "there is no such class"),
     ],
 )
