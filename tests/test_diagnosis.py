@@ -1,13 +1,14 @@
 """Gradients, dead and saturated units by layer against what is known of small networks, and the words said of them."""
 
 import json
+import re
 
 import pytest
 import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.measures.diagnosis import gradients, hidden, units, verdicts
+from dlcourse.measures.diagnosis import OTHERS, gradients, hidden, units, verdicts
 from dlcourse.runs.building import build
 from tests.composing import checked
 
@@ -18,6 +19,12 @@ def network(*words):
     data, model = build(checked(["data=moons", *words]).tree)
     data.setup()
     return model, data.sets["train"].x[:64], data.sets["train"].y[:64]
+
+
+def test_layers_of_torch_that_are_no_activations():
+    named = re.compile(r"(Conv|ConvTranspose|BatchNorm|InstanceNorm|MaxPool|AvgPool|Dropout)[123]?d?|.*AlphaDropout")
+    assert {getattr(nn, name) for name in dir(nn) if named.fullmatch(name)} < set(OTHERS)
+    assert not issubclass(nn.PReLU, OTHERS)
 
 
 def test_gradients_are_those_of_the_loss():

@@ -16,8 +16,8 @@ def leaves(node: Any, path: str = "") -> list[str]:
     """The dotted names of all values of a configuration."""
     if not isinstance(node, DictConfig):
         return [path]
-    names = [str(key) for key in node if not str(key).startswith("_")]
-    return [leaf for key in names for leaf in leaves(node._get_node(key), f"{path}.{key}" if path else key)]
+    nodes = {str(key): child for key, child in node.items_ex(resolve=False) if not str(key).startswith("_")}
+    return [leaf for key, child in nodes.items() for leaf in leaves(child, f"{path}.{key}" if path else key)]
 
 
 def is_group(override: Override) -> bool:
@@ -58,7 +58,7 @@ def _require(cfg: DictConfig, dotted: str, named: Sequence[str]) -> None:
             hint = f"; did you mean {found}?" if found else ""
             raise Refused(f"{where}{hint}\nThere are: {listed}")
         path.append(part)
-        node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
+        node = None if OmegaConf.is_missing(node, part) else node[part]
 
 
 def explain_mode(overrides: Overrides) -> None:

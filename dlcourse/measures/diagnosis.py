@@ -10,9 +10,14 @@ from torch import Tensor, nn
 from dlcourse.runs.files import series
 from dlcourse.runs.inference import at_rest
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHTED = (nn.Linear, *CONVOLUTIONS)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LayerNorm)
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 #: Leaves of a network that are no activations.
-OTHERS = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Flatten, nn.Softmax)
-OTHERS = (*OTHERS, nn.modules.dropout._DropoutNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # type: ignore[assignment]
+OTHERS = (*WEIGHTED, *NORMS, *POOLS, *DROPOUTS, nn.Flatten, nn.Softmax)
 FLAT = 0.05  # of the steepest slope: below, an activation passes hardly any gradient
 FAR = 30.0  # a weighted input at which each activation shows its end
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
@@ -22,7 +27,7 @@ DEAD, SATURATED, VANISHED, STILL, RESTLESS = 0.3, 0.5, 1e-2, 1e-6, 0.3
 
 def weights_of(network: nn.Module) -> list[Tensor]:
     """The weights of the layers, in order."""
-    return [p.weight for p in network.modules() if isinstance(p, nn.Linear | nn.modules.conv._ConvNd)]
+    return [p.weight for p in network.modules() if isinstance(p, WEIGHTED)]
 
 
 def gradients(model: Any, x: Tensor, y: Tensor) -> dict[str, float]:

@@ -5,14 +5,27 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_processes import FAULTY, LIGHT, figures, rows, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from dlcourse.config.overrides import plain
+from dlcourse.sweeps.hydra_plugins.dlcourse.sweeps import combinations
 from tests.composing import checked
 
 ROOT = Path(__file__).parents[2]
 SHORT = [*LIGHT, "data=moons", "trainer.max_epochs=3"]
+
+
+def test_combinations_are_those_of_hydra():
+    words = ["data=moons,circles", "model.hidden=[4],[8,8]", "+model.name='a b',c", "seed=range(0,6,2)", "~callbacks"]
+    words += ["optimizer.lr=choice(0.1,1e-3)", "x=1", "seed=3,1", "y=sort(3,1,2)", "z={a:1},{b:2}", "v=null,''"]
+    parsed = OverridesParser.create().parse_overrides(words)
+    found = list(combinations(parsed))
+    assert found == BasicSweeper.split_arguments(parsed, None)[0]
+    assert len(found) == 2**7 * 3 and "seed=1" in found[-1]
+    assert list(combinations([])) == [[]]
 
 
 def test_together_in_two_processes_is_each_alone(tmp_path):

@@ -5,10 +5,10 @@ Hydra imports this file at every ``--help``, and looks for plug-ins only below a
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -54,7 +54,7 @@ class Trials(Sweeper):
                     raise Refused(
                         f"{override.input_line}: an interval is for a search; add sampler=tpe, random or cmaes"
                     )
-            planned = [self.directory.number(job) for job in BasicSweeper.split_arguments(words, None)[0]]
+            planned = [self.directory.number(job) for job in combinations(words)]
             numbers = (number for number in planned if self.directory.is_due(number))
         self.launch(numbers)
 
@@ -71,6 +71,16 @@ class Trials(Sweeper):
             except Exception as error:  # one job's end is not the table's; what the directories say is taken down
                 print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
             self.directory.end(*batch)
+
+
+def combinations(words: Sequence[Override]) -> Iterator[list[str]]:
+    """The words of each trial: every combination of the values that are listed, the last word's changing fastest."""
+    listed = {}
+    for word in words:
+        key = word.get_key_element()
+        values = word.sweep_string_iterator() if word.is_sweep_override() else [word.get_value_element_as_str()]
+        listed[key] = [f"{key}={value}" for value in values]
+    return map(list, product(*listed.values()))
 
 
 class Ours(Launcher):
