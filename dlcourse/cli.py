@@ -76,9 +76,9 @@ def train(words: list[str]) -> int:
 
 def hydra_flags(words: list[str]) -> Any:
     """The command line as Hydra reads it."""
-    from hydra._internal.utils import get_args_parser
+    from dlcourse.internals import command_line_parser
 
-    parser = get_args_parser()
+    parser = command_line_parser()
 
     def refuse(message: str) -> None:
         raise Refused(f"{message} (python train.py --help)")

@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from dlcourse.internals import open_trial
 from dlcourse.runs.callback import Callback
 
 
@@ -28,8 +29,7 @@ class Pruning(Callback):
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.load_study(storage=self.storage, study_name=self.study, pruner=self.pruner)
-        trial = study.get_trials(deepcopy=False)[self.number]
-        self.trial = None if trial.state.is_finished() else optuna.trial.Trial(study, trial._trial_id)
+        self.trial = open_trial(study, self.number)
 
     def gives_up(self, value: float, epoch: int) -> bool:
         """Report the figure that an epoch reached, and whether the pruner ends the trial there."""

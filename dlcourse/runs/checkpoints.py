@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint, Timer
 
 from dlcourse.errors import Refused
+from dlcourse.internals import batch_stands_alone, dump_checkpoint
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.checkpoint_file import BEST, LAST, load
 from dlcourse.runs.directory import RunDirectory
@@ -106,7 +107,7 @@ class Checkpoints(Callback, Checkpoint):
 
     def hold_best(self, trainer: pl.Trainer, figures: dict[str, float]) -> None:
         self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
-        weights = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+        weights = dump_checkpoint(trainer, weights_only=True)
         self.held_best = {**deepcopy(weights), "hyper_parameters": self.hyper_parameters}
 
     def write_best(self, trainer: pl.Trainer) -> None:
@@ -141,16 +142,14 @@ class Checkpoints(Callback, Checkpoint):
         It could not hold gradients that wait for more batches, and Lightning would not repeat the validation or
         the end of the epoch that follow the batch.
         """
-        loop = trainer.fit_loop.epoch_loop
-        follows = loop._is_training_done or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
-        return not loop._should_accumulate() and not follows
+        return batch_stands_alone(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._at_last_step(trainer):
             trainer.should_stop = True  # or Lightning would end without validating what the last steps reached
         if self._stopped(trainer) != "early" and trainer.should_stop and not trainer.is_last_batch and not self.held:
             # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
-            self.held = trainer._checkpoint_connector.dump_checkpoint()
+            self.held = dump_checkpoint(trainer)
         if self.every_steps is not None:
             due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):

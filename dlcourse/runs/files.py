@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf._utils import get_omega_conf_dumper
+
+from dlcourse.internals import text_representer
 
 
 class Dumper(yaml.CSafeDumper):
@@ -18,7 +19,7 @@ class Dumper(yaml.CSafeDumper):
         return True
 
 
-Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
+Dumper.add_representer(str, text_representer())
 
 
 def write(path: Path, text: str) -> None:

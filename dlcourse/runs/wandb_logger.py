@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lightning.pytorch.loggers import WandbLogger
 
 from dlcourse.errors import Refused
+from dlcourse.internals import wandb_arguments, wandb_started
 
 PROBE_SECONDS = 1.0
 
@@ -54,7 +55,6 @@ class Wandb(WandbLogger):
         self.surplus: list[dict[str, Any]] = []  # rows sent by an earlier life of this run, which may come again
         folder = Path(run_dir)
         earlier = sorted((folder / "wandb").glob("*run-*-*"))
-        self._project = project
         super().__init__(
             project=project,
             name=name or folder.name,
@@ -67,7 +67,7 @@ class Wandb(WandbLogger):
             # Rows reach the disk within a second, so that a killed run loses no more than that.
             settings=wandb.Settings(x_transaction_log_flush_interval=1.0, silent=True, init_timeout=10),
         )
-        del self._wandb_init["anonymous"]  # Lightning still passes what wandb has given up
+        del wandb_arguments(self)["anonymous"]  # Lightning still passes what wandb has given up
 
     def log_hyperparams(self, params: Any) -> None:
         self.experiment.config.update(dict(params), allow_val_change=True)
@@ -94,10 +94,10 @@ class Wandb(WandbLogger):
         try:
             return super().experiment
         except Exception as error:
-            if self._wandb_init["mode"] != "online":
+            if wandb_arguments(self)["mode"] != "online":
                 raise
             print(f"W&B did not start ({str(error).splitlines()[0]}): {OFFLINE}", file=sys.stderr)
-            self.mode = self._wandb_init["mode"] = "offline"
+            self.mode = wandb_arguments(self)["mode"] = "offline"
             return super().experiment
 
     def log_report(self, report: Any) -> None:
@@ -132,7 +132,7 @@ class Wandb(WandbLogger):
             warnings.warn(f"W&B did not take the report: {type(error).__name__}: {error}", stacklevel=2)
 
     def close(self, code: int) -> None:
-        if self._experiment is not None:
+        if wandb_started(self):
             if self.checkpoints:
                 self._log_checkpoints()
             self.experiment.finish(exit_code=code)

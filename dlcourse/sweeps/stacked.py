@@ -6,19 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import get_decompositions
-from torch._ops import OpOverload
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from dlcourse.internals import softmax_decompositions, unsafe_view
 from dlcourse.metrics import Metrics
 
 #: Of the data, and so the same in all models.
 SHARED = ("mean", "std", "y_mean", "y_std")
 ROWS = 8192  # of all models together, in one piece of an evaluation
 #: On a CPU their kernels are several times slower over few classes than what they consist of.
-SOFTMAX: Any = get_decompositions([torch.ops.aten._log_softmax, torch.ops.aten._log_softmax_backward_data])
+SOFTMAX: Any = softmax_decompositions()
 
 
 class Stacked:
@@ -96,9 +95,9 @@ class Stacked:
 
 def shortened(recorded: GraphModule) -> GraphModule:
     """Recorded operations by the shortest way to call them, and without those that hand on what they are given."""
-    aten = torch.ops.aten
+    reshaping = (torch.ops.aten.view.default, torch.ops.aten.expand.default, unsafe_view())
     for node in recorded.graph.nodes:
-        if node.target in (aten.view.default, aten.expand.default, aten._unsafe_view.default):
+        if node.target in reshaping:
             given, made = (
                 n.meta["tensor_meta"].shape if "tensor_meta" in n.meta else None for n in (node.args[0], node)
             )
@@ -106,8 +105,8 @@ def shortened(recorded: GraphModule) -> GraphModule:
                 node.replace_all_uses_with(node.args[0])
                 recorded.graph.erase_node(node)
                 continue
-        if isinstance(node.target, OpOverload):  # a call of it by its record costs several times as much as of torch.…
-            name = node.target.overloadpacket.__name__
+        if packet := getattr(node.target, "overloadpacket", None):  # a call by its record costs several times as much
+            name = packet.__name__
             for function in (getattr(torch, name, None), getattr(Tensor, name, None)):
                 if isinstance(function, BuiltinFunctionType | MethodDescriptorType):
                     node.target = function

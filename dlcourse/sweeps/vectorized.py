@@ -21,6 +21,7 @@ from dlcourse.config.gate import check_classes
 from dlcourse.data.base import EVALUATION_BATCH
 from dlcourse.data.loading import EpochSampler
 from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
+from dlcourse.internals import stops_early
 from dlcourse.runs.building import quieten
 from dlcourse.runs.checkpoint_file import AtomicIO, load
 from dlcourse.runs.environment import environment
@@ -230,10 +231,8 @@ class Together:
                 trial.end("pruned", 0, f"pruned after epoch {self.epoch + 1}")
                 continue
             self.keep_best(k, row, figures)
-            if trial.stopping is not None:
-                stop, _ = trial.stopping._evaluate_stopping_criteria(torch.tensor(figures[trial.stopping.monitor]))
-                if stop:
-                    trial.end("finished")
+            if trial.stopping is not None and stops_early(trial.stopping, figures[trial.stopping.monitor]):
+                trial.end("finished")
             if self.step == self.last_step:
                 trial.end("finished")
         self.epoch += 1
