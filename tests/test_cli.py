@@ -464,6 +464,16 @@ def test_a_multirun_where_every_trial_is_refused(light, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"poison", "my sweep"}
 
 
+def test_where_slurm_is_installed_nothing_is_said_of_srun(tmp_path):
+    (tmp_path / "srun").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    words = [*SMALL, "data=sine", f"paths.runs_dir={tmp_path / 'runs'}"]
+    rc, out, err = command(*words, PATH=path)
+    assert rc == 0 and "srun" not in out + err, err
+    refused(command(*words, "optimizer.lr=1e30", PATH=path), "diverged", code=3)
+
+
 def test_a_key_without_its_group_is_found_inside(tmp_path):
     rc, _, err = ended(start("lr=0.1", cwd=tmp_path))
     assert rc == 2 and "did you mean optimizer.lr?" in err and len(err.splitlines()) <= 3

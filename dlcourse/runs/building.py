@@ -43,6 +43,7 @@ def quieten() -> None:
         ".*was configured so 1 batch.*",
         ".*is smaller than the logging interval.*",
         ".*No device id is provided.*",
+        ".*`srun` command is available.*",  # Slurm is installed; that a run shall use it, nobody has said
         ".*LeafSpec.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)
