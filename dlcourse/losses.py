@@ -1,7 +1,8 @@
 """Losses on logits: each owns the output function of z, the weighted input of the last layer.
 
-Tasks: ``binary`` z (N, 1), y (N, 1) in {0, 1}; ``classes`` z (N, C), y (N,) whole numbers; ``values`` z and y (N, K).
-t is the target in the shape of z: one-hot rows for classes, y itself otherwise. Shapes never broadcast.
+A loss compares z (M, K) with a target of M rows: samples, pixels or tokens, whatever the task hands it. The target is
+``class_numbers`` (M,) in 0 … K − 1, or in the shape of z: ``bits`` 0 and 1, ``unit_values`` in [0, 1], any ``values``.
+t is the target in the shape of z: one-hot rows for class numbers, itself otherwise. Shapes never broadcast.
 """
 
 from collections.abc import Sequence
@@ -14,71 +15,93 @@ OUTPUTS = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "softmax": lambda 
 
 
 class Loss(nn.Module):
-    """One scalar C(z, y), the mean over the batch; ``output(z)`` is what the unit puts out.
+    """A mean over rows, and what it was divided by; ``output(z)`` is what the unit puts out.
 
-    ``probabilities`` is true where output(z) of a classifier lies in [0, 1] and fits the probability of each class.
-    ValueError: a task that is not among ``tasks``; z and y whose shapes do not belong together.
+    ``forward(z, target, weight)``: the weight (M,) of each row, or None for 1. Returns the mean C = Σ w_m C_m / Σ w_m
+    and its divisor, so that C · divisor adds up over batches and processes. ``target_forms``: the targets that it
+    accepts. ``probabilities`` is true where output(z) lies in [0, 1] and fits the probability of each class.
+    ValueError: z and a target whose shapes do not belong together.
     """
 
+    target_forms: Sequence[str] = ("class_numbers", "bits", "unit_values", "values")
     probabilities = False
 
-    def __init__(self, task: str, tasks: Sequence[str]):
+    def __init__(self, target_forms: Sequence[str] | None = None):
         super().__init__()
-        if task not in tasks:
-            raise ValueError(f"{type(self).__name__} fits {' or '.join(tasks)}, not {task}")
-        self.task = task
+        self.target_forms = tuple(target_forms or self.target_forms)
 
     def output(self, z: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def check(self, z: Tensor, y: Tensor) -> None:
-        fits = z.ndim == 2 and y.shape == (z.shape[:1] if self.task == "classes" else z.shape)
-        if not fits:
-            wanted = "(N, C) and (N,)" if self.task == "classes" else "equal, (N, outputs)"
-            raise ValueError(f"z has shape {tuple(z.shape)}, y {tuple(y.shape)}: for {self.task} they must be {wanted}")
-        if self.task == "classes" and y.is_floating_point():
-            raise ValueError(f"y is {y.dtype}: for classes it holds whole numbers 0 … C−1")
+    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
+        raise NotImplementedError
 
-    def target(self, z: Tensor, y: Tensor) -> Tensor:
-        """t: one-hot for classes, else y."""
-        self.check(z, y)
-        if self.task == "classes":
-            y = y[:, None] == torch.arange(z.shape[1], device=z.device)
-        return y.to(z.dtype)
+    def check(self, z: Tensor, target: Tensor) -> None:
+        numbers = not target.is_floating_point() and target.ndim == z.ndim - 1
+        if z.ndim != 2 or target.shape != (z.shape[:1] if numbers else z.shape):
+            raise ValueError(
+                f"z has shape {tuple(z.shape)}, the target {tuple(target.shape)}: they must be equal (M, K), or the "
+                "target (M,) whole numbers 0 … K−1"
+            )
+
+    def as_outputs(self, z: Tensor, target: Tensor) -> Tensor:
+        """t: one-hot for class numbers, else the target itself."""
+        self.check(z, target)
+        if target.ndim < z.ndim:
+            target = target[:, None] == torch.arange(z.shape[1], device=z.device)
+        return target.to(z.dtype)
+
+
+def mean_over_rows(costs: Tensor, weight: Tensor | None) -> tuple[Tensor, int | Tensor]:
+    """Σ w_m C_m / Σ w_m of costs (M,), and Σ w_m."""
+    if weight is None:
+        return costs.mean(), len(costs)
+    weight = weight.to(costs.dtype)
+    total = weight.sum()
+    return (weight * costs).sum() / total, total
 
 
 class Distance(Loss):
-    """Compares a = output(z) with t, entry by entry; the mean runs over samples and outputs.
+    """Compares a = output(z) with t, entry by entry; the mean runs over rows and outputs.
 
-    output: ``identity``, ``sigmoid``, ``softmax`` (classes only); null is identity for values, sigmoid otherwise.
+    output: ``identity``, ``sigmoid``, or ``softmax``, which is for class numbers only.
     """
 
-    def __init__(self, task: str, tasks: Sequence[str], output: str | None = None):
-        super().__init__(task, tasks)
-        name = output or ("identity" if task == "values" else "sigmoid")
-        if name not in OUTPUTS:
-            raise ValueError(f"output={name}: one of {', '.join(OUTPUTS)}, or null")
-        if name == "softmax" and task != "classes":
-            raise ValueError(f"output=softmax is for classes; {task} takes identity or sigmoid")
-        self._output = name
-        self.probabilities = task != "values" and name != "identity"
+    def __init__(self, output: str, target_forms: Sequence[str] | None = None):
+        super().__init__(target_forms)
+        if output not in OUTPUTS:
+            raise ValueError(f"output={output}: one of {', '.join(OUTPUTS)}")
+        self.output_name = output
+        self.probabilities = output != "identity"
 
     def output(self, z: Tensor) -> Tensor:
-        return OUTPUTS[self._output](z)
+        return OUTPUTS[self.output_name](z)
+
+    def distance(self, a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
+        t = self.as_outputs(z, target)
+        if self.output_name == "softmax" and target.ndim == z.ndim:
+            raise ValueError("output=softmax is for class numbers; here output is identity or sigmoid")
+        a = self.output(z)
+        if weight is None:
+            return self.distance(a, t, "mean"), len(z)
+        return mean_over_rows(self.distance(a, t, "none").mean(1), weight)
 
 
 class MSE(Distance):
     """Mean squared error: C = mean (t − a)². On a linear unit its minimum is ordinary least squares. Lecture: L9."""
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return F.mse_loss(self.output(z), self.target(z, y))
+    def distance(self, a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.mse_loss(a, t, reduction=reduction)
 
 
 class MAE(Distance):
     """Mean absolute error: C = mean |t − a|; gentler on outliers, its minimum is the median. Lecture: beyond L9."""
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return F.l1_loss(self.output(z), self.target(z, y))
+    def distance(self, a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.l1_loss(a, t, reduction=reduction)
 
 
 class Huber(Distance):
@@ -88,28 +111,34 @@ class Huber(Distance):
     Lecture: beyond L9. Huber (1964).
     """
 
-    def __init__(self, task: str, tasks: Sequence[str], output: str | None = None, delta: float = 1.0):
-        super().__init__(task, tasks, output)
+    def __init__(self, output: str, delta: float = 1.0, target_forms: Sequence[str] | None = None):
+        super().__init__(output, target_forms)
         if not delta > 0:
             raise ValueError(f"delta={delta}: must be above zero")
         self.delta = delta
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return F.huber_loss(self.output(z), self.target(z, y), delta=self.delta)
+    def distance(self, a: Tensor, t: Tensor, reduction: str) -> Tensor:
+        return F.huber_loss(a, t, reduction=reduction, delta=self.delta)
 
 
 class Margin(Loss):
-    """Judges m = s·z with s = 2t − 1 in {−1, +1}, one against the rest for classes.
+    """Judges m = s·z with s = 2t − 1 in {−1, +1}, one against the rest for class numbers.
 
-    Costs are summed over outputs and averaged over samples. The output is the threshold unit's, 1 if z > 0 else 0:
+    Costs are summed over outputs and averaged over rows. The output is the threshold unit's, 1 if z > 0 else 0:
     a decision, not a probability.
     """
+
+    target_forms = ("class_numbers", "bits")
 
     def output(self, z: Tensor) -> Tensor:
         return torch.gt(z, 0).to(z.dtype)
 
-    def margin(self, z: Tensor, y: Tensor) -> Tensor:
-        return (2 * self.target(z, y) - 1) * z
+    def cost(self, m: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
+        m = (2 * self.as_outputs(z, target) - 1) * z
+        return mean_over_rows(self.cost(m).sum(1), weight)
 
 
 class Perceptron(Margin):
@@ -119,10 +148,9 @@ class Perceptron(Margin):
     adds nothing. A tie m = 0 is a mistake too, or weights of zero would never move. Lecture: L1. Rosenblatt (1958).
     """
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        m = self.margin(z, y)
+    def cost(self, m: Tensor) -> Tensor:
         # relu(−m) has the same values but no gradient at the tie.
-        return torch.where(m > 0, torch.zeros_like(m), -m).sum(1).mean()
+        return torch.where(m > 0, torch.zeros_like(m), -m)
 
 
 class Hinge(Margin):
@@ -131,44 +159,48 @@ class Hinge(Margin):
     Lecture: beyond L1. Cortes and Vapnik (1995).
     """
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return torch.relu(1 - self.margin(z, y)).sum(1).mean()
+    def cost(self, m: Tensor) -> Tensor:
+        return torch.relu(1 - m)
 
 
 class BCE(Loss):
-    """Binary cross-entropy: C = −mean [t ln a + (1 − t) ln(1 − a)], a = σ(z), over samples and outputs.
+    """Binary cross-entropy: C = −mean [t ln a + (1 − t) ln(1 − a)], a = σ(z), over rows and outputs.
 
-    Computed from z, so it stays finite where a rounds to 0 or 1. Classes are one-hot: one sigmoid a class.
+    Computed from z, so it stays finite where a rounds to 0 or 1. Class numbers are one-hot: one sigmoid a class.
     Lecture: L10.
     """
 
+    target_forms = ("class_numbers", "bits", "unit_values")
     probabilities = True
 
     def output(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(z, self.target(z, y))
+    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
+        t = self.as_outputs(z, target)
+        if weight is None:
+            return F.binary_cross_entropy_with_logits(z, t), len(z)
+        return mean_over_rows(F.binary_cross_entropy_with_logits(z, t, reduction="none").mean(1), weight)
 
 
 class CrossEntropy(Loss):
-    """Multi-class cross-entropy: C = −Σ_n v_y ln a_y / Σ_n v_y, a = softmax(z), v = ``class_weights`` (null: all 1).
+    """Multi-class cross-entropy: C = −Σ_m v_y ln a_y / Σ_m v_y, a = softmax(z), v = ``class_weights`` (null: all 1).
 
     ``label_smoothing`` ε in [0, 1): the target becomes (1 − ε)·one-hot + ε/C (Szegedy et al. 2016).
     Computed from z, so it stays finite where a rounds to 0. Lecture: L11.
     """
 
+    target_forms = ("class_numbers",)
     probabilities = True
     class_weights: Tensor | None
 
     def __init__(
         self,
-        task: str,
-        tasks: Sequence[str],
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
+        target_forms: Sequence[str] | None = None,
     ):
-        super().__init__(task, tasks)
+        super().__init__(target_forms)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing}: must be at least 0 and below 1")
         if class_weights is not None and not all(v > 0 for v in class_weights):
@@ -181,10 +213,21 @@ class CrossEntropy(Loss):
     def output(self, z: Tensor) -> Tensor:
         return torch.softmax(z, -1)
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        self.check(z, y)
+    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
+        self.check(z, target)
+        if target.ndim == z.ndim:
+            raise ValueError(
+                f"the target is {target.dtype} {tuple(target.shape)}: expected whole numbers (M,), 0 … C−1"
+            )
         v = self.class_weights
         if v is not None and len(v) != z.shape[1]:
             raise ValueError(f"class_weights has {len(v)} numbers for {z.shape[1]} classes")
-        weight = None if v is None else v.to(z.dtype)
-        return F.cross_entropy(z, y, weight, label_smoothing=self.label_smoothing)
+        v = None if v is None else v.to(z.dtype)
+        w = None if v is None else v[target]
+        if weight is None:
+            mean = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing)
+            return mean, len(z) if w is None else w.sum()
+        costs = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing, reduction="none")
+        weight = weight.to(z.dtype)
+        total = (weight if w is None else weight * w).sum()
+        return (weight * costs).sum() / total, total

@@ -30,8 +30,7 @@ def gradcheck(words: list[str]) -> int:
     data, model = build_seeded(composed)
     data.setup()
     model.standardise(data)
-    rows = data.sets["train"]
-    checks = list(gradient_check(model, rows.x[:ROWS], rows.y[:ROWS]))
+    checks = list(gradient_check(model, data.sets["train"].first(ROWS)))
     if not checks:
         raise Refused("no parameter gets a gradient: there is nothing to check")
     if model.frozen:

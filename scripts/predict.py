@@ -27,7 +27,7 @@ def predict(words: list[str]) -> int:
             "and they are light on dark, invert it",
             file=sys.stderr,
         )
-    lines = predictions(model, data, x)
+    lines = predictions(model, x)
     for name, line in zip(pictures_in(path) if path.is_dir() else repeat(None), lines, strict=False):
         print(f"{name.name}\t{line}" if name else line)
     return 0

@@ -90,7 +90,7 @@ def test_composing_leaves_hydra_as_it_was():
     ("words", "said"),
     [
         ("optimizr=adam", "did you mean optimizer?"),
-        ("model=ccn", "no model=ccn; did you mean cnn?\nThere are: cnn, lenet5, mlp"),
+        ("model=ccn", "no model=ccn; did you mean cnn?\nThere are: autoencoder, cnn, lenet5, mlp"),
         ("optimizer.learning_rate=1", "optimizer has no key learning_rate"),
         ("optimizer.learning_rate=1", "optimizer.lr"),
         ("optimizr.lr=1", "did you mean optimizer.lr?"),
@@ -244,7 +244,7 @@ def test_stored_keeps_whole_groups_and_paths_as_references():
     assert raw["logger"]["wandb"]["run_dir"] == "${run_dir}"
     # the rest stands by itself
     assert raw["data"]["batch_size"] == 64 and raw["model"]["shape"] == [1, 28, 28]
-    assert raw["loss"]["task"] == "classes" and raw["logger"]["wandb"]["project"] == "dlcourse"
+    assert raw["task"]["target_form"] == "class_numbers" and raw["logger"]["wandb"]["project"] == "dlcourse"
 
 
 def test_a_value_set_in_a_stored_configuration_reaches_whoever_refers_to_it():

@@ -18,7 +18,7 @@ QUIET = ["trainer=cpu", "report=false"]
 def network(*words):
     data, model = build(checked(["data=moons", *words]).tree)
     data.setup()
-    return model, data.sets["train"].x[:64], data.sets["train"].y[:64]
+    return model, data.sets["train"].first(64)
 
 
 def test_layers_of_torch_that_are_no_activations():
@@ -28,27 +28,27 @@ def test_layers_of_torch_that_are_no_activations():
 
 
 def test_gradients_are_those_of_the_loss():
-    model, x, y = network("model.hidden=[5,4]", "model.dropout=0.5")
-    found = gradients(model, x, y)
+    model, batch = network("model.hidden=[5,4]", "model.dropout=0.5")
+    found = gradients(model, batch)
     model.eval()
-    model.loss_of(model(x), y).backward()
+    model.loss_of(batch).loss.backward()
     layers = [part for part in model.network if isinstance(part, nn.Linear)]
     assert list(found) == ["gradient/1", "gradient/2", "gradient/3"]
     assert [*found.values()] == pytest.approx([float(layer.weight.grad.norm()) for layer in layers])
 
 
 def test_what_passes_no_gradient_has_none():
-    model, x, y = network("model.hidden=[5,4]", "model.activation=[step,relu]")
-    assert gradients(model, x, y)["gradient/1"] == 0 and gradients(model, x, y)["gradient/2"] > 0
+    model, batch = network("model.hidden=[5,4]", "model.activation=[step,relu]")
+    assert gradients(model, batch)["gradient/1"] == 0 and gradients(model, batch)["gradient/2"] > 0
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 def test_dead_units_are_counted(activation):
     """Three of ten units get a bias so low that no row reaches them."""
-    model, x, _ = network("model.hidden=[10]", f"activation={activation}")
+    model, batch = network("model.hidden=[10]", f"activation={activation}")
     with torch.no_grad():
         model.network[1].bias.copy_(torch.tensor([-100.0] * 3 + [3.0] * 7))
-    found = units(hidden(model, x))
+    found = units(hidden(model, batch))
     assert found["dead/1"] == pytest.approx(0.3 if activation == "relu" else 0)
     assert "saturated/1" not in found
 
@@ -56,11 +56,11 @@ def test_dead_units_are_counted(activation):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_saturated_activations_are_counted(activation):
     """A weighted input of ±20 is flat, one of 0 is the steepest."""
-    model, x, _ = network("model.hidden=[4]", f"activation={activation}")
+    model, batch = network("model.hidden=[4]", f"activation={activation}")
     with torch.no_grad():
         model.network[1].weight.zero_()
         model.network[1].bias.copy_(torch.tensor([20.0, 0.0, -20.0, 0.0]))
-    found = units(hidden(model, x))
+    found = units(hidden(model, batch))
     assert found["saturated/1"] == pytest.approx(0.5) and "dead/1" not in found
     low, high = (0.0, 1.0) if activation == "sigmoid" else (-1.0, 1.0)
     assert [found["activation/p05/1"], found["activation/p95/1"]] == pytest.approx([low, high], abs=1e-3)

@@ -328,7 +328,7 @@ def test_nothing_but_the_person_allows(tmp_path):
         ("logger.x", {"_target_": "joblib.load"}),
         ("optimizer.lr", "${oc.env:WANDB_API_KEY}"),
         ("optimizer.lr", float("nan")),
-        ("loss.tasks", ["values"]),
+        ("loss.target_forms", ["values"]),
     ],
 )
 def test_a_run_directory_of_somebody_else_passes_the_same_gate(tmp_path, monkeypatch, key, value):
@@ -534,6 +534,7 @@ TABLE = {  # key: the words it needs, good values, bad values
     "data.split_seed": ("", [*SEED[0], None], [bad for bad in SEED[1] if bad is not None]),
     "data.val_fraction": ("", [0.1, 0.9], [0, 1, -0.1, 2, None]),
     "model.hidden": ("", *WIDTHS),
+    "model.code": ("model=autoencoder", *WHOLE),
     "model.channels": ("model=cnn", *WIDTHS),
     "model.kernel": ("model=cnn", *WHOLE),
     "model.stride": ("model=cnn", *WHOLE),
@@ -578,7 +579,7 @@ TABLE |= {
     "data.noise": ("data=moons", *FROM_ZERO),
     "data.std": ("data=blobs", *RATE),
     "data.turns": ("data=spirals", *RATE),
-    "data.size": ("data=image_folder data.task=classes", *WHOLE),
+    "data.size": ("data=image_folder data.task=classification", *WHOLE),
     "data.features": ("data=iris", *WHOLE),
     "data.augment.pixels": ("data.augment=shift", *NATURAL),
     "data.augment.padding": ("data.augment=flip_crop", *NATURAL),
@@ -623,7 +624,15 @@ TABLE |= {
     "callbacks.early_stopping.min_delta": ("callbacks=early_stopping", *FROM_ZERO),
 }
 #: Numbers of conf/ that are facts of the data, a place in a shape, or said in words elsewhere.
-NO_CHOICE = {"data.outputs", "data.b", "activation.dim", "data.channels", "optimizer_batch", "trainer.devices"}
+NO_CHOICE = {
+    *("data.white", "task.outputs", "task.class_count"),
+    "data.outputs",
+    "data.b",
+    "activation.dim",
+    "data.channels",
+    "optimizer_batch",
+    "trainer.devices",
+}
 NO_CHOICE |= {"trainer.num_sanity_val_steps", "data.standardise"}
 NEEDS = {**{key: words for key, (words, *_) in TABLE.items()}, "checkpoint.every": ""}
 
@@ -700,9 +709,9 @@ def test_when_checkpoints_are_written():
         ("checkpoint=3", "checkpoint"),
         ("checkpoint=null", "checkpoint"),
         ("trainer.max_epochs=", "trainer.max_epochs"),
-        ("data.task=foo", "data.task"),
-        ("loss.tasks=null", "loss.tasks"),
-        ("loss.tasks=3", "loss.tasks"),
+        ("data.y=foo", "whose y holds foo"),
+        ("loss.target_forms=null", "loss.target_forms"),
+        ("loss.target_forms=3", "loss.target_forms"),
         ("+data.facts=3", "data.facts"),
         ("+data.facts={}", "data.facts"),
         ("~data", "data"),
@@ -735,7 +744,11 @@ SERVES = {
     "bce": {"binary", "classes"},
     "cross_entropy": {"classes"},
 }
-OF_TASK = {"binary": ("moons", "bce"), "classes": ("digits", "cross_entropy"), "values": ("sine", "mse")}
+OF_TASK = {
+    "binary": ("moons", "bce", "binary"),
+    "classes": ("digits", "cross_entropy", "classification"),
+    "values": ("sine", "mse", "regression"),
+}
 
 
 def test_every_loss_is_here():
@@ -745,17 +758,17 @@ def test_every_loss_is_here():
 @pytest.mark.parametrize("loss", SERVES)
 @pytest.mark.parametrize("task", OF_TASK)
 def test_every_loss_with_every_task(loss, task):
-    data, fitting = OF_TASK[task]
+    data, fitting, of = OF_TASK[task]
     if task in SERVES[loss]:
-        assert checked([f"data={data}", f"loss={loss}"]).cfg.loss.task == task
+        assert checked([f"data={data}", f"loss={loss}"]).choices["loss"] == loss
     else:
         message = refusal(checked, [f"data={data}", f"loss={loss}"])
-        assert all(part in message for part in (f"loss={loss}", f"data={data} ({task})", f"try loss={fitting}"))
+        assert all(part in message for part in (f"loss={loss}", f"data={data} ({of})", "there are: ", fitting))
 
 
 def test_what_a_model_chooses_is_judged_too():
     message = refusal(checked, ["data=sine", "model=perceptron"])
-    assert "loss=perceptron cannot fit data=sine (values); try loss=mse" in message
+    assert "loss=perceptron cannot fit data=sine (regression); there are: huber, mae, mse" in message
 
 
 # Monitors
@@ -840,8 +853,9 @@ KEYS += [
     "data.augment",
     "data.path",
     "data.facts",
-    "data.task",
-    "loss.tasks",
+    "data.y",
+    "loss.target_forms",
+    "task.takes",
     "model._target_",
     "a.b",
 ]

@@ -22,8 +22,7 @@ def checks(*words, activation=None):
     model.standardise(data)
     if activation is not None:
         model.network[2] = activation
-    rows = data.sets["train"]
-    return list(gradient_check(model, rows.x[:16], rows.y[:16])), model
+    return list(gradient_check(model, data.sets["train"].first(16))), model
 
 
 @pytest.mark.parametrize(
@@ -52,8 +51,7 @@ def test_the_gradients_are_those_of_the_loss(words):
 def test_no_more_places_than_are_asked_for():
     data, model = build_seeded(checked(["data=digits", "trainer=cpu"]))
     data.setup()
-    rows = data.sets["train"]
-    assert {check.entries for check in gradient_check(model, rows.x[:4], rows.y[:4], entries=3)} == {3}
+    assert {check.entries for check in gradient_check(model, data.sets["train"].first(4), entries=3)} == {3}
 
 
 def test_a_slope_leaves_the_parameter_as_it_was():

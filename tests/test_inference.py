@@ -11,9 +11,10 @@ import dlcourse
 from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.inference import ask, on_light_ground, predictions
+from dlcourse.runs.inference import on_light_ground, predictions
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
+from dlcourse.tasks.answers import forward_batches
 
 RUNS = {
     "mlp": ["trainer.max_epochs=8"],
@@ -84,19 +85,17 @@ def test_pictures_of_digits(trained, tmp_path, name):
         Image.fromarray(pixels).save(tmp_path / f"{k:02d}.png")
     x = data.read(tmp_path)
     assert (x - rows.x[:30]).abs().max() < 16 / 255
-    said = [line.split("\t")[0] for line in predictions(model, data, x)]
-    assert said == [line.split("\t")[0] for line in predictions(model, data, rows.x[:30])]
+    said = [line.split("\t")[0] for line in predictions(model, x)]
+    assert said == [line.split("\t")[0] for line in predictions(model, rows.x[:30])]
     assert sum(a == str(b) for a, b in zip(said, rows.y[:30].tolist(), strict=True)) >= 27
-    assert list(predictions(model, data, data.read(tmp_path / "07.png")))[0].split("\t")[0] == said[7]
+    assert list(predictions(model, data.read(tmp_path / "07.png")))[0].split("\t")[0] == said[7]
 
 
 def test_npy_of_digits_is_raw(trained, tmp_path):
     _, model, data = restore(trained("mlp"))
     data.setup()
     np.save(tmp_path / "x.npy", data.sets["test"].x[:5].numpy())
-    assert list(predictions(model, data, data.read(tmp_path / "x.npy"))) == list(
-        predictions(model, data, data.sets["test"].x[:5])
-    )
+    assert list(predictions(model, data.read(tmp_path / "x.npy"))) == list(predictions(model, data.sets["test"].x[:5]))
 
 
 def test_ink_on_paper_is_told_and_the_datas_own_pictures_are_not(trained, tmp_path):
@@ -120,7 +119,7 @@ def test_predictions_add_up_to_the_accuracy(trained):
         _, model, data = restore(trained(name))
         data.setup()
         rows = data.sets["test"]
-        names = [line.split("\t")[0] for line in predictions(model, data, rows.x)]
+        names = [line.split("\t")[0] for line in predictions(model, rows.x)]
         truth = [data.classes[int(y)] for y in rows.y.flatten().tolist()]
         share = sum(a == b for a, b in zip(names, truth, strict=True)) / len(truth)
         assert share == pytest.approx(figures(trained(name))["test/acc"], abs=1e-6), name
@@ -135,7 +134,7 @@ def parsed(line):
 def test_probabilities(trained, name):
     _, model, data = restore(trained(name))
     data.setup()
-    for line in predictions(model, data, data.sets["test"].x[:20]):
+    for line in predictions(model, data.sets["test"].x[:20]):
         best, shares = parsed(line)
         assert list(shares) == data.classes
         assert sum(shares.values()) == pytest.approx(1, abs=1e-3) and all(0 <= p <= 1 for p in shares.values())
@@ -147,8 +146,8 @@ def test_scores_where_a_loss_has_no_probabilities(trained, name):
     _, model, data = restore(trained(name))
     data.setup()
     x = data.sets["test"].x[:20]
-    z, _ = ask(model, x)
-    for line, row in zip(predictions(model, data, x), z.tolist(), strict=True):
+    z = forward_batches(model, x).z
+    for line, row in zip(predictions(model, x), z.tolist(), strict=True):
         best, scores = parsed(line)
         assert scores[best] == max(scores.values())
         expected = row if len(row) > 1 else [-row[0], row[0]]
@@ -160,7 +159,7 @@ def test_values_are_in_the_targets_units(trained):
     _, model, data = restore(path)
     data.setup()
     rows = data.sets["test"]
-    said = torch.tensor([float(line) for line in predictions(model, data, rows.x)])
+    said = torch.tensor([float(line) for line in predictions(model, rows.x)])
     mae = (said - rows.y[:, 0]).abs().mean().item()
     assert mae == pytest.approx(figures(path)["test/mae"], rel=1e-4)
 
@@ -170,10 +169,10 @@ def test_a_prediction_depends_on_no_other_row(trained, monkeypatch):
     data.setup()
     x = data.sets["test"].x[:9]
     model.train()  # asked in the middle of something: batch norm must not see the rows
-    alone = torch.cat([ask(model, row[None])[0] for row in x])
-    assert torch.allclose(ask(model, x)[0], alone, atol=1e-4)
+    alone = torch.cat([forward_batches(model, row[None]).z for row in x])
+    assert torch.allclose(forward_batches(model, x).z, alone, atol=1e-4)
     monkeypatch.setattr("dlcourse.runs.inference.BATCH", 2)
-    assert torch.allclose(ask(model, x)[0], alone, atol=1e-4)
+    assert torch.allclose(forward_batches(model, x).z, alone, atol=1e-4)
     assert model.training
 
 

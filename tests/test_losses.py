@@ -8,24 +8,30 @@ import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sklearn import metrics
 
+from dlcourse.models.base import Model
+from tests import objects
+
 CONF = Path(__file__).parents[1] / "conf" / "loss"
+#: A task for each form of target.
 TASKS = ("binary", "classes", "values")
+FORMS = {"binary": "bits", "classes": "class_numbers", "values": "values"}
+OF = {"binary": "binary", "classes": "classification", "values": "regression"}
 SHAPES = {"binary": (6, 1), "classes": (6, 4), "values": (6, 2)}
 
 
-def shipped(path: Path) -> Any:
-    """The loss of a file; one that sets other keys as well holds its own below its group's name."""
-    file = OmegaConf.load(path)
-    return file.get("loss", file)
-
-
 def load(name: str, task: str, **options: Any):
-    loaded = OmegaConf.create({"data": {"task": task}, "loss": shipped(CONF / f"{name}.yaml")})
-    return instantiate(OmegaConf.merge(loaded, {"loss": options}).loss)
+    return objects.loss(name, OF[task], **options)
+
+
+def mean(loss: Any) -> Callable[..., Any]:
+    """The mean that a loss gives, without its divisor."""
+    return lambda z, y, weight=None: loss(z, y, weight)[0]
+
+
+def forms(path: Path) -> list[str]:
+    return list(objects.shipped("loss", path.stem).target_forms)
 
 
 def batch(task: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,7 +112,7 @@ TABLE = [
     Row("mse", "binary classes", mse, sigma, sigma, {}, True),
     Row("mse", "binary classes", mse, identity, identity, {"output": "identity"}),
     Row("mse", "classes", mse, softmax, softmax, {"output": "softmax"}, True),
-    Row("mse", "values", mse, sigma, sigma, {"output": "sigmoid"}),
+    Row("mse", "values", mse, sigma, sigma, {"output": "sigmoid"}, True),
     Row("mae", "values", mae, identity, identity),
     Row("mae", "binary classes", mae, sigma, sigma, {}, True),
     Row("huber", "values", huber, identity, identity),
@@ -127,8 +133,15 @@ CASES = [pytest.param(row, task, id=f"{row.name}-{task}-{row.options}") for row 
 
 
 def test_every_file_and_task_has_a_reference():
-    on_disk = {(path.stem, task) for path in CONF.glob("*.yaml") for task in shipped(path).tasks}
+    pairs = [(path, task) for path in CONF.glob("*.yaml") for task in TASKS]
+    on_disk = {(path.stem, task) for path, task in pairs if FORMS[task] in forms(path)}
     assert {(row.name, task) for row in TABLE for task in row.tasks.split()} == on_disk
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_file_names_the_forms_that_its_class_accepts(path):
+    """What the gate knows without torch is what the class says."""
+    assert forms(path) == list(type(objects.loss(path.stem)).target_forms)
 
 
 @pytest.mark.parametrize("row, task", CASES)
@@ -140,8 +153,10 @@ def test_value_gradient_and_output(row, task):
         return row.cost(row.seen(z), t)
 
     z.requires_grad_()
-    value = loss(z, y)
-    assert value.shape == ()
+    value, divisor = loss(z, y)
+    assert value.shape == () and divisor == pytest.approx(
+        np.array(row.options.get("class_weights", [1] * 4))[y].sum() if task == "classes" else len(z)
+    )
     np.testing.assert_allclose(value.item(), reference(z.detach().numpy()), rtol=1e-12)
     np.testing.assert_allclose(loss.output(z).detach().numpy(), row.output(z.detach().numpy()), rtol=1e-12)
     assert loss.probabilities is row.probabilities
@@ -165,15 +180,15 @@ def test_agrees_with_scikit_learn():
     v = np.array([1, 2, 0.5, 3])
     a, labels = sigma(z.numpy()).ravel(), y.numpy().ravel()
     pairs = [
-        (load("bce", "binary")(z, y), metrics.log_loss(labels, a)),
-        (load("cross_entropy", "classes")(zc, yc), metrics.log_loss(yc, softmax(zc.numpy()))),
+        (mean(load("bce", "binary"))(z, y), metrics.log_loss(labels, a)),
+        (mean(load("cross_entropy", "classes"))(zc, yc), metrics.log_loss(yc, softmax(zc.numpy()))),
         (
-            load("cross_entropy", "classes", class_weights=v.tolist())(zc, yc),
+            mean(load("cross_entropy", "classes", class_weights=v.tolist()))(zc, yc),
             metrics.log_loss(yc, softmax(zc.numpy()), sample_weight=v[yc]),
         ),
-        (load("hinge", "binary")(z, y), metrics.hinge_loss(labels, z.numpy().ravel())),
-        (load("mse", "values")(zv, yv), metrics.mean_squared_error(yv, zv)),
-        (load("mae", "values")(zv, yv), metrics.mean_absolute_error(yv, zv)),
+        (mean(load("hinge", "binary"))(z, y), metrics.hinge_loss(labels, z.numpy().ravel())),
+        (mean(load("mse", "values"))(zv, yv), metrics.mean_squared_error(yv, zv)),
+        (mean(load("mae", "values"))(zv, yv), metrics.mean_absolute_error(yv, zv)),
     ]
     for ours, theirs in pairs:
         assert ours.item() == pytest.approx(theirs, rel=1e-12)
@@ -183,14 +198,14 @@ def test_closed_gradients():
     """∂C/∂z = (a − t)/n for both cross-entropies."""
     for name, task, output in (("bce", "binary", sigma), ("cross_entropy", "classes", softmax)):
         z, y = batch(task)
-        gradient = torch.func.grad(load(name, task))(z, y)
+        gradient = torch.func.grad(mean(load(name, task)))(z, y)
         np.testing.assert_allclose(gradient, (output(z.numpy()) - one_hot(y.numpy())) / 6, rtol=1e-12, atol=1e-15)
 
 
 def test_a_badly_wrong_neuron_learns_slowly_with_squared_error_only():
     """σ'(z) = 0.0067 at z = 5: squared error nearly stands still there, cross-entropy does not (lecture L11)."""
     z, y = torch.tensor([[5.0]]), torch.tensor([[0.0]])
-    slow, fast = (torch.func.grad(load(name, "binary"))(z, y).item() for name in ("mse", "bce"))
+    slow, fast = (torch.func.grad(mean(load(name, "binary")))(z, y).item() for name in ("mse", "bce"))
     assert fast == pytest.approx(0.9933, abs=1e-4)
     assert slow == pytest.approx(2 * 0.9933 * 0.9933 * 0.0067, rel=0.01)
 
@@ -201,13 +216,13 @@ def test_a_tie_is_a_mistake_of_the_perceptron():
         ("classes", torch.tensor([2]), torch.tensor([[-1.0, -1.0, 1.0]])),
     ):
         z = torch.zeros_like(sign)
-        assert load("perceptron", task)(z, y).item() == 0
-        torch.testing.assert_close(torch.func.grad(load("perceptron", task))(z, y), -sign / len(z))
+        assert mean(load("perceptron", task))(z, y).item() == 0
+        torch.testing.assert_close(torch.func.grad(mean(load("perceptron", task)))(z, y), -sign / len(z))
 
 
 def test_the_perceptron_leaves_right_answers_alone():
     z, y = torch.tensor([[0.1], [-0.1]]), torch.tensor([[1.0], [0.0]])
-    assert torch.func.grad(load("perceptron", "binary"))(z, y).abs().max() == 0
+    assert torch.func.grad(mean(load("perceptron", "binary")))(z, y).abs().max() == 0
 
 
 @pytest.mark.parametrize("row, task", CASES)
@@ -215,7 +230,7 @@ def test_the_perceptron_leaves_right_answers_alone():
 def test_finite_on_huge_logits(row, task, dtype):
     loss, (z, y) = load(row.name, task, **row.options), batch(task)
     z = (z.sign() * 1e4).to(dtype).requires_grad_()
-    value = loss(z, y)
+    value, _ = loss(z, y)
     assert value.dtype == dtype
     (gradient,) = torch.autograd.grad(value, z)
     assert torch.isfinite(value) and torch.isfinite(gradient).all() and torch.isfinite(loss.output(z)).all()
@@ -224,14 +239,14 @@ def test_finite_on_huge_logits(row, task, dtype):
 def test_huge_logits_cost_their_distance():
     """Wrong by 1e4 costs 1e4 for both cross-entropies; right by 1e4 costs nothing."""
     z, y = torch.tensor([[1e4], [1e4]]), torch.tensor([[0.0], [1.0]])
-    assert load("bce", "binary")(z, y).item() == pytest.approx(5e3)
-    assert load("cross_entropy", "classes")(torch.tensor([[1e4, 0.0]] * 2), torch.tensor([0, 1])).item() == 5e3
+    assert mean(load("bce", "binary"))(z, y).item() == pytest.approx(5e3)
+    assert mean(load("cross_entropy", "classes"))(torch.tensor([[1e4, 0.0]] * 2), torch.tensor([0, 1])).item() == 5e3
 
 
 @pytest.mark.parametrize("row, task", CASES)
 def test_vectorises(row, task):
     """vmap over a stack of models gives the gradient of each."""
-    loss, (z, y) = load(row.name, task, **row.options), batch(task)
+    loss, (z, y) = mean(load(row.name, task, **row.options)), batch(task)
     stack = torch.stack([z, -z, z / 3])
     together = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None))(stack, y)
     alone = torch.stack([torch.func.grad(loss)(one, y) for one in stack])
@@ -239,21 +254,43 @@ def test_vectorises(row, task):
 
 
 REFUSED_TASKS = [
-    (path.stem, task) for path in sorted(CONF.glob("*.yaml")) for task in TASKS if task not in shipped(path).tasks
+    (path.stem, task) for path in sorted(CONF.glob("*.yaml")) for task in TASKS if FORMS[task] not in forms(path)
 ]
 
 
 @pytest.mark.parametrize("name, task", REFUSED_TASKS)
 def test_a_task_it_does_not_fit_is_refused(name, task):
-    with pytest.raises(InstantiationException, match=f"not {task}") as refusal:
-        load(name, task)
-    assert isinstance(refusal.value.__cause__, ValueError)
+    """By the model, where the two meet (by the gate before: tests/test_gate.py)."""
+    parts = {"optimizer": None, "scheduler": None, "init": lambda network: None}
+    outputs = SHAPES[task][1]
+    with pytest.raises(ValueError, match=f"the task has {FORMS[task]}"):
+        Model(
+            torch.nn.Linear(2, outputs),
+            task=objects.task(OF[task], outputs if task != "binary" else 2),
+            shape=(2,),
+            outputs=outputs,
+            loss=load(name, task),
+            **parts,
+        )
+
+
+@pytest.mark.parametrize("row, task", CASES)
+def test_weights_count_rows(row, task):
+    """Weights of whole numbers are rows that come several times; the mean times its divisor adds up over batches."""
+    loss, (z, y) = load(row.name, task, **row.options), batch(task)
+    times = torch.tensor([1, 2, 3, 1, 2, 1])
+    value, divisor = loss(z, y, times.double())
+    repeated, whole = loss(z.repeat_interleave(times, 0), y.repeat_interleave(times, 0))
+    torch.testing.assert_close(value, repeated)
+    assert float(divisor) == pytest.approx(float(whole))
+    parts = [loss(z[k : k + 2], y[k : k + 2], times[k : k + 2].double()) for k in (0, 2, 4)]
+    assert float(sum(mean * d for mean, d in parts) / sum(d for _, d in parts)) == pytest.approx(float(value))
+    torch.testing.assert_close(loss(z, y, torch.ones(6))[0], loss(z, y)[0])
 
 
 @pytest.mark.parametrize(
     "name, task, options, words",
     [
-        ("mse", "binary", {"output": "softmax"}, "output=softmax is for classes"),
         ("mse", "values", {"output": "tanh"}, "output=tanh: one of identity, sigmoid, softmax"),
         ("huber", "values", {"delta": 0}, "delta=0"),
         ("cross_entropy", "classes", {"label_smoothing": 1}, "label_smoothing=1"),
@@ -269,7 +306,7 @@ def test_options_out_of_range_are_refused(name, task, options, words):
 def test_shapes_never_broadcast(row, task):
     loss, (z, y) = load(row.name, task, **row.options), batch(task)
     wrong = y[:1] if task == "classes" else y[:, 0]
-    with pytest.raises(ValueError, match=rf"\({z.shape[0]}, {z.shape[1]}\), y \({len(wrong)},\)"):
+    with pytest.raises(ValueError, match=rf"\({z.shape[0]}, {z.shape[1]}\), the target \({len(wrong)},\)"):
         loss(z, wrong)
     with pytest.raises(ValueError, match=r"z has shape \(6,\)"):
         loss(z[:, 0], y)
@@ -277,8 +314,12 @@ def test_shapes_never_broadcast(row, task):
 
 def test_class_targets_are_whole_numbers_and_weights_one_a_class():
     z, y = batch("classes")
-    with pytest.raises(ValueError, match="float32.*whole numbers"):
+    with pytest.raises(ValueError, match="whole numbers"):
         load("cross_entropy", "classes")(z, y.float())
+    with pytest.raises(ValueError, match="float64.*whole numbers"):
+        load("cross_entropy", "classes")(z, z.sigmoid())
+    with pytest.raises(ValueError, match="output=softmax is for class numbers"):
+        load("mse", "binary", output="softmax")(*batch("binary"))
     with pytest.raises(ValueError, match="3 numbers for 4 classes"):
         load("cross_entropy", "classes", class_weights=[1, 2, 3])(z, y)
 

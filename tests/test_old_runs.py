@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from old_runs.record import FINISHED, HERE, QUESTIONS, RUNS, command, lay_out, machine, table
+from tests.old_runs.record import FINISHED, HERE, QUESTIONS, RUNS, command, lay_out, machine, table
 
 EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
 SLOW = ("export", "init_from")  # but for digits

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 
 from dlcourse.runs.callback import Callback
-from dlcourse.runs.inference import ask, chosen, grid
+from dlcourse.tasks.answers import forward_batches, grid
 
 
 class Boundary(Callback):
@@ -31,10 +32,11 @@ class Boundary(Callback):
         if epochs <= self.drawn or not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if tuple(data.shape) != (2,) or data.task == "values" or data.outputs > 10:
+        task: Any = pl_module.task
+        if tuple(data.shape) != (2,) or task.classes is None or len(task.classes) > 10:
             return
         places, extent = grid(data.sets["train"].x, self.grid)
-        classes = chosen(ask(pl_module, places)[0]).reshape(self.grid, self.grid)
+        classes = task.predicted_class(forward_batches(pl_module, places).z).reshape(self.grid, self.grid)
         row = {"epochs": epochs, "extent": extent, "classes": ["".join(map(str, line)) for line in classes.tolist()]}
         with open(Path(trainer.default_root_dir) / "boundary.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

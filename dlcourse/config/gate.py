@@ -13,7 +13,7 @@ from dlcourse.config.explain import explain_mode
 from dlcourse.config.groups import CONF
 from dlcourse.config.overrides import Overrides, plain, values_of
 from dlcourse.config.resolve import resolve
-from dlcourse.config.rules import FITTING_LOSS, check_rules
+from dlcourse.config.rules import check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
@@ -26,7 +26,7 @@ PACKAGES = (
     "lightning.pytorch.callbacks",
     "lightning.pytorch.loggers",
 )
-READERS = "dlcourse.data.facts"
+READERS = ("dlcourse.data.table_facts", "dlcourse.data.folder_facts")
 #: Of dlcourse, what is no part of a model, and writes or starts things where it is told to.
 OWN = re.compile(r"dlcourse\.(config|runs|plots|report|sweeps|cli)\.")
 #: The keys of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
@@ -53,12 +53,12 @@ def compose_checked(overrides: Overrides) -> Composed:
         raise Refused(f"model={choices['model']} has no hidden units: an activation has no effect there")
     complete(composed.cfg)
     if "facts" in composed.cfg.data:
-        facts = _read_facts(composed.cfg)
-        if choices["loss"] == FITTING_LOSS["classes"] and "loss" not in overrides:
-            fitting = FITTING_LOSS[facts["task"]]
-            if fitting != choices["loss"]:
-                composed = compose(overrides.plus(f"loss={fitting}"))._replace(overrides=overrides)
-                complete(composed.cfg)
+        asked = "task" in overrides
+        facts = _read_facts(composed.cfg, choices["task"] if asked else None)
+        task = facts.pop("task")
+        if not asked and task != choices["task"]:
+            composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
+            complete(composed.cfg)
         _take_facts(composed.cfg, facts)
     composed = composed.resolved()
     check_targets(composed.tree, overrides.packages)
@@ -147,16 +147,21 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
 
 
-def _read_facts(cfg: DictConfig) -> dict[str, Any]:
-    """Ask the data's light reader for what it finds in the person's files; it runs now, so only a shipped one may."""
+def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
+    """Ask the data's light reader for what it finds in the person's files; it runs now, so only a shipped one may.
+
+    ``asked``: the task that a word asks for.
+    """
     node = cfg.data.facts
     facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
     target = facts.pop("_target_", None)
     module, _, name = str(target).rpartition(".")
-    if target not in shipped() or module != READERS:
-        raise Refused(f"data.facts={target}: facts are read by {READERS} only")
+    if target not in shipped() or module not in READERS:
+        raise Refused(f"data.facts={target}: facts are read by {' and '.join(READERS)} only")
     reader = getattr(import_module(module), name)
     _check_arguments("data.facts", facts, reader)
+    if facts.get("task") is None and asked in facts.get("tasks", {}).values():
+        facts["task"] = asked
     found: dict[str, Any] = reader(**facts)
     return found
 
@@ -168,7 +173,8 @@ def _take_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
         if value is not None and key not in cfg.data.facts:
             raise Refused(f"data.{key}={value}: data={cfg.data.name} reads this from {cfg.data.path}; leave it out")
     cfg.data.update(facts)
-    del cfg.data["facts"]
+    for key in ("facts", "task"):
+        del cfg.data[key]
 
 
 def check_classes(tree: Any, packages: Sequence[str]) -> None:

@@ -64,6 +64,7 @@ LIMITS: dict[str, Limit] = {
     "data.augment.scale": SHARE,
     "model.hidden": COUNTS,
     "model.channels": COUNTS,
+    "model.code": COUNT,
     "model.kernel": COUNT._replace(listed="may"),
     "model.stride": COUNT._replace(listed="may"),
     "model.padding": Limit(0, whole=True, words=(None,)),

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -35,6 +36,10 @@ def _one_kernel(precision: Any, clip: Any) -> bool:
 OmegaConf.register_new_resolver("oc.env", _env, replace=True)
 for _maker in ("oc.create", "oc.decode"):  # of nodes out of text, which could name a target where none was seen
     OmegaConf.clear_resolver(_maker)
+OmegaConf.register_new_resolver("product", lambda shape: prod(shape), replace=True)
+OmegaConf.register_new_resolver(
+    "if_set", lambda value, then, otherwise: otherwise if value is None else then, replace=True
+)
 OmegaConf.register_new_resolver("one_kernel", _one_kernel, replace=True)
 OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), replace=True)
 

@@ -6,21 +6,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.claims import Expectation
+from dlcourse.config.groups import CONF
 from dlcourse.config.ranges import LIMITS, POSITIVE, check_number
 from dlcourse.errors import Refused
 
-FITTING_LOSS = {"classes": "cross_entropy", "binary": "bce", "values": "mse"}
-
-
 EVERY = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
 TIME = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
-#: The figures that every run logs, the direction in which each is better, and the tasks that have it.
-FIGURES = {
-    "loss": ("min", ("binary", "classes", "values")),
-    "acc": ("max", ("binary", "classes")),
-    "mae": ("min", ("values",)),
-    "r2": ("max", ("values",)),
-}
 #: What else a sweep may keep low: what a run says of its own cost.
 COSTS = ("seconds", "steps", "epochs")
 
@@ -35,25 +26,20 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
     standard = cfg.data.get("standardise", True)
     if not isinstance(standard, bool) and not POSITIVE.admits(standard):
         raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")
-    task = cfg.data.task
-    if task not in FITTING_LOSS:
-        raise Refused(f"data.task={task}: expected one of {', '.join(FITTING_LOSS)}")
-    if task not in cfg.loss.get("tasks", [task]):
-        raise Refused(
-            f"loss={choices['loss']} cannot fit data={choices['data']} ({task}); try loss={FITTING_LOSS[task]}"
-        )
+    _check_task(cfg, choices)
+    logged = cfg.task.metrics
     if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:
         raise Refused("model.norm=batch needs more than one row a batch; set model.norm=null, or data.batch_size")
     full = cfg.get("optimizer_batch") == "full"
     if full and cfg.data.batch_size != "full":
         raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
-    _judge_monitor("", cfg.monitor, cfg.mode, task)
-    _judge_sweep(cfg.sweep, task, cfg.monitor)
+    _judge_monitor("", cfg.monitor, cfg.mode, logged)
+    _judge_sweep(cfg.sweep, logged, cfg.monitor)
     for name, node in cfg.callbacks.items():
         if node is not None and "monitor" in node:
-            _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), task)
+            _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), logged)
     if "mode" in cfg.scheduler:
-        _judge_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, task)
+        _judge_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, logged)
     if not TIME.fullmatch(str(cfg.trainer.max_time)):
         raise Refused(f"trainer.max_time={cfg.trainer.max_time}: expected days:hours:minutes:seconds, as 00:01:30:00")
     every = cfg.checkpoint.every
@@ -64,7 +50,7 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
 def _judge_shape(cfg: DictConfig) -> None:
     """Groups and the model's parts are what they must be: mappings, most of them with a target."""
     parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
-    for key in ("data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
+    for key in ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
         if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)) or "_target_" not in node:
             raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
     for key in ("callbacks", "logger", "checkpoint", "paths", "debug"):
@@ -73,7 +59,7 @@ def _judge_shape(cfg: DictConfig) -> None:
     for name, node in cfg.callbacks.items():
         if node is not None and not (OmegaConf.is_dict(node) and "_target_" in node):
             raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
-    for key in ("tags", "lecture", "expect", "loss.tasks", "resume_changed", "init_from_skip"):
+    for key in ("tags", "lecture", "expect", "loss.target_forms", "task.takes", "resume_changed", "init_from_skip"):
         value = OmegaConf.select(cfg, key, default=[])
         if not OmegaConf.is_list(value) and value != []:
             raise Refused(f"{key}={value}: expected a list, as [{value}]")
@@ -81,13 +67,13 @@ def _judge_shape(cfg: DictConfig) -> None:
         Expectation(expected)
 
 
-def _judge_sweep(sweep: DictConfig, task: str, monitor: str) -> None:
+def _judge_sweep(sweep: DictConfig, logged: DictConfig, monitor: str) -> None:
     metrics, modes = (v if OmegaConf.is_list(v) else [v] for v in (sweep.metric, sweep.mode))
     if len(metrics) != len(modes) or not metrics:
         raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
     for metric, mode in zip(metrics, modes, strict=True):
         if metric not in COSTS:
-            _judge_monitor("sweep.", metric, mode, task, "metric")
+            _judge_monitor("sweep.", metric, mode, logged, "metric")
             if metric.startswith("train/") and metric != monitor:
                 raise Refused(f"sweep.metric={metric}: a run keeps that of its best weights only with monitor={metric}")
         elif mode != "min":
@@ -96,13 +82,35 @@ def _judge_sweep(sweep: DictConfig, task: str, monitor: str) -> None:
         raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
 
 
-def _judge_monitor(where: str, monitor: Any, mode: Any, task: str, key: str = "monitor") -> None:
-    stage, _, figure = str(monitor).partition("/")
-    logged = [name for name, (_, tasks) in FIGURES.items() if task in tasks]
+def _judge_monitor(where: str, monitor: Any, mode: Any, logged: Any, key: str = "monitor") -> None:
+    """``logged``: the metrics of the run's task, and which end of each is better."""
+    stage, _, metric = str(monitor).partition("/")
     if stage not in ("val", "train"):
-        raise Refused(f"{where}{key}={monitor}: expected a figure of val or train; test sets choose nothing")
-    if figure not in logged:
+        raise Refused(f"{where}{key}={monitor}: expected a metric of val or train; test sets choose nothing")
+    if metric not in logged:
         listed = ", ".join(f"{stage}/{name}" for name in logged)
-        raise Refused(f"{where}{key}={monitor}: no run on {task} logs it; there are {listed}")
-    if mode != FIGURES[figure][0]:
-        raise Refused(f"{where}mode={mode}: {monitor} is best at its {FIGURES[figure][0]}")
+        raise Refused(f"{where}{key}={monitor}: this run does not log it; there are {listed}")
+    if mode != logged[metric]:
+        raise Refused(f"{where}mode={mode}: {monitor} is best at its {logged[metric]}")
+
+
+def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
+    """A task learns from y of its kinds, by a loss that accepts its targets."""
+    task, data, loss = (f"{group}={choices.get(group)}" for group in ("task", "data", "loss"))
+    if cfg.data.y not in cfg.task.takes:
+        raise Refused(
+            f"{task} cannot be learned from {data}, whose y holds {cfg.data.y}: it takes {', '.join(cfg.task.takes)}"
+        )
+    if (count := cfg.task.get("class_count")) not in (None, cfg.data.outputs):
+        raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
+    form = cfg.task.target_form
+    if form not in cfg.loss.get("target_forms", [form]):
+        raise Refused(f"{loss} cannot fit {data} ({choices.get('task')}); there are: {', '.join(_losses_for(form))}")
+    if cfg.loss.get("output") == "softmax" and form != "class_numbers":
+        raise Refused(f"loss.output=softmax is for one of several classes; {task} takes identity or sigmoid")
+
+
+def _losses_for(form: str) -> list[str]:
+    """The losses of conf/ that accept targets of this form."""
+    files: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "loss").glob("*.yaml"))}
+    return [name for name, file in files.items() if form in file.get("loss", file).get("target_forms", [])]

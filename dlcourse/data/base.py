@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
-from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED
+from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut
 from dlcourse.errors import Refused
+from dlcourse.tasks.base import Task
 
 Split = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 512
@@ -23,10 +24,11 @@ EVALUATION_BATCH = 512
 class Data(pl.LightningDataModule):
     """Inputs (N, *shape) and targets held in memory, in three sets: train, val and test.
 
-    A family implements ``arrays``. ``task`` says what the targets are: ``binary`` (N, 1) of 0 and 1, ``classes`` (N,)
-    of 0 … outputs − 1, ``values`` (N, outputs). An official test set is kept; where there is none, a stratified fifth
-    drawn with a constant. Validation is ``val_fraction`` of the rest, stratified, by ``split_seed``; None: the last.
-    Batches are (x, y, row numbers); the order is a function of (seed, epoch), augmentation of (seed, epoch, row).
+    A family implements ``arrays``. ``y`` says what the targets are: ``classes`` (N,) of 0 … outputs − 1, ``labels``
+    (N, outputs) of 0 and 1, ``values`` (N, outputs). What is learned from them is the task's. An official test set is
+    kept; where there is none, a stratified fifth drawn with a constant. Validation is ``val_fraction`` of the rest,
+    stratified, by ``split_seed``; None: the last rows. Batches are `dlcourse.tasks.base.Batch`; the order is a
+    function of (seed, epoch), augmentation of (seed, epoch, row). ``white``: the value of white in pictures.
     """
 
     name: str
@@ -35,11 +37,13 @@ class Data(pl.LightningDataModule):
     def __init__(
         self,
         *,
+        task: Task,
         name: str,
-        task: str,
+        y: str,
         shape: Sequence[int],
         outputs: int,
         classes: Sequence[str] | None = None,
+        white: float | None = None,
         batch_size: int | str = 32,
         num_workers: int = 0,
         seed: int = 0,
@@ -50,8 +54,9 @@ class Data(pl.LightningDataModule):
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
     ):
         super().__init__()
-        self.name, self.task, self.shape, self.outputs = name, task, tuple(shape), outputs
+        self.task, self.name, self.y, self.shape, self.outputs = task, name, y, tuple(shape), outputs
         self.classes = list(classes) if classes else None
+        self.white = white
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.split_seed, self.val_fraction = split_seed, val_fraction
         self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
@@ -70,7 +75,7 @@ class Data(pl.LightningDataModule):
         if self.sets:
             return
         train, test = self.arrays()
-        if self.task == "values":  # which may come as whole numbers
+        if self.y == "values":  # which may come as whole numbers
             train, test = (split and (split[0], split[1].float()) for split in (train, test))  # type: ignore[assignment]
         for split in (train, test):
             if split is not None:
@@ -81,11 +86,11 @@ class Data(pl.LightningDataModule):
             self.sets = dict.fromkeys(("train", "val", "test"), Rows(*train, index))
             return
         if test is None:
-            index, held_out = self._split(train[1], index, TEST_FRACTION, TEST_SEED)
+            index, held_out = self._cut(train[1], index, TEST_FRACTION, TEST_SEED)
             self.sets["test"] = Rows(train[0][held_out], train[1][held_out], held_out)
         else:
             self.sets["test"] = Rows(*test, torch.arange(len(test[0])))
-        index, held_out = self._split(train[1], index, self.val_fraction, self.split_seed)
+        index, held_out = self._cut(train[1], index, self.val_fraction, self.split_seed)
         self.sets["val"] = Rows(train[0][held_out], train[1][held_out], held_out)
         self.sets["train"] = Rows(train[0][index], train[1][index], index)
         for name, rows in self.sets.items():
@@ -93,25 +98,14 @@ class Data(pl.LightningDataModule):
                 fraction = f"data.val_fraction={self.val_fraction}"
                 raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
 
-    def _split(self, y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
-        """Cut ``fraction`` of the rows off, class by class, at random (without a seed: the last ones), in order."""
-        cut = round(fraction * len(index))
-        if seed is None:
-            labels = y[index].flatten()
-            if self.task != "values" and len(labels.unique_consecutive()) == len(labels.unique()):
-                told = "data.split_seed=null would validate by the last rows, and they are in order of class"
-                raise Refused(f"data={self.name}: {told}; set data.split_seed=0")
-            return index[: len(index) - cut], index[len(index) - cut :]
-        groups = y[index].flatten().long() if self.task != "values" else torch.zeros(len(index), dtype=torch.long)
-        shuffled = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
-        # Rank the shuffled rows by class, and spread the cut evenly over the ranked list.
-        ranked = shuffled[groups[shuffled].argsort(stable=True)]
-        chosen = torch.zeros(len(index), dtype=torch.bool)
-        chosen[ranked[(torch.arange(cut) * len(index) / max(cut, 1)).long()]] = True
-        return index[~chosen], index[chosen]
+    def _cut(self, y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
+        try:
+            return cut(y, index, fraction, seed)
+        except ValueError as error:
+            raise Refused(f"data={self.name}: {error}; set data.split_seed=0") from None
 
     def _check(self, x: Tensor, y: Tensor) -> None:
-        """Refuse what would train silently wrong: shapes, non-finite inputs, labels out of range."""
+        """Refuse what would train silently wrong: shapes, non-finite inputs, targets out of range."""
         if not len(x):
             raise Refused(f"data={self.name} has no rows")
         if tuple(x.shape[1:]) != self.shape:
@@ -121,17 +115,22 @@ class Data(pl.LightningDataModule):
             row, *where = (~torch.isfinite(x)).nonzero()[0].tolist()
             value = x[(row, *where)].item()
             raise Refused(f"data={self.name}: input {where} of row {row} is {value}; remove or fill it")
-        wanted = (len(x),) if self.task == "classes" else (len(x), self.outputs)
+        wanted = (len(x),) if self.y == "classes" else (len(x), self.outputs)
         if tuple(y.shape) != wanted:
-            raise Refused(f"data={self.name}: expected targets {wanted} for task={self.task}, found {tuple(y.shape)}")
-        if self.task == "values":
+            raise Refused(f"data={self.name}: expected targets {wanted} for data.y={self.y}, found {tuple(y.shape)}")
+        largest = {"classes": self.outputs - 1, "labels": 1}.get(self.y)
+        if largest is None:
             bad = ~torch.isfinite(y).all(1)
         else:
-            bad = ((y < 0) | (y >= max(self.outputs, 2)) | (y != y.floor())).reshape(len(y), -1).any(1)
+            bad = ((y < 0) | (y > largest) | (y != y.floor())).reshape(len(y), -1).any(1)
         if bool(bad.any()):
             row = int(bad.nonzero()[0])
-            expected = "a finite number" if self.task == "values" else f"0 … {max(self.outputs, 2) - 1}"
+            expected = "a finite number" if largest is None else f"0 … {largest}"
             raise Refused(f"data={self.name}: the target of row {row} is {y[row].tolist()}, expected {expected}")
+        try:
+            self.task.check(x, y)
+        except ValueError as error:
+            raise Refused(f"data={self.name}: {error}") from None
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
@@ -154,19 +153,6 @@ class Data(pl.LightningDataModule):
     def std(self) -> Tensor:
         """``standardise`` itself, where it is a number."""
         return self._moments[1] if self.standardise is True else torch.tensor(float(self.standardise or 1))
-
-    @property
-    def y_mean(self) -> Tensor:
-        return self.sets["train"].y.mean(0) if self._scales_targets else torch.zeros(())
-
-    @property
-    def y_std(self) -> Tensor:
-        std = self.sets["train"].y.std(0, correction=0) if self._scales_targets else torch.ones(())
-        return torch.where(std > 0, std, torch.ones_like(std))
-
-    @property
-    def _scales_targets(self) -> bool:
-        return self.standardise is True and self.task == "values"
 
     def _loader(self, name: str) -> Loader:
         rows, train = self.sets[name], name == "train"
@@ -193,14 +179,13 @@ class Data(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         if isinstance(batch, Tensor):  # the example of Lightning's model summary
             return batch.to(device)
-        return tuple(part.to(device, non_blocking=True) for part in batch)
+        return batch.to(device)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches, whole and on their device."""
         if self.augment is None or not self.trainer.training or isinstance(batch, Tensor):  # type: ignore[union-attr]
             return batch
-        x, y, index = batch
-        return self.augment(x, self.seed, self.trainer.current_epoch, index), y, index  # type: ignore[union-attr]
+        return batch._replace(x=self.augment(batch.x, batch.seed, batch.epoch, batch.index))
 
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""

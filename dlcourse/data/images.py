@@ -21,8 +21,6 @@ from dlcourse.data.download import Arrays, Files, Sources, collect, fetch, gunzi
 class Digits(Data):
     """1,797 handwritten digits, (N, 1, 8, 8), pixels 0 … 16 (E. Alpaydin and C. Kaynak, UCI 1998)."""
 
-    WHITE = 16
-
     def arrays(self) -> tuple[Split, None]:
         # The file inside scikit-learn is read without it: importing sklearn.datasets costs one to two seconds.
         spec = importlib.util.find_spec("sklearn")
@@ -34,7 +32,7 @@ class Digits(Data):
     def read(self, path: str | Path) -> Tensor:
         """As the base's; a picture's 0 … 255 become 0 … 16."""
         x = super().read(path)
-        return x if Path(path).suffix == ".npy" else x * (self.WHITE / 255)
+        return x if Path(path).suffix == ".npy" else x * ((self.white or 255) / 255)
 
 
 class Idx(Data):

@@ -7,22 +7,31 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlcourse.tasks.base import Batch
+
 
 class Rows(Dataset):
-    """Inputs x, targets y and row numbers, held in memory and indexed a whole batch at a time."""
+    """Inputs x, targets y, row numbers and weights (or None), held in memory and indexed a whole batch at a time."""
 
-    def __init__(self, x: Tensor, y: Tensor, index: Tensor):
-        self.x, self.y, self.index = x, y, index
+    def __init__(self, x: Tensor, y: Tensor, index: Tensor, weight: Tensor | None = None):
+        self.x, self.y, self.index, self.weight = x, y, index, weight
 
     def __len__(self) -> int:
         return len(self.x)
 
     def to(self, device: torch.device) -> "Rows":
-        return Rows(self.x.to(device), self.y.to(device), self.index.to(device))
+        weight = None if self.weight is None else self.weight.to(device)
+        return Rows(self.x.to(device), self.y.to(device), self.index.to(device), weight)
 
-    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, rows: Tensor) -> Batch:
         rows = rows.to(self.x.device)
-        return self.x[rows], self.y[rows], self.index[rows]
+        weight = None if self.weight is None else self.weight[rows]
+        return Batch(self.x[rows], self.y[rows], self.index[rows], weight)
+
+    def first(self, count: int) -> Batch:
+        """The first rows as one batch."""
+        weight = None if self.weight is None else self.weight[:count]
+        return Batch(self.x[:count], self.y[:count], self.index[:count], weight)
 
 
 class EpochSampler(Sampler[Tensor]):
@@ -102,9 +111,11 @@ class Loader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self.served = self.sampler.begin  # type: ignore[attr-defined]
+        sampler: EpochSampler = self.sampler  # type: ignore[assignment]
+        drawn_by = {"seed": sampler.seed, "epoch": sampler.epoch if sampler.train else 0}
         for batch in super().__iter__():
             self.served += 1
-            yield batch
+            yield batch._replace(**drawn_by)
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "served": self.served}  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ class Table(Data):
         x, y = (torch.from_numpy(part) for part in self.load())
         if not 1 <= self.features <= x.shape[1]:
             raise Refused(f"data.features={self.features}: data={self.name} has 1 to {x.shape[1]} columns")
-        return (x[:, : self.features].float(), y.long() if self.task == "classes" else y.float().unsqueeze(1)), None
+        return (x[:, : self.features].float(), y.long() if self.y == "classes" else y.float().reshape(len(y), -1)), None
 
 
 class Iris(Table):
@@ -63,3 +63,12 @@ class Diabetes(Table):
 
         # Unscaled: scikit-learn's scaling would use the rows held out for testing.
         return load_diabetes(return_X_y=True, scaled=False)
+
+
+class Linnerud(Table):
+    """20 men: chin-ups, sit-ups and jumps, and their weight (lb), waist (in) and pulse (M. Tenenhaus 1998)."""
+
+    def load(self) -> tuple[Any, Any]:
+        from sklearn.datasets import load_linnerud
+
+        return load_linnerud(return_X_y=True)

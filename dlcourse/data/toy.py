@@ -22,7 +22,7 @@ class Gate(Data):
 
     def arrays(self) -> tuple[Split, None]:
         x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-        return (x, torch.tensor(self.truth, dtype=torch.float32).unsqueeze(1)), None
+        return (x, torch.tensor(self.truth)), None
 
 
 class Generated(Data):
@@ -43,8 +43,7 @@ class Generated(Data):
         return self.sample(TRAIN), self.sample(TEST)
 
     def _labelled(self, x: Any, y: Any) -> Split:
-        x, y = torch.as_tensor(x).float(), torch.as_tensor(y)
-        return x, y.float().unsqueeze(1) if self.task == "binary" else y.long()
+        return torch.as_tensor(x).float(), torch.as_tensor(y).long()
 
 
 class Moons(Generated):
@@ -143,3 +142,20 @@ class Sparse(Generated):
         shares = 1 / torch.arange(2.0, features + 2)
         x = (torch.rand(self.n_samples, features, generator=source) < shares).float()
         return x, (x @ w + self.noise * torch.randn(self.n_samples, generator=source)).unsqueeze(1)
+
+
+class Topics(Generated):
+    """Documents as counts of shape[0] words, each of any number of topics, which draw the words that they like."""
+
+    def __init__(self, **facts: Any):
+        super().__init__(noise=0.0, **facts)
+
+    def sample(self, seed: int) -> Split:
+        from sklearn.datasets import make_multilabel_classification
+
+        # One draw for both sets: another seed would be of topics that like other words.
+        x, y = make_multilabel_classification(
+            n_samples=2 * self.n_samples, n_features=self.shape[0], n_classes=self.outputs, random_state=TRAIN
+        )
+        rows = slice(None, self.n_samples) if seed == TRAIN else slice(self.n_samples, None)
+        return torch.from_numpy(x[rows]).float(), torch.from_numpy(y[rows]).long()

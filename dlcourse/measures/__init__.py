@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 
 from dlcourse.runs.callback import Callback
-from dlcourse.runs.inference import at_rest
+from dlcourse.tasks.answers import eval_mode
 
 
 class Measure(Callback):
@@ -21,7 +21,7 @@ class Measure(Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Some are differentiated, beside a test that is not.
-        with at_rest(pl_module), torch.inference_mode(False), torch.enable_grad():
+        with eval_mode(pl_module), torch.inference_mode(False), torch.enable_grad():
             found = self.figures(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         log(trainer, pl_module, {f"measure/{name}": value for name, value in found.items()})
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.runs.files import series
-from dlcourse.runs.inference import at_rest
+from dlcourse.tasks.answers import eval_mode
+from dlcourse.tasks.base import Batch
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 WEIGHTED = (nn.Linear, *CONVOLUTIONS)
@@ -30,24 +31,24 @@ def weights_of(network: nn.Module) -> list[Tensor]:
     return [p.weight for p in network.modules() if isinstance(p, WEIGHTED)]
 
 
-def gradients(model: Any, x: Tensor, y: Tensor) -> dict[str, float]:
+def gradients(model: Any, batch: Batch) -> dict[str, float]:
     """‖∂C/∂w^l‖ of each layer l = 1, 2, … on a batch, in evaluation mode. Lecture: L8b, L8d."""
     weights = weights_of(model.network)
     trained = [w for w in weights if w.requires_grad]
-    with at_rest(model), torch.inference_mode(False), torch.enable_grad():
-        found = iter(torch.autograd.grad(model.loss_of(model(x), y), trained))
+    with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+        found = iter(torch.autograd.grad(model.loss_of(batch).loss, trained))
     norms = [float(next(found).norm()) if w.requires_grad else 0.0 for w in weights]
     return {f"gradient/{layer}": norm for layer, norm in enumerate(norms, 1)}
 
 
-def hidden(model: Any, x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+def hidden(model: Any, batch: Batch) -> list[tuple[nn.Module, Tensor]]:
     """The activation function f of each hidden layer, and the weighted inputs z that a batch gives it."""
     leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
     seen: dict[nn.Module, Tensor] = {}
     hooks = [part.register_forward_pre_hook(lambda part, z: seen.update({part: z[0]})) for part in leaves]
     try:
-        with at_rest(model), torch.inference_mode(False), torch.no_grad():
-            model(x)
+        with eval_mode(model), torch.inference_mode(False), torch.no_grad():
+            model(model.task.prepare_batch(batch)[0])
     finally:
         for hook in hooks:
             hook.remove()
@@ -112,7 +113,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for layer, share in last.get("dead", {}).items():
         if share > DEAD:
             yield (
-                f"hidden layer {layer}: {share:.0%} of its units never fire on the training set; "
+                f"hidden layer {layer}: {share:.0%} of its units fire for none of the rows looked at; "
                 "lower the learning rate, or use activation=leaky_relu"
             )
     for layer, share in last.get("saturated", {}).items():

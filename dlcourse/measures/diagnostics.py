@@ -10,7 +10,7 @@ from dlcourse.measures import log
 from dlcourse.measures.diagnosis import gradients, hidden, some, units, verdicts, weights_of
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.files import series
-from dlcourse.runs.inference import at_rest
+from dlcourse.tasks.answers import eval_mode
 
 
 class Diagnostics(Callback):
@@ -36,11 +36,10 @@ class Diagnostics(Callback):
         self.told, self.updates = state_dict["told"], state_dict["updates"]
 
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        rows = trainer.datamodule.sets["train"]  # type: ignore[attr-defined]
-        x, y = (part[: self.rows].to(pl_module.device) for part in (rows.x, rows.y))
-        layers = hidden(pl_module, x)
-        with at_rest(pl_module):  # an activation that draws would draw the training's random numbers
-            found = {**gradients(pl_module, x, y), **self.updates, **units(layers)}
+        batch = trainer.datamodule.sets["train"].first(self.rows).to(pl_module.device)  # type: ignore[attr-defined]
+        layers = hidden(pl_module, batch)
+        with eval_mode(pl_module):  # an activation that draws would draw the training's random numbers
+            found = {**gradients(pl_module, batch), **self.updates, **units(layers)}
             activations = {f"activations/{layer}": some(f(z)) for layer, (f, z) in enumerate(layers, 1)}
         self.told = [*self.told[:1], found]
         for logger in trainer.loggers:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlcourse.errors import Refused
 from dlcourse.measures import Measure
-from dlcourse.runs.inference import ask, at_rest, chosen
+from dlcourse.tasks.answers import eval_mode, forward_batches
 
 
 class Gap(Measure):
@@ -17,16 +17,16 @@ class Gap(Measure):
     def figures(self, model: Any, data: Any) -> dict[str, float]:
         losses, right = {}, {}
         for stage in ("train", "test"):
-            rows = data.sets[stage]
-            z, _ = ask(model, rows.x)
+            batch = data.sets[stage].first(len(data.sets[stage])).to(model.device)
+            z = forward_batches(model, batch.x).z
             with torch.no_grad():
-                losses[stage] = float(model.loss_of(z, rows.y))
-            right[stage] = _right(z, rows.y)
+                losses[stage] = float(model.loss_of(batch, z.to(model.device)).loss)
+            right[stage] = _right(model, z, data.sets[stage].y)
         return {"train_loss": losses["train"], "train_acc": right["train"], "gap": losses["test"] - losses["train"]}
 
 
-def _right(z: Tensor, y: Tensor) -> float:
-    return float((chosen(z) == y.flatten()).float().mean())
+def _right(model: Any, z: Tensor, y: Tensor) -> float:
+    return float((model.task.predicted_class(z) == y).float().mean())
 
 
 class Shifts(Measure):
@@ -48,7 +48,7 @@ class Shifts(Measure):
         shifted[..., k:] = x[..., :-k]
         layer = next(part for part in model.network.modules() if isinstance(part, nn.Conv2d | nn.Linear))
         height, width = x.shape[-2:]
-        with at_rest(model):
+        with eval_mode(model):
             maps = [self._map(layer, (part - model.mean) / model.std) for part in (x, shifted)]
         if maps[0].shape[-2:] != (height, width):
             raise Refused(f"the first layer's map is {tuple(maps[0].shape[-2:])}, the picture {(height, width)}")
@@ -58,7 +58,7 @@ class Shifts(Measure):
         here, there = maps[0][..., rim - k : -rim - k], maps[1][..., rim:-rim]
         inputs, outputs = x[0].numel(), maps[0][0].numel()
         return {
-            "acc_shifted": _right(ask(model, shifted)[0], rows.y),
+            "acc_shifted": _right(model, forward_batches(model, shifted).z, rows.y),
             "not_shifted": float((there - here).norm() / here.norm()),
             "parameters": float(sum(p.numel() for p in layer.parameters())),
             "dense_parameters": float(outputs * (inputs + 1)),
@@ -95,7 +95,7 @@ class Verification(Measure):
         seen: list[Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu()))
         try:
-            ask(model, rows.x)
+            forward_batches(model, rows.x)
         finally:
             hook.remove()
         one, other = self._pairs(rows.y.numpy())

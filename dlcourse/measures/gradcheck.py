@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dlcourse.tasks.base import Batch
+
 #: h of a central difference in float64: the error of its formula, h², and that of rounding, 1e-16/h, are small. The
 #: second is tried where the first disagrees: a corner (ReLU, a maximum) may lie within it.
 STEPS = 1e-5, 1e-7
@@ -26,10 +28,10 @@ class Check(NamedTuple):
         return self.worst / self.largest if self.largest else self.worst
 
 
-def gradient_check(model: Any, x: Tensor, y: Tensor, entries: int = 50, seed: int = 0) -> Iterator[Check]:
+def gradient_check(model: Any, batch: Batch, entries: int = 50, seed: int = 0) -> Iterator[Check]:
     """Compare ∂C/∂v with (C(v + h) − C(v − h))/2h at up to ``entries`` random places of each trained parameter v.
 
-    In float64 and in training mode, on the batch x, y; chance (dropout) falls the same way each time. The model becomes
+    In float64 and in training mode; chance (dropout) falls the same way each time. The model becomes
     float64, and its parameters are moved by ``AWAY``: one that starts at w = 0 would be checked on the very corner of
     the perceptron's loss. (torch.autograd.gradcheck says whether all entries agree, not how far each parameter is off.)
     Lecture: L13.
@@ -39,12 +41,13 @@ def gradient_check(model: Any, x: Tensor, y: Tensor, entries: int = 50, seed: in
     with torch.no_grad():
         for p in model.parameters():
             p += AWAY * torch.randn(p.shape, generator=chance, dtype=p.dtype)
-    x, y = (v.double() if v.is_floating_point() else v for v in (x, y))
+    x, y = (v.double() if v.is_floating_point() else v for v in (batch.x, batch.y))
+    batch = batch._replace(x=x, y=y)
 
     def cost() -> Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return model.loss_of(model(x), y)
+            return model.loss_of(batch).loss
 
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(cost(), [p for _, p in named])

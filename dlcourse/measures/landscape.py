@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from dlcourse.measures import Measure
 from dlcourse.runs.files import write_json
+from dlcourse.tasks.base import Batch
 
 
 def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -31,15 +32,16 @@ def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tens
     return found[0], found[1]
 
 
-def plane(model: Any, x: Tensor, y: Tensor, seed: int = 0) -> Callable[[Tensor], Tensor]:
-    """C(α, β): the loss of the rows x, y at w + α d₁ + β d₂, for a pair (2,); it can be differentiated."""
+def plane(model: Any, batch: Batch, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    """C(α, β): the loss of a batch at w + α d₁ + β d₂, for a pair (2,); it can be differentiated."""
     model = deepcopy(model).eval()
     w = {name: p.detach() for name, p in model.named_parameters()}
     one, two = directions(model, seed)
+    inputs, _ = model.task.prepare_batch(batch)
 
     def cost(place: Tensor) -> Tensor:
         moved = {name: w[name] + place[0] * one[name] + place[1] * two[name] for name in w}
-        return model.loss_of(functional_call(model, moved, (x,)), y)
+        return model.loss_of(batch, functional_call(model, moved, (inputs,))).loss
 
     return cost
 
@@ -55,9 +57,7 @@ class Landscape(Measure):
         self.points, self.reach, self.rows, self.seed = points, reach, rows, seed
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
-        rows = data.sets["train"]
-        x, y = (part[: self.rows].to(model.device) for part in (rows.x, rows.y))
-        cost = plane(model, x, y, self.seed)
+        cost = plane(model, data.sets["train"].first(self.rows).to(model.device), self.seed)
         places = torch.linspace(-self.reach, self.reach, self.points).tolist()
         with torch.no_grad():
             loss = [[float(cost(torch.tensor([a, b]).to(model.device))) for a in places] for b in places]

@@ -12,7 +12,7 @@ from dlcourse.errors import Refused
 from dlcourse.measures import Measure
 from dlcourse.measures.gradcheck import gradient_check
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.inference import ask
+from dlcourse.tasks.answers import forward_batches
 
 ROWS = 16  # of the training set, for the check of the gradients
 
@@ -20,52 +20,59 @@ ROWS = 16  # of the training set, for the check of the gradients
 class Optimum(Measure):
     """``distance``: the largest |difference| of w, b of a unit without hidden layers from those of the lowest loss.
 
-    Values: ordinary least squares, in closed form. Binary: logistic regression without regularisation, by
-    scikit-learn. On raw inputs, and for values in their own units. Refused: another kind of model.
+    Of mse: ordinary least squares, in closed form. Of bce: logistic regression without regularisation, by
+    scikit-learn. On raw inputs, and for values in their own units. Refused: another loss, or a deeper model.
     Lecture: L2, L9.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
         layers = [p for _, p in model.network.named_parameters()]
-        if len(layers) != 2 or model.task == "classes" or len(layers[0]) != 1:
-            raise Refused("the closed form is that of one unit without hidden layers")
+        if len(layers) != 2 or len(layers[0]) != 1 or type(model.loss) not in OPTIMA:
+            raise Refused("the lowest loss is known of one unit without hidden layers, by mse or bce")
         w, b = (p.detach().double().cpu() for p in layers)
         std, mean = (v.double().cpu().expand(w.shape[1]) for v in (model.std, model.mean))
-        w = w[0] / std * (model.y_std.double().cpu() if model.task == "values" else 1)
-        b = b * model.y_std.double().cpu() + model.y_mean.double().cpu() if model.task == "values" else b
+        moments = {name: value.double().cpu() for name, value in model.task.named_buffers()}
+        w = w[0] / std * moments.get("y_std", 1)
+        b = b * moments["y_std"] + moments["y_mean"] if moments else b
         ours = torch.cat([w, b - (w * mean).sum()]).numpy()
         rows = data.sets["train"]
-        x, y = rows.x.flatten(1).double().numpy(), rows.y[:, 0].double().numpy()
-        return {"distance": float(np.abs(ours - _best(x, y, model.task)).max())}
+        x, y = rows.x.flatten(1).double().numpy(), rows.y.flatten().double().numpy()
+        return {"distance": float(np.abs(ours - OPTIMA[type(model.loss)](x, y)).max())}
 
 
-def _best(x: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
-    if task == "values":
-        return np.linalg.lstsq(np.concatenate([x, np.ones((len(x), 1))], 1), y, rcond=None)[0]
+def least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """w and b of ordinary least squares."""
+    return np.linalg.lstsq(np.concatenate([x, np.ones((len(x), 1))], 1), y, rcond=None)[0]
+
+
+def logistic_regression(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """w and b of logistic regression without regularisation."""
     from sklearn.linear_model import LogisticRegression
 
     peer = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(x, y)
     return np.concatenate([peer.coef_[0], peer.intercept_])
 
 
+OPTIMA = {losses.MSE: least_squares, losses.BCE: logistic_regression}
+
+
 class Formula(Measure):
     """``formula_error``: |loss on the test set − the lecture's formula in NumPy (scratch.py)|, by that loss.
 
-    Of bce, cross_entropy, and mse with identity for values or sigmoid else. Lecture: L9, L10, L11.
+    Of bce, cross_entropy, and mse with identity or sigmoid. Lecture: L9, L10, L11.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
-        square = scratch.MSE if model.task == "values" else scratch.SIGMOID_MSE
+        square = scratch.MSE if getattr(model.loss, "output_name", None) == "identity" else scratch.SIGMOID_MSE
         formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
         if type(model.loss) not in formulas:
             raise Refused(f"no formula of the lecture for {type(model.loss).__name__}")
-        rows = data.sets["test"]
-        z = ask(model, rows.x)[0].double()
+        batch = data.sets["test"].first(len(data.sets["test"]))
+        z = forward_batches(model, batch.x).z.double()
+        _, target = model.task.prepare_batch(batch)
         with torch.no_grad():
-            ours, t = (
-                float(model.loss(z, rows.y.to(z) if rows.y.is_floating_point() else rows.y)),
-                model.loss.target(z, rows.y),
-            )
+            ours, _ = model.loss(z, target.to(z) if target.is_floating_point() else target)
+            ours, t = float(ours), model.loss.as_outputs(z, target)
         theirs = formulas[type(model.loss)].cost(z.numpy(), t.numpy())
         return {"formula_error": abs(ours - theirs) / abs(ours)}
 
@@ -77,7 +84,7 @@ class Probabilities(Measure):
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
-        z = ask(model, data.sets["test"].x)[0].double()
+        z = forward_batches(model, data.sets["test"].x).z.double()
         a = model.loss.output(z)
         found = {"lowest": float(a.min()), "highest": float(a.max())}
         if a.shape[1] > 1:
@@ -93,8 +100,8 @@ class Gradients(Measure):
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
-        rows, copy = data.sets["train"], deepcopy(model).cpu()
-        return {"gradient_error": max(check.error for check in gradient_check(copy, rows.x[:ROWS], rows.y[:ROWS]))}
+        batch, copy = data.sets["train"].first(ROWS), deepcopy(model).cpu()
+        return {"gradient_error": max(check.error for check in gradient_check(copy, batch))}
 
 
 class Exported(Measure):

@@ -4,11 +4,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from dlcourse.errors import Refused
 from dlcourse.measures import log
 from dlcourse.runs.callback import Callback
-from dlcourse.runs.inference import ask
+from dlcourse.tasks.answers import forward_batches
 
 
 class EffectiveRate(Callback):
@@ -65,18 +66,21 @@ class EachEpochTest(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.found = state_dict["found"]
 
+    @staticmethod
+    def _right(model: Any, rows: Any) -> Tensor:
+        """Whether the model finds the class of each row (N,), 1 or 0."""
+        return (model.task.predicted_class(forward_batches(model, rows.x).z) == rows.y).float()
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != "fit":
             return
         rows = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
-        z, _ = ask(pl_module, rows.x)
-        self.found.append(float((z.argmax(1) == rows.y).float().mean()))
+        self.found.append(float(self._right(pl_module, rows).mean()))
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, "test_each/acc": self.found[-1]}, trainer.global_step)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         rows = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
-        z, _ = ask(pl_module, rows.x)
-        right = (z.argmax(1) == rows.y).float()
+        right = self._right(pl_module, rows)
         lost = sum(bool(right[rows.y == k].mean() < 0.1) for k in rows.y.unique())
         log(trainer, pl_module, {"measure/best_epoch_acc": max(self.found), "measure/lost_classes": float(lost)})

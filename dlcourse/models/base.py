@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from dlcourse.errors import ForwardFailed
 from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
+from dlcourse.losses import Loss
 from dlcourse.metrics import Metrics
+from dlcourse.tasks.base import Batch, Task
+
+
+class BatchLoss(NamedTuple):
+    """The mean loss of a batch and what it was divided by, the model's output and the target."""
+
+    loss: Tensor
+    divisor: int | Tensor
+    output: Any
+    target: Any
 
 
 class Model(pl.LightningModule):
@@ -18,21 +29,21 @@ class Model(pl.LightningModule):
 
     A model file builds ``network`` and hands everything else up. Inputs are raw: the standardisation
     (x − mean) / std of the training set is part of the model (buffers), so exported files need no preparation.
-    The loss of a batch, ``loss_of(z, y)`` of ``forward(x)``, depends on parameters and batch alone.
+    What is learned from a row is the ``task``'s. The loss of a batch, ``loss_of(batch)``, depends on parameters and
+    batch alone.
     """
 
     mean: Tensor
     std: Tensor
-    y_mean: Tensor
-    y_std: Tensor
 
     def __init__(
         self,
         network: nn.Module,
         *,
+        task: Task,
         shape: Sequence[int],
         outputs: int,
-        loss: nn.Module,
+        loss: Loss,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
         init: Callable[[nn.Module], None],
@@ -40,22 +51,22 @@ class Model(pl.LightningModule):
         compile: bool = False,
     ):
         super().__init__()
-        self.network, self.loss = network, loss
+        if task.target_form not in loss.target_forms:
+            forms = ", ".join(loss.target_forms)
+            raise ValueError(f"{type(loss).__name__} accepts targets as {forms}, the task has {task.target_form}")
+        self.network, self.loss, self.task = network, loss, task
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.monitor = monitor
-        self.task: str = loss.task  # type: ignore[assignment]
         self.example_input_array = torch.zeros(2, *shape)
-        self.stage_metrics = {stage: Metrics(self.task) for stage in ("train", "val", "test")}
+        self.stage_metrics = {stage: Metrics(task, self.output) for stage in ("train", "val", "test")}
         init(network)
         if len(shape) == 3:
             network.to(memory_format=torch.channels_last)  # how convolutions read pictures fastest
         per_channel = (shape[0], *[1] * (len(shape) - 1))
         self.register_buffer("mean", torch.zeros(per_channel))
         self.register_buffer("std", torch.ones(per_channel))
-        self.register_buffer("y_mean", torch.zeros(outputs))
-        self.register_buffer("y_std", torch.ones(outputs))
         # Every process takes the same ones from the data: DistributedDataParallel need not send them at every step.
-        spare_broadcast(self, ["mean", "std", "y_mean", "y_std"])
+        spare_broadcast(self, self.of_the_data)
         self.frozen = self._dry_forward(outputs)
         if compile:
             network.compile()
@@ -94,21 +105,28 @@ class Model(pl.LightningModule):
         """Raw inputs x (N, *shape) to logits z (N, outputs)."""
         return self.network((x - self.mean) / self.std)
 
-    def loss_of(self, z: Tensor, y: Tensor) -> Tensor:
-        """Mean loss of a batch; values are compared in units of the training targets' deviation."""
-        return self.loss(z, (y - self.y_mean) / self.y_std if self.task == "values" else y)
+    @property
+    def of_the_data(self) -> list[str]:
+        """The names of the buffers that are taken from the training rows, and so the same in all models on them."""
+        return ["mean", "std", *(f"task.{name}" for name, _ in self.task.named_buffers())]
+
+    def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
+        """The loss of a batch; ``output``: what the model puts out for it, where it is known already."""
+        inputs, target = self.task.prepare_batch(batch)
+        output = self(inputs) if output is None else output
+        z, wanted, weight = self.task.loss_inputs(output, target)
+        if batch.weight is not None:
+            weight = batch.weight if weight is None else weight * batch.weight
+        loss, divisor = self.loss(z, wanted, weight)
+        return BatchLoss(loss, divisor, output, target)
 
     def output(self, z: Tensor) -> Tensor:
         """What a person reads: probabilities or thresholds (N, outputs) of classes, values in the targets' units."""
-        a = self.loss.output(z)  # type: ignore[operator]
-        return a * self.y_std + self.y_mean if self.task == "values" else a
+        return self.task.postprocess(self.loss.output(z))
 
-    def _step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int, stage: str) -> Tensor:
-        x, y, _ = batch
-        z = self(x)
-        loss = self.loss_of(z, y)
-        z = z.detach()
-        self.stage_metrics[stage].update(loss.detach(), self.output(z) if self.task == "values" else z, y, batch_idx)
+    def _step(self, batch: Batch, batch_idx: int, stage: str) -> Tensor:
+        loss, divisor, output, target = self.loss_of(batch)
+        self.stage_metrics[stage].update(loss.detach(), divisor, output.detach(), target, batch_idx)
         return loss
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -122,7 +140,7 @@ class Model(pl.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The logits of a batch; ``output`` makes them readable."""
-        return self(batch[0])
+        return self.task.answer(self, self.task.prepare_batch(batch)[0])
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
@@ -169,8 +187,10 @@ class Model(pl.LightningModule):
 
     def standardise(self, data: Any) -> None:
         """Take mean and deviation of inputs and target values from data that is set up."""
-        for name in ("mean", "std", "y_mean", "y_std"):
+        for name in ("mean", "std"):
             getattr(self, name).copy_(getattr(data, name))
+        rows = data.sets["train"]
+        self.task.fit(rows.x, rows.y, rows.weight)
 
     def configure_optimizers(self) -> Any:
         """The optimizer over named parameters; what decays weights spares biases and normalisation (fewer than 2-D)."""

@@ -1,4 +1,4 @@
-"""Pictures of the report: test rows and filters, as PNG in the page itself."""
+"""Pictures: rows and filters, as PNG in the page itself."""
 
 import base64
 import io
@@ -6,10 +6,16 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 LARGEST = 96  # pixels along a side: larger pictures are shown smaller, small ones enlarged by a whole factor
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape (C, H, W) can be shown, grey or in colour."""
+    return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def picture(x: Tensor, low: float, high: float) -> Image.Image:
@@ -59,3 +65,15 @@ def span(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:
         return 0.0, 255.0
     finite = np.nan_to_num(x[list(rows)].numpy())
     return float(finite.min()), float(finite.max())
+
+
+def pairs(above: Tensor, below: Tensor, low: float, high: float) -> Image.Image:
+    """Pictures (N, C, H, W) in a line, others (N, C, H, W) below them, with the values low … high as black … white."""
+    tiles = torch.stack([above, below]).clamp(low, high).sub(low).div(max(high - low, 1e-12))
+    _, n, channels, height, width = tiles.shape
+    page = np.full((channels, 2 * (height + 1) - 1, n * (width + 1) - 1), 0.5)
+    for line, pictures in enumerate(tiles.numpy()):
+        for k, tile in enumerate(pictures):
+            top, left = line * (height + 1), k * (width + 1)
+            page[:, top : top + height, left : left + width] = tile
+    return _image((page * 255).round().astype(np.uint8))

@@ -20,7 +20,8 @@ from dlcourse.config.claims import Verdict, judge
 from dlcourse.config.groups import CHECKOUT, CONF
 from dlcourse.config.overrides import word
 from dlcourse.plots.comparison import line
-from dlcourse.report.html import Figure, draw, number, template
+from dlcourse.plots.section import Figure, draw
+from dlcourse.report.html import number, template
 from dlcourse.report.sweep import by_steps, curves, finite, said_of
 from dlcourse.runs.files import read_rows, series, write, write_json
 

@@ -1,44 +1,10 @@
 """What the pages of runs and sweeps have in common: the template, figures or why there are none, numbers in words."""
 
 import shlex
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
-
-from dlcourse.plots.drawing import Drawing
-
-
-@dataclass
-class Figure:
-    """A picture, said in words (``alt``) and explained (``caption``); or the trouble there was in drawing it."""
-
-    alt: str
-    caption: str = ""
-    svg: Markup | None = None
-    uri: str | None = None
-    trouble: str = ""
-    width: float = 4.4  # inches
-
-
-def complain(what: str, error: Exception) -> str:
-    """What the page says in place of something that failed; the terminal hears it too."""
-    trouble = f"{what} cannot be shown: {type(error).__name__}: {error}"
-    warnings.warn(f"report: {trouble}", stacklevel=3)
-    return trouble
-
-
-def draw(alt: str, make: Callable[[], Drawing], caption: str = "") -> Figure:
-    """One figure, or the reason why there is none."""
-    try:
-        drawing = make()
-        return Figure(alt, caption, svg=Markup(drawing.svg), width=drawing.width)  # its text is escaped by matplotlib
-    except Exception as error:
-        return Figure(alt, trouble=complain(alt, error))
 
 
 def template(name: str) -> Template:

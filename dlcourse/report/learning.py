@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dlcourse.measures.diagnosis import QUANTILES
-from dlcourse.plots import curves as figures
+from dlcourse.plots import classes, curves
 from dlcourse.plots.comparison import line
-from dlcourse.report.html import Figure, draw
+from dlcourse.plots.section import Figure, draw
 from dlcourse.runs.files import read_rows, series
 
 #: Rows of the diagnostics, by layer: the name, what it is, and its caption.
@@ -24,7 +24,7 @@ LAYERS = {
 def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str) -> list[Figure]:
     """Loss, accuracy (or R²) and learning rate over the steps, the best validation marked."""
 
-    def over_steps(**keys: str) -> figures.Series:
+    def over_steps(**keys: str) -> curves.Series:
         found = {name: [(row["step"], row[key]) for row in rows if key in row] for name, key in keys.items()}
         return {name: ([s for s, _ in pairs], [v for _, v in pairs]) for name, pairs in found.items() if pairs}
 
@@ -42,7 +42,7 @@ def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str) -> list
     for label, lines in panels.items():
         if lines:
             marked = best["step"] if best and label != "Learning rate" else None
-            make = partial(figures.curves, lines, label, marked, log=label == "Loss")
+            make = partial(curves.curves, lines, label, marked, log=label == "Loss")
             drawn.append(draw(f"{label} over the steps of training", make, told or "" if label == "Loss" else ""))
     return drawn
 
@@ -71,10 +71,10 @@ def left(run_dir: Path, data: Any) -> list[Figure]:
     if data is not None and (maps := read_rows(run_dir / "boundary.jsonl")):
         latest = {one["epochs"]: one for one in maps}  # a resume draws some again
         rows = data.sets["train"]
-        make = partial(figures.moving, [*latest.values()], rows.x.numpy(), rows.y.flatten().long().numpy())
+        make = partial(classes.moving, [*latest.values()], rows.x.numpy(), rows.y.numpy())
         found.append(draw("Decision boundary while training", make, "The training rows on the class of each place."))
     if (path := run_dir / "landscape.json").exists():
         told = json.loads(path.read_text("utf-8"))
         caption = "Around the trained weights (orange), along two random directions as long as each unit's weights."
-        found.append(draw("Loss landscape", partial(figures.landscape, told["places"], told["loss"]), caption))
+        found.append(draw("Loss landscape", partial(curves.landscape, told["places"], told["loss"]), caption))
     return found

@@ -12,11 +12,12 @@ from omegaconf import OmegaConf
 from dlcourse.config.claims import judge
 from dlcourse.measures.diagnosis import verdicts
 from dlcourse.plots.comparison import line
-from dlcourse.report.html import command, complain, draw, number, template
+from dlcourse.plots.section import Section, complain, draw
+from dlcourse.report.html import command, number, template
 from dlcourse.report.learning import layers, left, training_curves
-from dlcourse.report.predictions import Answers, answer
-from dlcourse.report.sections import Mistake, feature_maps, first_layer, mistakes, test_figures
+from dlcourse.report.sections import first_layer_section
 from dlcourse.runs.files import read_rows, series, write
+from dlcourse.tasks.answers import forward_batches
 
 #: What metrics.json holds beside figures, and how the page calls it.
 FACTS = {
@@ -32,13 +33,10 @@ ERROR_TAIL = 20_000  # characters of error.txt that are shown
 
 @dataclass
 class Report:
-    """The page, and what of it a logger shows: the test rows' classes, the worst mistakes, the best figures."""
+    """The page, and what of it a logger shows: the sections about the test set, the best figures."""
 
     path: Path
-    names: list[str] = field(default_factory=list)
-    true: list[int] = field(default_factory=list)
-    predicted: list[int] = field(default_factory=list)
-    mistakes: list[Mistake] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
 
 
@@ -53,11 +51,11 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
     config = told["config"]
     choices = config.get("choice", {})
     report = Report(run_dir / "report.html", best=best_figures(metrics))
-    answers, trouble = None, ""
+    trouble = ""
     if model is not None:
         try:
-            answers = answer(model, data)
-            _add_classes(report, answers, data)
+            answers = forward_batches(model, data.sets["test"].x)
+            report.sections = [*model.task.visualize(model, data, answers), *first_layer_section(model, data)]
         except Exception as error:
             trouble = complain("what the model answers on the test set", error)
     page = template("run.html.j2").render(
@@ -77,22 +75,11 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         layers=layers(told["rows"]),
         curves=training_curves(told["rows"], config.get("monitor", "val/loss"), config.get("mode", "min")),
         trouble=trouble,
-        tested=len(answers.x) if answers else 0,
-        probabilities=answers is not None and answers.probabilities,
-        figures=test_figures(model, data, answers) if answers else [],
         left=left(run_dir, data),
-        filters=[f for f in (first_layer(model, data.shape), feature_maps(model, answers)) if f] if answers else [],
-        report=report,
+        sections=report.sections,
     )
     write(report.path, page)
     return report
-
-
-def _add_classes(report: Report, answers: Answers, data: Any) -> None:
-    if answers.task != "values":
-        report.names = answers.names
-        report.true, report.predicted = answers.true.tolist(), answers.predicted.tolist()
-        report.mistakes = mistakes(answers, data)
 
 
 def files(run_dir: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from dlcourse.config.claims import Verdict
 from dlcourse.config.overrides import plain
 from dlcourse.plots import comparison
 from dlcourse.plots.comparison import Line
-from dlcourse.report.html import Figure, command, draw, number, template
+from dlcourse.plots.section import Figure, draw
+from dlcourse.report.html import command, number, template
 from dlcourse.runs.files import read_rows, series, write
 
 LINES = 50  # of the leaderboard

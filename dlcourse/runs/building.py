@@ -11,16 +11,31 @@ from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.weights import start_from
 
 
-def build(tree: dict[str, Any]) -> tuple[Any, Any]:
-    """The data and the model of a resolved configuration; an argument that a constructor rejects is refused."""
+def build_task(tree: dict[str, Any]) -> Any:
+    """The task of a resolved configuration, the one object that data and models share."""
     from hydra.utils import instantiate
 
+    return instantiate(tree["task"], _convert_="all")
+
+
+def build_part(tree: dict[str, Any], part: str, task: Any) -> Any:
+    """The ``data`` or the ``model`` of a resolved configuration, for a task."""
+    from hydra.utils import instantiate
+
+    return instantiate(tree[part], _convert_="all", _partial_=True)(task=task)
+
+
+def build(tree: dict[str, Any]) -> tuple[Any, Any]:
+    """The data and the model of a resolved configuration; an argument that a constructor rejects is refused."""
     try:
-        built = instantiate(tree["data"], _convert_="all"), instantiate(tree["model"], _convert_="all")
+        task = build_task(tree)
+        built = build_part(tree, "data", task), build_part(tree, "model", task)
         if not gc.isenabled():  # a command's imports are over; what they made stays, and is not looked at again
             gc.freeze()
             gc.enable()
         return built
+    except (ValueError, TypeError) as error:  # of the constructor of the data or of the model
+        raise Refused(str(error)) from error
     except Exception as error:
         if known := explain(error):
             raise known from error

@@ -17,6 +17,7 @@ from dlcourse.config.gate import check_targets
 from dlcourse.config.overrides import Overrides
 from dlcourse.config.rules import check_rules
 from dlcourse.config.store import stored
+from dlcourse.config.upgrade import needs_upgrade, upgrade
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.files import read_rows, write, write_json, write_yaml
 
@@ -131,9 +132,25 @@ def is_live(path: Path) -> bool:
     return False
 
 
+def _commit(path: Path) -> str:
+    """The commit of the code that wrote a run directory."""
+    try:
+        return str(json.loads((path / "environment.json").read_text("utf-8"))["git"]["commit"] or "of no commit")
+    except (OSError, ValueError, KeyError, TypeError):
+        return "of an unknown commit"
+
+
 def load_checked(run: str | Path | None, overrides: Overrides, word: str = "run") -> tuple[Path, Composed]:
     """A run directory and its configuration, which passes the same checks as overrides do."""
     path, cfg = open_run(run, word)
+    if needs_upgrade(cfg):
+        if word == "resume":
+            raise Refused(
+                f"{run} was begun by earlier code ({_commit(path)}), which alone can continue it exactly\n"
+                f"Check that commit out, or start a new run from its weights: init_from={run}"
+            )
+        cfg = upgrade(cfg)
+        cfg.run_dir = str(path)
     try:
         composed = Composed(cfg, dict(cfg.choice), overrides, {}).resolved()
         check_targets(composed.tree, overrides.packages)

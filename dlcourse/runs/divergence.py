@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dlcourse.config.compose import Composed
 from dlcourse.errors import Diverged
+from dlcourse.losses import Loss
 from dlcourse.runs.building import build_seeded
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.directory import RunDirectory
@@ -56,23 +57,25 @@ class Watch(Callback):
         self.batch = batch
 
     def _put_out(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not self.near or not isinstance(output, Tensor) or bool(output.isfinite().all()):
+        value = output[0] if isinstance(module, Loss) else output
+        if not self.near or not isinstance(value, Tensor) or bool(value.isfinite().all()):
             return
-        if output.ndim:
-            bad = ~output.isfinite().flatten(1).all(1)
-            what = f"{name} ({type(module).__name__}) puts out {first(output)}"
+        if value.ndim:
+            bad = ~value.isfinite().flatten(1).all(1)
+            what = f"{name} ({type(module).__name__}) puts out {first(value)}"
         else:
-            bad = torch.stack([~module.forward(*(part[k : k + 1] for part in inputs)).isfinite() for k in self.rows])
-            what = f"the loss is {output.item()}"
+            alone = [[part if part is None else part[k : k + 1] for part in inputs] for k in self.rows]
+            bad = torch.stack([~module.forward(*parts)[0].isfinite() for parts in alone])
+            what = f"the loss is {value.item()}"
         raise Located(what + self._samples(bad))
 
     @property
     def rows(self) -> range:
-        return range(len(self.batch[0]))
+        return range(len(self.batch.x))
 
     def _samples(self, bad: Tensor) -> str:
         """Which samples of the batch: the row of the data for one, the first row and how many for more."""
-        numbers = sorted(self.batch[2][bad].tolist())
+        numbers = sorted(self.batch.index[bad].tolist())
         if not numbers:  # none of them alone
             return ""
         if len(numbers) == len(bad) > 1:
@@ -88,12 +91,11 @@ class Watch(Callback):
             return
         name, gradient = broken[-1]  # the layer nearest to the loss: from there it was passed on
         parameters = [p for _, p in named]
-        x, y, _batch = self.batch
         self.near = False
         pl_module.eval()  # batch normalisation has no statistics of one row
         bad = []
         for k in self.rows:
-            loss = pl_module.loss_of(pl_module(x[k : k + 1]), y[k : k + 1])  # type: ignore[operator]
+            loss = pl_module.loss_of(self.batch.rows(slice(k, k + 1))).loss  # type: ignore[operator]
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             bad.append(not all(bool(g.isfinite().all()) for g in gradients if g is not None))
         raise Located(f"the gradient of {name} is {first(gradient)}" + self._samples(torch.tensor(bad)))  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ class Record(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.losses.append(outputs["loss"])
-        self.rows += len(batch[0])
+        self.rows += len(batch.x)
         if len(self.losses) >= trainer.log_every_n_steps * trainer.accumulate_grad_batches:  # type: ignore[attr-defined]
             values = self.check(trainer)
             self.losses.clear()

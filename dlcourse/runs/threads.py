@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from dlcourse.runs.inference import at_rest
+from dlcourse.tasks.answers import eval_mode
 
 SMALL_STEP = 1e8  # floating-point operations
 
@@ -24,7 +24,7 @@ def set_threads(model: Any, data: Any) -> None:
     if "OMP_NUM_THREADS" in os.environ:
         return
     several = all_threads()
-    with at_rest(model), FlopCounterMode(display=False) as counter:
+    with eval_mode(model), FlopCounterMode(display=False) as counter:
         model(model.example_input_array)
     rows = 512 if data.batch_size == "full" else data.batch_size
     step = 3 * counter.get_total_flops() / len(model.example_input_array) * rows  # forward, and twice that backward

@@ -27,7 +27,7 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
     data, model = build(composed.tree)
     take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
     if other is not None:
-        for key in ("task", "shape", "outputs"):
+        for key in ("y", "shape", "outputs"):
             if other[key] != cfg.data[key]:
                 differ = f"its {key} is {other[key]}, the run was trained on {cfg.data[key]}"
                 raise Refused(f"data={other.name}: {differ}")

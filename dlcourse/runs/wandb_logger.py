@@ -108,24 +108,8 @@ class Wandb(WandbLogger):
 
         try:
             shown: dict[str, Any] = {"report": wandb.Html(str(report.path), inject=False)}
-            if report.names:
-                shown["confusion"] = wandb.plot.confusion_matrix(
-                    y_true=report.true, preds=report.predicted, class_names=report.names, title="Confusion matrix"
-                )
-            if report.mistakes:
-                pictures = [
-                    wandb.Image(m.picture, caption=f"true {m.true}, predicted {m.predicted}")
-                    for m in report.mistakes
-                    if m.picture
-                ]
-                inputs = ["picture"] if pictures else list(report.mistakes[0].inputs)
-                table = wandb.Table(["row", "true", "predicted", "true score", "predicted score", *inputs])
-                for k, m in enumerate(report.mistakes):
-                    values = [pictures[k]] if pictures else list(m.inputs.values())
-                    table.add_data(m.row, m.true, m.predicted, m.true_score, m.score, *values)
-                shown["mistakes"] = table
-                if pictures:  # a table's pictures wait for the upload outside the run directory; these lie in it
-                    shown["mistakes/pictures"] = pictures
+            for section in report.sections:
+                shown |= section_media(section)
             self.experiment.log(shown)
             self.experiment.summary.update({f"best/{name}": value for name, value in report.best.items()})
         except Exception as error:
@@ -143,6 +127,29 @@ class Wandb(WandbLogger):
         artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model")
         artifact.add_dir(str(Path(str(self.save_dir)) / "checkpoints"))
         self.experiment.log_artifact(artifact)
+
+
+def section_media(section: Any) -> dict[str, Any]:
+    """A section of the report as W&B shows it: its confusion matrix, its table, its pictures."""
+    import wandb
+
+    shown: dict[str, Any] = {}
+    if section.classes is not None:
+        names, true, predicted = section.classes
+        shown["confusion"] = wandb.plot.confusion_matrix(
+            y_true=true, preds=predicted, class_names=list(names), title="Confusion matrix"
+        )
+    pictures = [
+        wandb.Image(picture.image, caption=", ".join(line for line, _ in picture.lines)) for picture in section.pictures
+    ]
+    if section.table is not None:
+        table = wandb.Table([*section.table.columns, *["picture"] * bool(pictures)])
+        for k, row in enumerate(section.table.rows):
+            table.add_data(*(cell.value for cell in row), *pictures[k : k + 1])
+        shown[section.key] = table
+    if pictures:  # a table's pictures wait for the upload outside the run directory; these lie in it
+        shown[f"{section.key}/pictures"] = pictures
+    return shown
 
 
 def _api_key_is_set() -> bool:

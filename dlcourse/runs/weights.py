@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dlcourse.config.upgrade import upgrade_weights
 from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.runs.directory import open_run
 
@@ -19,6 +20,7 @@ def start_from(model: Any, run: str, skip: Sequence[str]) -> None:
 
 def take_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence[str] = ()) -> None:
     """Load weights into a model strictly; what differs is named."""
+    weights = upgrade_weights(weights, set(model.state_dict()))
     weights = {name: w for name, w in weights.items() if not name.startswith(tuple(skip))}
     if differ := differences(model, weights, skip):
         raise Refused(f"the weights of {path} do not fit this model: {differ}", CHECKPOINT)

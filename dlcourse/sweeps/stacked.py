@@ -11,10 +11,10 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dlcourse.internals import softmax_decompositions, unsafe_view
-from dlcourse.metrics import Metrics
+from dlcourse.metrics import Metrics, from_sums
+from dlcourse.models.base import BatchLoss
+from dlcourse.tasks.base import Batch
 
-#: Of the data, and so the same in all models.
-SHARED = ("mean", "std", "y_mean", "y_std")
 ROWS = 8192  # of all models together, in one piece of an evaluation
 #: On a CPU their kernels are several times slower over few classes than what they consist of.
 SOFTMAX: Any = softmax_decompositions()
@@ -34,7 +34,7 @@ class Stacked:
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         states = [model.state_dict() for model in models]
         self.w = torch.stack([torch.cat([state[name].flatten() for name in self.shapes]) for state in states])
-        others = [name for name in states[0] if name not in self.shapes and name not in SHARED]
+        others = [name for name in states[0] if name not in self.shapes and name not in self.model.of_the_data]
         self.rest = {name: torch.stack([state[name] for state in states]) for name in others}
         #: (P,): 1 where a weight decays; biases and normalisation (fewer than 2-D) are spared.
         self.decays = torch.cat([torch.full((shape.numel(),), float(len(shape) > 1)) for shape in self.shapes.values()])
@@ -47,38 +47,42 @@ class Stacked:
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.unflatten(1, shape) for (name, shape), part in named}
 
-    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients (T, P), losses (T,) and logits (T, B, outputs) of a batch for each model, x (T, B, *shape).
+    def step(self, batch: Batch) -> tuple[Tensor, BatchLoss]:
+        """Gradients (T, P), and losses (T,), logits (T, B, outputs), targets of a batch for each model, x (T, B, …).
 
         The operations are recorded once for each size of batch, so that a step is these operations and no more.
         """
+        x, y, index, *_ = batch
         if x.shape not in self.traced:
             self.model.train()
 
-            def loss(p: dict[str, Tensor], rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-                z = functional_call(self.model, {**p, **rest}, (x,))
-                return self.model.loss_of(z, y), z
+            def loss(p: dict[str, Tensor], rest: dict[str, Tensor], *parts: Tensor) -> tuple[Tensor, BatchLoss]:
+                found = self._loss(p, rest, Batch(*parts))  # type: ignore[arg-type]
+                return found.loss, found
 
             every = vmap(grad_and_value(loss, has_aux=True), randomness="different")
             # What is recorded has run once: batch normalisation's figures have moved, and chance.
             copies = {name: value.clone() for name, value in self.rest.items()}
             with torch.random.fork_rng():
                 record = make_fx(every, SOFTMAX if x.device.type == "cpu" else None)
-                self.traced[x.shape] = shortened(record(self.parameters(self.w), copies, x, y))
+                self.traced[x.shape] = shortened(record(self.parameters(self.w), copies, x, y, index))
         with torch.no_grad():
-            g, (losses, z) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y)
-        return torch.cat([part.flatten(1) for part in g.values()], 1), losses, z
+            g, (_, found) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y, index)
+        return torch.cat([part.flatten(1) for part in g.values()], 1), found
 
-    def evaluate(self, w: Tensor, rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean losses (T,) and logits (T, N, outputs) of the same rows for all models, in evaluation mode."""
+    def evaluate(self, w: Tensor, rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
+        """Mean losses (T,), logits (T, N, outputs) and targets of the same rows for all models, in evaluation mode."""
         self.model.eval()
-
-        def loss(p: dict[str, Tensor], rest: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            z = functional_call(self.model, {**p, **rest}, (x,))
-            return self.model.loss_of(z, y), z
-
         with torch.no_grad():
-            return vmap(loss, chunk_size=max(1, ROWS // len(x)))(self.parameters(w), rest)
+            every = vmap(lambda p, rest: self._loss(p, rest, batch), chunk_size=max(1, ROWS // len(batch.x)))
+            return every(self.parameters(w), rest)
+
+    def _loss(self, p: dict[str, Tensor], rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
+        """The loss of one model on its batch."""
+        inputs, _ = self.model.task.prepare_batch(batch)
+        output = functional_call(self.model, {**p, **rest}, (inputs,))
+        loss, divisor, output, target = self.model.loss_of(batch, output)
+        return BatchLoss(loss, torch.as_tensor(divisor, device=loss.device), output, target)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these models only."""
@@ -115,20 +119,19 @@ def shortened(recorded: GraphModule) -> GraphModule:
     return recorded
 
 
-def figures(model: Any, stage: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
-    """The figures of each model, from losses (T,), logits (T, B, …) and targets (T, B, …) of batches."""
-    sizes = torch.tensor([y.shape[1] for _, _, y in batches], dtype=torch.float64)
-    losses = torch.stack([loss for loss, _, _ in batches]).double().cpu()
-    means = (losses * (sizes / sizes.sum())[:, None]).sum(0)
-    zs, ys = (torch.cat([batch[k] for batch in batches], 1) for k in (1, 2))
+def metrics_of_all(model: Any, stage: str, batches: Sequence[BatchLoss]) -> list[dict[str, float]]:
+    """The metrics of each model from batches of all: losses and divisors (T,), outputs and targets (T, B, …)."""
+    losses = torch.stack([batch.loss for batch in batches]).double().cpu()
+    divisors = torch.stack([torch.as_tensor(batch.divisor) for batch in batches]).double().cpu()
+    total = divisors.sum(0)
+    means = (losses * (divisors / total)).sum(0)
+    outputs, targets = (torch.cat(parts, 1) for parts in zip(*((b.output, b.target) for b in batches), strict=True))
 
-    def of_one(loss: Tensor, z: Tensor, y: Tensor) -> dict[str, Tensor]:
-        metrics = Metrics(model.task)
-        metrics.update(loss, z, y)
-        return metrics.compute()
+    def sums(loss: Tensor, divisor: Tensor, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        metrics = Metrics(model.task, model.output)
+        metrics.update(loss, divisor, output, target)
+        return metrics.total()
 
-    if model.task == "values":  # whether r2 is there depends on the numbers
-        each = [of_one(*parts) for parts in zip(means, model.output(zs), ys, strict=True)]
-        return [{f"{stage}/{name}": float(value) for name, value in one.items()} for one in each]
-    columns = {name: values.tolist() for name, values in vmap(of_one)(means, zs, ys).items()}
-    return [{f"{stage}/{name}": values[k] for name, values in columns.items()} for k in range(len(zs))]
+    found = from_sums(model.task, vmap(sums)(means, total, outputs, targets))
+    columns = {name: values.tolist() for name, values in found.items()}
+    return [{f"{stage}/{name}": values[k] for name, values in columns.items()} for k in range(len(means))]

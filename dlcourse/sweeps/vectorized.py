@@ -19,17 +19,19 @@ from torch import Tensor
 from dlcourse.config.compose import Composed
 from dlcourse.config.gate import check_classes
 from dlcourse.data.base import EVALUATION_BATCH
-from dlcourse.data.loading import EpochSampler
+from dlcourse.data.loading import EpochSampler, Rows
 from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
 from dlcourse.internals import stops_early
-from dlcourse.runs.building import quieten
+from dlcourse.models.base import BatchLoss
+from dlcourse.runs.building import build_part, build_task, quieten
 from dlcourse.runs.checkpoint_file import AtomicIO, load
 from dlcourse.runs.environment import environment
 from dlcourse.runs.interrupt import SIGNALS
 from dlcourse.runs.random_state import random_state, set_random_state
 from dlcourse.sweeps.compatibility import ELSE, Rates, check, device, numbers_of
-from dlcourse.sweeps.stacked import Stacked, figures
+from dlcourse.sweeps.stacked import Stacked, metrics_of_all
 from dlcourse.sweeps.vectorized_trial import Member
+from dlcourse.tasks.base import Batch
 
 CHECKPOINT = "together_{}.ckpt"
 #: What of the state a checkpoint holds as it is.
@@ -64,27 +66,26 @@ class Together:
     """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
 
     def __init__(self, trials: list[Member]):
-        from hydra.utils import instantiate
-
         self.trials, self.path = trials, trials[0].path.parent / CHECKPOINT.format(trials[0].path.name)
         self.cfg = trials[0].composed.cfg
         self.monitor, self.lowest = self.cfg.monitor, self.cfg.mode == "min"
         tree = trials[0].tree
         self.device = device(self.cfg.trainer.accelerator)
         dtype = torch.float64 if self.cfg.trainer.precision == "64-true" else torch.float32
-        self.data = instantiate(tree["data"], _convert_="all")
+        task = build_task(tree)
+        self.data = build_part(tree, "data", task)
         self.data.setup()
         models = []
         for trial in trials:  # each as it would begin alone: its seed decides its weights
             pl.seed_everything(trial.tree["seed"], workers=True, verbose=False)
-            model = instantiate(trial.tree["model"], _convert_="all")
+            model = build_part(trial.tree, "model", task)
             model.standardise(self.data)
             models.append(model.to(self.device, dtype))
         self.stacked = Stacked(models)
         if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
             torch.set_num_threads(1)
         self.sets = {
-            name: (self._floating(rows.x, dtype), self._floating(rows.y, dtype))
+            name: Rows(self._floating(rows.x, dtype), self._floating(rows.y, dtype), rows.index.to(self.device))
             for name, rows in self.data.sets.items()
         }
         self.live = list(range(len(trials)))  # which trial each row of the stack is
@@ -92,7 +93,7 @@ class Together:
         self.state: dict[str, Any] = {}
         self.samplers = [
             EpochSampler(
-                len(self.sets["train"][0]),
+                len(self.sets["train"]),
                 self._batch_size(),
                 seed=trial.tree["data"]["seed"],
                 train=True,
@@ -122,7 +123,7 @@ class Together:
 
     def _batch_size(self) -> int:
         size = self.data.batch_size
-        return len(self.sets["train"][0]) if size == "full" else int(size)
+        return len(self.sets["train"]) if size == "full" else int(size)
 
     def fit(self) -> None:
         def ask(signum: int, frame: FrameType | None) -> None:
@@ -143,8 +144,8 @@ class Together:
 
     def train_epoch(self) -> None:
         """One pass over the training rows for every live trial, then its figures, and who goes on."""
-        x, y = self.sets["train"]
-        passed: list[tuple[Tensor, Tensor, Tensor]] = []
+        train = self.sets["train"]
+        passed: list[BatchLoss] = []
         numbers = {key: value for key, value in self.numbers.items() if key != "lr"}
         decay = numbers["weight_decay"]  # of each parameter; None is 0 for all
         numbers["weight_decay"] = decay * self.stacked.decays if isinstance(decay, Tensor) or decay else None
@@ -153,7 +154,8 @@ class Together:
         for rows in self.order():
             if self.asked:
                 raise Interrupted(self.asked)
-            g, losses, z = self.stacked.step(take(x, rows), take(y, rows))
+            batch = Batch(take(train.x, rows), take(train.y, rows), take(train.index, rows))
+            g, found = self.stacked.step(batch)
             if clip is not None:
                 g.mul_((clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
             self.update(self.stacked.w, g, self.state, **numbers, lr=lr)
@@ -161,8 +163,8 @@ class Together:
             if self.rates.each_step:
                 self.rates.move(epoch_ended=False)
                 lr = self.column(self.rates.lr)
-            passed.append((losses, z, rows))
-            self.losses.append(losses)
+            passed.append(found)
+            self.losses.append(found.loss)
             if len(self.losses) >= log_every:
                 self.write_losses()
             if self.step == self.last_step:
@@ -208,12 +210,12 @@ class Together:
             where = f"at step {step} (epoch {self.epoch}, lr={float(self.rates.lr[row]):g})"
             trial.end("failed", DIVERGED, str(Diverged(f"diverged: {what} {where}", "Try a lower optimizer.lr", step)))
 
-    def end_epoch(self, passed: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+    def end_epoch(self, passed: list[BatchLoss]) -> None:
         """Validate, log, keep the best, and let those go that have come to their end."""
         self.guard()
         stacked = self.stacked
-        val = self.figures("val", stacked.w, stacked.rest)
-        train = self.train_figures(passed)
+        val = self.metrics("val", stacked.w, stacked.rest)
+        train = metrics_of_all(stacked.model, "train", passed)
         for k, row in enumerate(self.live):
             trial = self.trials[row]
             if trial.status != "running":
@@ -266,18 +268,12 @@ class Together:
         self.numbers = {key: kept(value) for key, value in self.numbers.items()}
         self.losses = [kept(losses) for losses in self.losses]
 
-    def figures(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
-        """The figures of a set for each row of w."""
-        x, y = self.sets[stage]
-        sizes = EpochSampler(len(x), EVALUATION_BATCH).sizes()
-        parts = [
-            (*self.stacked.evaluate(w, rest, a, b), b) for a, b in zip(x.split(sizes), y.split(sizes), strict=True)
-        ]
-        return figures(self.stacked.model, stage, [(losses, z, b.expand(len(w), *b.shape)) for losses, z, b in parts])
-
-    def train_figures(self, passed: list[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, float]]:
-        y = self.sets["train"][1]
-        return figures(self.stacked.model, "train", [(losses, z, y[rows]) for losses, z, rows in passed])
+    def metrics(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
+        """The metrics of a set for each row of w."""
+        rows = self.sets[stage]
+        numbers = torch.arange(len(rows)).split(EpochSampler(len(rows), EVALUATION_BATCH).sizes())
+        parts = [self.stacked.evaluate(w, rest, rows[part]) for part in numbers]
+        return metrics_of_all(self.stacked.model, stage, parts)
 
     def save(self) -> None:
         """All that is needed to go on with the next epoch, to the same bits."""
@@ -330,7 +326,7 @@ class Together:
         """A run directory for each trial; those that a kill left half-written are written anew."""
         done = [k for k, trial in enumerate(self.trials) if trial.status == "finished"]
         rest = {name: value[done] for name, value in self.best_rest.items()}
-        test = dict(zip(done, self.figures("test", self.best_w[done], rest), strict=True)) if done else {}
+        test = dict(zip(done, self.metrics("test", self.best_w[done], rest), strict=True)) if done else {}
         place = environment(str(self.device), torch.get_num_threads())
 
         def leave(k: int) -> None:
@@ -340,7 +336,7 @@ class Together:
             if trial.path.exists():
                 shutil.rmtree(trial.path)
             weights = self.stacked.state_dict(self.best_w[k], {name: w[k] for name, w in self.best_rest.items()})
-            rate = len(self.sets["train"][0]) * trial.epochs / self.seconds
+            rate = len(self.sets["train"]) * trial.epochs / self.seconds
             cost: dict[str, Any] = {"seconds": round(self.seconds, 3), "samples_per_s": round(rate, 1)}
             cost |= {"note": self.data.note} if self.data.note else {}
             trial.publish(weights, test.get(k, {}), cost, place)

@@ -19,8 +19,8 @@ from torch import Tensor
 
 import dlcourse
 from dlcourse.runs.export import Readable, export_onnx
-from dlcourse.runs.inference import at_rest
 from dlcourse.runs.trained import restore
+from dlcourse.tasks.answers import eval_mode
 
 BATCHES = (1, 256)
 
@@ -43,7 +43,7 @@ def main(run: str, seconds: str, word: str) -> None:
             session = onnxruntime.InferenceSession(str(Path(folder, "model.onnx")), providers=["CPUExecutionProvider"])
         ways["ONNX Runtime"] = lambda x: session.run(None, {"x": x.numpy()})
     figures: dict[str, float] = {}
-    with at_rest(model):
+    with eval_mode(model):
         for size in BATCHES:
             batch = x[:size].clone()
             taken: dict[str, list[float]] = {name: [] for name in ways}

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from dlcourse.errors import ENVIRONMENT, Refused
+from tests import objects
 
 ROOT = Path(__file__).parents[2]
 DATA_DIR = Path(os.environ.get("DLCOURSE_DATA_DIR", ROOT / "data"))
@@ -21,11 +22,15 @@ def load():
         config = OmegaConf.load(ROOT / "conf" / "data" / f"{name}.yaml")
         config = OmegaConf.merge(config, {"seed": 0, "paths": {"data_dir": str(DATA_DIR)}})
         config = OmegaConf.merge(config, {"data": {"augment": None, **changes}})
+        choice = next(each["override /task"] for each in config.defaults if "override /task" in each)
         if "facts" in config.data:
             facts = OmegaConf.to_container(config.data.facts, resolve=True)
-            del config.data.facts
-            config.data.update(instantiate(facts, _convert_="all"))
-        return instantiate(config.data, _convert_="all")
+            found = instantiate(facts, _convert_="all")
+            choice = found.pop("task")
+            del config.data.facts, config.data.task
+            config.data.update(found)
+        task = objects.task(choice, config.data.outputs, shape=config.data.shape, classes=config.data.classes)
+        return instantiate(config.data, _convert_="all", _partial_=True)(task=task)
 
     return build
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from dlcourse.data.base import Data
 from dlcourse.errors import CONFIG, Refused
+from tests import objects
 
 
 class Given(Data):
@@ -16,7 +17,8 @@ class Given(Data):
         x, y = train
         self.train, self.test = train, test
         facts = {"name": "given", "shape": list(x.shape[1:]), "batch_size": 8, **facts}
-        super().__init__(**facts)
+        task = objects.task({"classes": "classification", "values": "regression"}[facts["y"]], facts["outputs"])
+        super().__init__(task=task, **facts)
 
     def arrays(self):
         return self.train, self.test
@@ -28,9 +30,16 @@ def classes(rows=100, shape=(4,), outputs=3):
 
 
 def ready(*args, **facts):
-    data = Given(*args, **{"task": "classes", "outputs": 3, **facts})
+    data = Given(*args, **{"y": "classes", "outputs": 3, **facts})
     data.setup()
     return data
+
+
+def fitted(data):
+    """The task of the data, with the moments of the training rows."""
+    rows = data.sets["train"]
+    data.task.fit(rows.x, rows.y)
+    return data.task
 
 
 def index(data, name):
@@ -71,9 +80,9 @@ def test_labels_out_of_range(label):
 @pytest.mark.parametrize("label", [2.0, -1.0, 0.5, float("nan")])
 def test_binary_targets_are_0_or_1(label):
     x, y = classes(outputs=2)
-    y = y.float().unsqueeze(1)
+    y = y.float()
     y[7] = label
-    said = refusal((x, y), task="binary", outputs=1)
+    said = refusal((x, y), outputs=2)
     assert "row 7" in said and str(label) in said and "0 … 1" in said
 
 
@@ -82,7 +91,7 @@ def test_values_are_finite(value):
     x, _ = classes()
     y = torch.randn(100, 2)
     y[12, 1] = float(value)
-    said = refusal((x, y), task="values", outputs=2)
+    said = refusal((x, y), y="values", outputs=2)
     assert "row 12" in said and value in said
 
 
@@ -102,19 +111,19 @@ def test_an_unbatched_picture():
 
 
 @pytest.mark.parametrize(
-    ("task", "outputs", "y"),
+    ("kind", "outputs", "y"),
     [
         ("classes", 3, torch.zeros(100, 1).long()),
         ("classes", 3, torch.zeros(99).long()),
-        ("binary", 1, torch.zeros(100)),
+        ("classes", 2, torch.zeros(100, 1)),
         ("values", 1, torch.zeros(100)),
         ("values", 2, torch.zeros(100, 1)),
     ],
 )
-def test_targets_of_another_shape(task, outputs, y):
+def test_targets_of_another_shape(kind, outputs, y):
     x, _ = classes()
-    said = refusal((x, y), task=task, outputs=outputs)
-    assert str(tuple(y.shape)) in said and task in said
+    said = refusal((x, y), y=kind, outputs=outputs)
+    assert str(tuple(y.shape)) in said and kind in said
 
 
 def test_no_rows():
@@ -157,8 +166,8 @@ def test_splits_are_stratified(weights):
 
 
 def test_a_binary_split_is_stratified():
-    y = (torch.arange(1000) < 100).float().unsqueeze(1)
-    data = ready((torch.randn(1000, 4), y), task="binary", outputs=1)
+    y = (torch.arange(1000) < 100).long()
+    data = ready((torch.randn(1000, 4), y), outputs=2)
     assert [int(data.sets[name].y.sum()) for name in ("train", "val", "test")] == [72, 8, 20]
 
 
@@ -258,50 +267,53 @@ def test_a_constant_column_is_safe(constant):
 
 def test_a_constant_target_is_safe():
     x, _ = classes()
-    data = ready((x, torch.full((100, 1), 5.0)), task="values", outputs=1)
-    y = (data.sets["train"].y - data.y_mean) / data.y_std
-    assert torch.isfinite(y).all() and y.abs().max() < 1e-3
-    other = (data.sets["train"].y + 1 - data.y_mean) / data.y_std
+    data = ready((x, torch.full((100, 1), 5.0)), y="values", outputs=1)
+    task, y = fitted(data), data.sets["train"].y
+    _, scaled, _ = task.loss_inputs(y, y)
+    assert torch.isfinite(scaled).all() and scaled.abs().max() < 1e-3
+    _, other, _ = task.loss_inputs(y, y + 1)
     assert other.abs().max() < 100  # a value of the test set that differs must not explode the loss
 
 
 def test_values_are_standardised_by_output():
     x, _ = classes()
     y = torch.randn(100, 2, generator=torch.Generator().manual_seed(6)) * torch.tensor([2.0, 300.0]) + 50
-    data = ready((x, y), task="values", outputs=2)
+    data = ready((x, y), y="values", outputs=2)
     rows = data.sets["train"].y.double().numpy()
-    np.testing.assert_allclose(data.y_mean.numpy(), rows.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(data.y_std.numpy(), rows.std(0), rtol=1e-5)
+    task = fitted(data)
+    np.testing.assert_allclose(task.y_mean.numpy(), rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(task.y_std.numpy(), rows.std(0), rtol=1e-5)
 
 
 def test_values_may_be_whole_numbers():
     x, y = classes()
-    data = ready((x, y[:, None]), task="values", outputs=1)
-    assert data.sets["train"].y.dtype == torch.float32 and data.y_mean.item() == pytest.approx(1, abs=0.05)
+    data = ready((x, y[:, None]), y="values", outputs=1)
+    assert data.sets["train"].y.dtype == torch.float32 and fitted(data).y_mean.item() == pytest.approx(1, abs=0.05)
 
 
 def test_standardisation_can_be_left_out():
     x, _ = classes()
-    data = ready((x * 5 + 3, torch.randn(100, 1)), task="values", outputs=1, standardise=False)
-    assert data.mean == 0 and data.std == 1 and data.y_mean == 0 and data.y_std == 1
-    labelled = ready(classes())
-    assert labelled.y_mean == 0 and labelled.y_std == 1
+    data = ready((x * 5 + 3, torch.randn(100, 1)), y="values", outputs=1, standardise=False)
+    assert data.mean == 0 and data.std == 1
+    task = objects.task("regression", 1, standardise=False)
+    task.fit(data.sets["train"].x, data.sets["train"].y)
+    assert task.y_mean == 0 and task.y_std == 1
 
 
 def test_batches():
     data = ready(classes(200), batch_size=10)
-    sizes = [len(x) for x, _, _ in data.train_dataloader()]
+    sizes = [len(batch.x) for batch in data.train_dataloader()]
     assert sizes == [10] * 14 + [4]
-    assert [len(x) for x, _, _ in ready(classes(200), batch_size="full").train_dataloader()] == [144]
-    assert [len(x) for x, _, _ in ready(classes(200), batch_size=999).train_dataloader()] == [144]
-    assert sum(len(x) for x, _, _ in data.val_dataloader()) == 16
-    assert sum(len(x) for x, _, _ in data.test_dataloader()) == 40
+    assert [len(batch.x) for batch in ready(classes(200), batch_size="full").train_dataloader()] == [144]
+    assert [len(batch.x) for batch in ready(classes(200), batch_size=999).train_dataloader()] == [144]
+    assert sum(len(batch.x) for batch in data.val_dataloader()) == 16
+    assert sum(len(batch.x) for batch in data.test_dataloader()) == 40
 
 
 def test_row_numbers_lead_back_to_the_rows():
     data = ready(classes(200))
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-        for x, y, rows in loader:
+        for x, y, rows, *_ in loader:
             assert torch.equal(x, data.train[0][rows]) and torch.equal(y, data.train[1][rows])
 
 

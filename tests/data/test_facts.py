@@ -3,8 +3,20 @@ import sys
 
 import pytest
 
-from dlcourse.data.facts import csv_facts, folder_facts, label, table
+from dlcourse.data import folder_facts as folders
+from dlcourse.data import table_facts
+from dlcourse.data.table_facts import label, table
 from dlcourse.errors import CONFIG, Refused
+
+TASKS = {"two": "binary", "classes": "classification", "values": "regression"}
+
+
+def csv_facts(path, target, task=None):
+    return table_facts.csv_facts(path, target, TASKS, task)
+
+
+def folder_facts(path, size, channels, task=None):
+    return folders.folder_facts(path, size, channels, TASKS, task)
 
 
 @pytest.fixture
@@ -24,7 +36,8 @@ def number(name):
 def test_numbers_and_categories(file):
     facts = csv_facts(file("size,colour,kind\n1.5,red,a\n-2e3,blue,b\n3,red,c\n"), "kind")
     assert facts == {
-        "task": "classes",
+        "y": "classes",
+        "task": "classification",
         "shape": [3],
         "outputs": 3,
         "classes": ["a", "b", "c"],
@@ -35,18 +48,18 @@ def test_numbers_and_categories(file):
 @pytest.mark.parametrize(
     ("targets", "task", "expected"),
     [
-        ("yes no yes", None, ("binary", 1, ["no", "yes"])),
-        ("a b c", None, ("classes", 3, ["a", "b", "c"])),
-        ("10 9 2", None, ("classes", 3, ["2", "9", "10"])),
-        ("1 0 1.0", None, ("binary", 1, ["0", "1"])),
-        ("-1 1 1", None, ("binary", 1, ["-1", "1"])),
-        ("1 0 1", "classes", ("classes", 2, ["0", "1"])),
-        ("1 0 1", "values", ("values", 1, None)),
-        ("1.5 0 1", None, ("values", 1, None)),
-        ("1.5 2.5 1.5", "binary", ("binary", 1, ["1.5", "2.5"])),
-        ("0 1 3+", "classes", ("classes", 3, ["0", "1", "3+"])),
-        (" ".join(map(str, range(20))), None, ("classes", 20, [str(n) for n in range(20)])),
-        (" ".join(map(str, range(21))), None, ("values", 1, None)),
+        ("yes no yes", None, ("binary", 2, ["no", "yes"])),
+        ("a b c", None, ("classification", 3, ["a", "b", "c"])),
+        ("10 9 2", None, ("classification", 3, ["2", "9", "10"])),
+        ("1 0 1.0", None, ("binary", 2, ["0", "1"])),
+        ("-1 1 1", None, ("binary", 2, ["-1", "1"])),
+        ("1 0 1", "classification", ("classification", 2, ["0", "1"])),
+        ("1 0 1", "regression", ("regression", 1, None)),
+        ("1.5 0 1", None, ("regression", 1, None)),
+        ("1.5 2.5 1.5", "binary", ("binary", 2, ["1.5", "2.5"])),
+        ("0 1 3+", "classification", ("classification", 3, ["0", "1", "3+"])),
+        (" ".join(map(str, range(20))), None, ("classification", 20, [str(n) for n in range(20)])),
+        (" ".join(map(str, range(21))), None, ("regression", 1, None)),
     ],
 )
 def test_the_task_follows_the_target(file, targets, task, expected):
@@ -81,8 +94,10 @@ MANY = "".join(f"name{n},{n % 2}\n" for n in range(30))
     [
         (GOOD, None, None, "data.target|which column|a, b, y"),
         (GOOD, "yy", None, "no column 'yy'|did you mean 'y'|It has: a, b, y"),
-        (GOOD, "y", "class", "data.task=class|binary, classes, values"),
-        (GOOD, "y", "values", ""),
+        (GOOD, "y", "class", "data.task=class|binary, classification, regression"),
+        (GOOD, "y", "regression", ""),
+        (GOOD, "y", "classes", "data.task=classes|binary, classification|classes is called classification"),
+        (GOOD, "y", "values", "data.task=values|values is called regression"),
         ("a,b,y\n1,2,0\n3,x,1\n5,6,0\n", "y", None, "row 3|column 'b'|'x'"),
         ("a,b,y\n1,2,0\n3,1_000,1\n5,6,0\n", "y", None, "row 3|column 'b'|'1_000'"),
         ("a,b,y\n1,2,0\n3,4\n", "y", None, "row 3|2 cells|3"),
@@ -105,7 +120,7 @@ MANY = "".join(f"name{n},{n % 2}\n" for n in range(30))
         (",a,y\n0,2,0\n1,4,1\n", "y", None, "column 1 has no name"),
         ("a,y\né,0\n".encode("latin1"), "y", None, "UTF-8"),
         ('a,y\n"x"x,0\nb,1\n', "y", None, "row 2|quotes"),
-        ("a,y\n1,red\n2,blue\n", "y", "values", "row 2|column 'y'|'red'"),
+        ("a,y\n1,red\n2,blue\n", "y", "regression", "row 2|column 'y'|'red'"),
         ("a,y\n1,red\n2,blue\n3,green\n", "y", "binary", "data.task=binary needs two classes|3"),
         ("a,y\n" + MANY, "y", None, "column 'a'|different in each"),
         ("a,y\n${oc.env:HOME},1\nb,2\n", "y", None, "refused|${oc.env:HOME}"),
@@ -123,7 +138,7 @@ def test_csv_faults(file, content, target, task, words):
         csv_facts(path, target, task)
     assert refusal.value.code == CONFIG and str(refusal.value).count("\n") < 3
     assert all(word in str(refusal.value) for word in words.split("|")), str(refusal.value)
-    assert task == "class" or path in str(refusal.value)
+    assert task in ("class", "classes", "values") or path in str(refusal.value)
 
 
 @pytest.mark.parametrize("path", [None, "missing.csv", "."])
@@ -149,9 +164,10 @@ def folder(tmp_path):
 
 def test_folder(folder):
     path = folder("cat/1.png", "cat/2.JPG", "dog/3.jpeg", "dog/notes.txt", ".hidden/x.png", "readme.txt")
-    facts = {"task": "classes", "shape": [3, 32, 32], "outputs": 2, "classes": ["cat", "dog"]}
+    facts = {"y": "classes", "task": "classification", "shape": [3, 32, 32], "outputs": 2}
+    facts["classes"] = ["cat", "dog"]
     assert folder_facts(path, 32, 3) == facts
-    assert folder_facts(path, 32, 3, "binary") == {**facts, "task": "binary", "outputs": 1}
+    assert folder_facts(path, 32, 3, "binary") == {**facts, "task": "binary"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +178,7 @@ def test_folder(folder):
         (["cat/1.png", "dog/"], {}, "dog holds no PNG or JPEG"),
         (["a/1.png", "b/1.png"], {"channels": 2}, "data.channels=2"),
         (["a/1.png", "b/1.png"], {"size": 0}, "data.size=0"),
-        (["a/1.png", "b/1.png"], {"task": "values"}, "data.task=values"),
+        (["a/1.png", "b/1.png"], {"task": "regression"}, "data.task=regression"),
         (["a/1.png", "b/1.png", "c/1.png"], {"task": "binary"}, "needs two classes|3 folders"),
         (["${seed}/1.png", "b/1.png"], {}, "refused"),
     ],
@@ -181,5 +197,6 @@ def test_no_folder(path, tmp_path, monkeypatch):
 
 
 def test_facts_need_the_standard_library_only():
-    code = "import sys, dlcourse.data.facts; print({'torch', 'numpy', 'PIL', 'lightning'} & set(sys.modules))"
+    readers = "dlcourse.data.table_facts, dlcourse.data.folder_facts"
+    code = f"import sys, {readers}; print({{'torch', 'numpy', 'PIL', 'lightning'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dlcourse.data.files import in_test_set, picture
+from dlcourse.data.picture import picture
+from dlcourse.data.table import in_test_set
 from dlcourse.errors import Refused
 
 
@@ -26,10 +27,10 @@ def flowers(tmp_path):
 
 def test_csv_arrays(load, flowers):
     data = load("csv", path=flowers(), target="kind")
-    assert (data.task, data.shape, data.outputs, data.classes) == ("binary", (4,), 1, ["a", "b"])
+    assert (data.y, data.shape, data.outputs, data.classes) == ("classes", (4,), 2, ["a", "b"])
     (x, y), (x_test, y_test) = data.arrays()
-    assert x.dtype == y.dtype == torch.float32 and len(x) + len(x_test) == 40 and 2 <= len(x_test) <= 16
-    assert x.shape[1] == 4 and y.shape[1] == 1
+    assert (x.dtype, y.dtype) == (torch.float32, torch.int64) and len(x) + len(x_test) == 40 and 2 <= len(x_test) <= 16
+    assert x.shape[1] == 4 and y.ndim == 1
     rows = torch.cat((x, x_test))[torch.cat((x, x_test))[:, 3].argsort()]
     cells = [row.split(",") for row in flowers.rows]
     assert torch.equal(rows[:, 0], torch.tensor([float(cell[0]) for cell in cells]))
@@ -62,8 +63,8 @@ def test_small_files_are_not_split(load, flowers):
 @pytest.mark.parametrize(
     ("target", "task", "shape", "dtype"),
     [
-        ("colour", None, (1,), torch.float32),
-        ("colour", "classes", (), torch.int64),
+        ("colour", None, (), torch.int64),
+        ("colour", "classification", (), torch.int64),
         ("size", None, (1,), torch.float32),
     ],
 )
@@ -140,7 +141,7 @@ def test_image_folder_in_grey_and_binary(load, photos, tmp_path):
     (photos / "red").rmdir()
     data = load("image_folder", path=str(photos), size=8, channels=1, task="binary")
     (x, y), _ = data.arrays()
-    assert x.shape == (20, 1, 8, 8) and y.shape == (20, 1) and data.outputs == 1
+    assert x.shape == (20, 1, 8, 8) and y.shape == (20,) and data.outputs == 2 and data.task.outputs == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", None])

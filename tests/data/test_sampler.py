@@ -106,7 +106,7 @@ def loader(epoch=1, workers=0, rows=30, batch=4):
 
 
 def test_a_batch_is_inputs_targets_and_row_numbers():
-    for x, y, index in loader():
+    for x, y, index, *_ in loader():
         assert torch.equal(y, x * 2) and torch.equal(index, x[:, 0].long() + 100)
         assert x.shape[1:] == (1,) and x.dtype == torch.float32 and index.dtype == torch.int64
 
@@ -114,20 +114,20 @@ def test_a_batch_is_inputs_targets_and_row_numbers():
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("served", [0, 1, 5, 7])
 def test_a_new_loader_goes_on_where_the_state_stands(workers, served):
-    whole = [index.tolist() for _, _, index in loader()]
+    whole = [batch.index.tolist() for batch in loader()]
     one = loader(workers=workers)
     source = iter(one)
     begun = [next(source)[2].tolist() for _ in range(served)]
     state = one.state_dict()
     other = loader(workers=workers)
     other.load_state_dict(state)
-    assert begun + [index.tolist() for _, _, index in other] == whole
+    assert begun + [batch.index.tolist() for batch in other] == whole
     other.sampler.set_epoch(2)
-    assert [index.tolist() for _, _, index in other] == [index.tolist() for _, _, index in loader(2)]
+    assert [batch.index.tolist() for batch in other] == [batch.index.tolist() for batch in loader(2)]
 
 
 def test_a_state_that_went_on_can_be_saved_again():
-    whole = [index.tolist() for _, _, index in loader()]
+    whole = [batch.index.tolist() for batch in loader()]
     state, found = {}, []
     for served in (2, 3, 3):
         one = loader()
@@ -147,7 +147,7 @@ def test_the_state_of_one_epoch_skips_nothing_of_the_next():
         next(source)
     other = loader(epoch=2)
     other.load_state_dict(one.state_dict())
-    assert [index.tolist() for _, _, index in other] == [index.tolist() for _, _, index in loader(2)]
+    assert [batch.index.tolist() for batch in other] == [batch.index.tolist() for batch in loader(2)]
 
 
 def test_the_state_of_a_whole_epoch_begins_the_next():

@@ -16,7 +16,8 @@ def test_gates(load, name, truth):
 def test_generated_classes_are_balanced_and_do_not_depend_on_the_seed(load, name):
     (x, y), (other, _) = load(name).arrays()
     (again, _), _ = load(name, seed=5, split_seed=5).arrays()
-    assert x.shape == (1000, 2) and y.shape == (1000, 1) and y.sum() == 500 and x.dtype == y.dtype == torch.float32
+    assert x.shape == (1000, 2) and y.shape == (1000,) and y.sum() == 500
+    assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
     assert torch.equal(x, again) and not torch.equal(x, other)
 
 
@@ -47,7 +48,7 @@ def test_blobs_are_separable_by_a_line_between_their_centers(load):
 
 def test_three_blobs_are_classes(load):
     centers = [[0, 0], [3, 0], [0, 3]]
-    data = load("blobs", centers=centers, task="classes", outputs=3, classes=["a", "b", "c"])
+    data = load("blobs", centers=centers, outputs=3, classes=["a", "b", "c"])
     (x, y), _ = data.arrays()
     assert y.dtype == torch.int64 and sorted(y.unique().tolist()) == [0, 1, 2]
 

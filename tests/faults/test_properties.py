@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from dlcourse.data.files import Csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dlcourse.data.facts import csv_facts
-from dlcourse.data.files import Csv
 from dlcourse.errors import CHECKPOINT, CONFIG, Refused
 from dlcourse.runs.checkpoint_file import AtomicIO, load
 from tests.composing import checked

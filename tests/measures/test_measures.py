@@ -191,9 +191,9 @@ def test_the_plane_of_losses_has_the_model_in_its_middle(tmp_path):
     add = ["+callbacks.landscape._target_=dlcourse.measures.landscape.Landscape", "+callbacks.landscape.points=9"]
     result = dlcourse.run(*QUIET, *words, *add)
     told = json.loads((tmp_path / "run/landscape.json").read_text())
-    rows = result.data.sets["train"]
+    batch = result.data.sets["train"].first(256)
     with torch.no_grad():
-        loss = float(result.model.eval().loss_of(result.model(rows.x[:256]), rows.y[:256]))
+        loss = float(result.model.eval().loss_of(batch).loss)
     assert told["loss"][4][4] == pytest.approx(loss, rel=1e-5)
     assert np.shape(told["loss"]) == (9, 9) and told["places"][0] == -told["places"][-1] == -1
     assert result.metrics["measure/rim_loss"] > loss

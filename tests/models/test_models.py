@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import seed_everything
 from torch import nn
 from torch.func import functional_call, grad, vmap
@@ -16,8 +15,10 @@ import dlcourse.runs.fit
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
-from dlcourse.runs.building import build
+from dlcourse.runs.building import build, build_part, build_task
 from dlcourse.runs.threads import set_threads
+from dlcourse.tasks.base import Batch
+from tests import objects
 from tests.composing import checked
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -33,6 +34,11 @@ CASES = {
     ],
     "cnn": [["data=digits", "model.channels=[2,3]", "model.hidden=[4]", "model.norm=null", "model.pool=2", SMOOTH]],
     "lenet5": [["data=mnist"]],
+    "autoencoder": [
+        ["data=digits", "model.hidden=[5]", "model.code=2", SMOOTH],
+        ["data=digits", "model.hidden=[5]", "model.channels=[2,3]", "loss=bce", SMOOTH],
+        ["data=wine", "model.hidden=[4]", SMOOTH],
+    ],
     "perceptron": [["data=moons"], ["data=iris"]],
     "sigmoid_neuron": [["data=breast_cancer", "data.features=3"], ["data=iris"]],
 }
@@ -43,21 +49,26 @@ def made(*words, **changes):
     tree = checked(list(words)).tree
     if not changes:
         return build(tree)
-    return instantiate(tree["data"], _convert_="all"), instantiate({**tree["model"], **changes}, _convert_="all")
+    task = build_task(tree)
+    return build_part(tree, "data", task), build_part({"model": {**tree["model"], **changes}}, "model", task)
 
 
 def batch(data, rows=6):
-    """Random inputs and targets by the data's declared facts, float64."""
+    """Random inputs and targets by the data's declared facts, float64; pictures in 0 … white."""
     source = torch.Generator().manual_seed(3)
     x = torch.randn(rows, *data.shape, generator=source, dtype=torch.float64)
-    if data.task == "classes":
+    x = x.sigmoid() * data.white if data.white else x
+    if data.y == "classes":
         return x, torch.arange(rows) % data.outputs
-    y = torch.randn(rows, data.outputs, generator=source, dtype=torch.float64)
-    return x, (y > 0).double() if data.task == "binary" else y
+    return x, torch.randn(rows, data.outputs, generator=source, dtype=torch.float64)
+
+
+def rows_of(x, y):
+    return Batch(x, y, torch.arange(len(x)))
 
 
 def loss_of(model, x, y, parameters):
-    return model.loss_of(functional_call(model, parameters, (x,)), y)
+    return model.loss_of(rows_of(x, y), functional_call(model, parameters, (x,))).loss
 
 
 def test_every_model_file_has_a_case():
@@ -99,7 +110,7 @@ def test_the_loss_is_a_function_of_parameters_and_batch(name, words):
 
     whole = grad(loss)(parameters, x, y)
     rows = vmap(lambda x, y: grad(loss)(parameters, x[None], y[None]))(x, y)
-    model.loss_of(model(x), y).backward()
+    model.loss_of(rows_of(x, y)).loss.backward()
     for key, p in model.named_parameters():
         assert whole[key].shape == p.shape
         assert torch.allclose(whole[key], p.grad, rtol=1e-9, atol=1e-12), key
@@ -138,7 +149,7 @@ def test_output_shapes(name, words, rows):
     data, model = made(f"model={name}", *words)
     model.eval()
     z = model(torch.randn(rows, *data.shape))
-    assert z.shape == model.output(z).shape == (rows, data.outputs)
+    assert z.shape == (rows, model.task.outputs) and model.output(z).numel() == z.numel()
 
 
 @pytest.mark.parametrize(
@@ -173,9 +184,10 @@ PARTS = {
 }
 
 
-def own(network, outputs=3, task="classes", shape=(4,), **parts):
-    loss = CrossEntropy(task, ["classes"]) if task == "classes" else MSE(task, ["values"])
-    return Model(network, shape=shape, outputs=outputs, loss=loss, **{**PARTS, **parts})
+def own(network, outputs=3, task="classification", shape=(4,), **parts):
+    loss = CrossEntropy() if task == "classification" else MSE("identity")
+    of = objects.task(task, outputs)
+    return Model(network, task=of, shape=shape, outputs=outputs, loss=loss, **{**PARTS, **parts})
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])
@@ -353,14 +365,14 @@ def test_inputs_are_standardised_in_the_model():
 
 
 def test_values_are_in_the_targets_units_and_their_loss_is_not():
-    model = own(nn.Linear(4, 2), outputs=2, task="values")
-    model.y_mean.copy_(torch.tensor([10.0, -500.0]))
-    model.y_std.copy_(torch.tensor([2.0, 100.0]))
+    model = own(nn.Linear(4, 2), outputs=2, task="regression")
+    model.task.y_mean.copy_(torch.tensor([10.0, -500.0]))
+    model.task.y_std.copy_(torch.tensor([2.0, 100.0]))
     x, y = torch.randn(6, 4), torch.tensor([10.0, -500.0]) + torch.randn(6, 2) * torch.tensor([2.0, 100.0])
     z = model(x)
     assert torch.allclose(model.output(z), z * torch.tensor([2.0, 100.0]) + torch.tensor([10.0, -500.0]))
     scaled = (y - torch.tensor([10.0, -500.0])) / torch.tensor([2.0, 100.0])
-    assert torch.allclose(model.loss_of(z, y), ((z - scaled) ** 2).mean())
+    assert torch.allclose(model.loss_of(rows_of(x, y)).loss, ((z - scaled) ** 2).mean())
 
 
 def test_figures_of_values_are_in_the_targets_units(tmp_path):
@@ -433,7 +445,7 @@ def test_the_memory_format_changes_no_result():
     x, y = torch.randn(7, 1, 8, 8), torch.arange(7)
     for each in (model, plain):
         each.double()
-        each.loss_of(each(x.double()), y).backward()
+        each.loss_of(rows_of(x.double(), y)).loss.backward()
     for own, other in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(own.grad, other.grad, rtol=1e-9, atol=1e-12)
 

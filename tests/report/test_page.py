@@ -19,12 +19,13 @@ from torch import nn
 import dlcourse
 from dlcourse.data.loading import Rows
 from dlcourse.losses import BCE, MSE, CrossEntropy, Hinge
-from dlcourse.plots import curves as figures
-from dlcourse.report import sections as parts
+from dlcourse.plots import classes, values
 from dlcourse.report.html import command, number
 from dlcourse.report.page import build_report
-from dlcourse.report.predictions import Answers, answer, filters
-from dlcourse.runs.inference import at_rest
+from dlcourse.report.sections import filters
+from dlcourse.tasks.answers import eval_mode
+from dlcourse.tasks.class_sections import PICTURES, ROWS, Classified, input_names
+from tests import objects
 
 RUNS = {
     "pictures": ("data=digits",),
@@ -138,31 +139,32 @@ def test_confusion_and_mistakes_are_the_models(runs: dict[str, Any], name: str) 
     x, y = run.data.sets["test"].x, run.data.sets["test"].y
     with torch.no_grad():
         z = run.model.eval()(x)
-    true, predicted = (y, z.argmax(1)) if y.ndim == 1 else (y[:, 0].long(), (z[:, 0] > 0).long())
-    answers = answer(run.model, run.data)
-    labels = range(len(run.data.classes))
-    assert (answers.confusion() == confusion_matrix(true, predicted, labels=labels)).all()
-    report = build_report(run.run_dir, run.model, run.data)
-    assert report.true == true.tolist() and report.predicted == predicted.tolist()
-    z = z if y.ndim == 1 else torch.cat([-z, z], 1)
+    true, predicted = y, z.argmax(1) if z.shape[1] > 1 else (z[:, 0] > 0).long()
+    found = Classified(x, true, predicted, z, z, run.data.classes)
+    assert (found.confusion() == confusion_matrix(true, predicted, labels=range(len(run.data.classes)))).all()
+    test, mistakes, *_ = build_report(run.run_dir, run.model, run.data).sections
+    assert test.classes == (run.data.classes, true.tolist(), predicted.tolist())
+    z = z if z.shape[1] > 1 else torch.cat([-z, z], 1)
     wrong = [row for row in range(len(y)) if true[row] != predicted[row]]
     lead = {row: float(z[row, predicted[row]] - z[row, true[row]]) for row in wrong}
-    rows = [mistake.row for mistake in report.mistakes]
-    limit = parts.PICTURES if name == "pictures" else parts.ROWS
+    told = [[cell.value for cell in row] for row in mistakes.table.rows]
+    rows = [row for row, *_ in told]
+    limit = PICTURES if name == "pictures" else ROWS
     assert len(rows) == min(limit, len(wrong)) and set(rows) <= set(wrong)
     assert [lead[row] for row in rows] == pytest.approx(sorted(lead.values(), reverse=True)[: len(rows)], abs=1e-4)
-    for mistake in report.mistakes:
-        assert mistake.true == run.data.classes[true[mistake.row]]
-        assert mistake.predicted == run.data.classes[predicted[mistake.row]]
+    assert len(mistakes.pictures) == (len(rows) if name == "pictures" else 0)
+    for row, true_class, true_score, predicted_class, score, *_ in told:
+        assert true_class == run.data.classes[true[row]]
+        assert predicted_class == run.data.classes[predicted[row]]
         if name != "threshold":
-            assert mistake.score > mistake.true_score and 0 <= mistake.true_score <= mistake.score <= 1
+            assert 0 <= true_score < score <= 1
 
 
 def test_the_model_keeps_its_mode_and_gradients(runs: dict[str, Any]) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.BatchNorm1d(2))
     model.train()
     model[2].eval()
-    with at_rest(model):
+    with eval_mode(model):
         assert not any(part.training for part in model.modules())
         assert not model(torch.ones(3, 2)).requires_grad
     assert [part.training for part in model.modules()] == [True, True, True, False]
@@ -171,17 +173,17 @@ def test_the_model_keeps_its_mode_and_gradients(runs: dict[str, Any]) -> None:
 def test_names_and_words_are_escaped(runs: dict[str, Any], tmp_path: Path) -> None:
     bad = "<script>alert('$x^$')</script>"
     run = runs["pictures"]
-    data = copy.copy(run.data)
-    data.classes = [bad + str(k) for k in range(10)]
+    data, model = run.data, copy.deepcopy(run.model)
+    model.task.classes = [bad + str(k) for k in range(10)]
     for file in run.run_dir.glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "overrides.yaml").write_text("- 'tags=[</pre><script>]'\n")
     (tmp_path / "status.json").write_text('{"status": "failed", "exit_code": 1, "reason": "</p><script>1</script>"}')
     (tmp_path / "error.txt").write_text("<img src=x onerror=alert(1)>")
     (tmp_path / "config.yaml").write_text((tmp_path / "config.yaml").read_text() + f'evil: "{bad}"\n')
-    report = build_report(tmp_path, run.model, data, {"test/acc": 0.5, "note": "</caption><script>"})
+    report = build_report(tmp_path, model, data, {"test/acc": 0.5, "note": "</caption><script>"})
     found = Page(report.path)
-    assert report.mistakes and "script" not in found.tags
+    assert report.sections[1].table and "script" not in found.tags
     assert all(reference.startswith(("data:image/png;base64,", "#")) for reference in found.references)
     assert "&lt;script&gt;alert" in found.text
 
@@ -205,50 +207,52 @@ def test_almost_no_files_are_enough(tmp_path: Path) -> None:
 class Odd(nn.Module):
     """A model whose logits are what a test says."""
 
-    def __init__(self, loss: nn.Module, z: torch.Tensor):
+    def __init__(self, task: Any, loss: nn.Module, z: torch.Tensor):
         super().__init__()
-        self.network, self.loss, self.z = nn.Sequential(nn.Linear(1, 1)), loss, z
+        self.network, self.task, self.loss, self.z = nn.Sequential(nn.Linear(1, 1)), task, loss, z
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.z.repeat(len(x) // len(self.z) + 1, 1)[: len(x)]
 
     def output(self, z: torch.Tensor) -> torch.Tensor:
-        return self.loss.output(z)
+        return self.task.postprocess(self.loss.output(z))
 
 
-def odd_data(task: str, outputs: int, shape: tuple[int, ...], classes: list[str] | None, scale: float = 1.0) -> Any:
+def odd_data(kind: str, outputs: int, shape: tuple[int, ...], scale: float = 1.0) -> Any:
     rows = 12
     x = scale * torch.linspace(0, 1, rows).reshape(-1, *[1] * len(shape)).expand(rows, *shape).contiguous()
     y = {
-        "classes": torch.arange(rows) % max(outputs, 2),
-        "binary": (torch.arange(rows) % 2).float().unsqueeze(1),
+        "classes": torch.arange(rows) % outputs,
         "values": scale * torch.arange(rows * outputs).reshape(rows, outputs).float(),
-    }[task]
+    }[kind]
     sets = {"test": Rows(x, y, torch.arange(rows))}
-    return SimpleNamespace(task=task, outputs=outputs, shape=shape, classes=classes, sets=sets, note=None)
+    return SimpleNamespace(y=kind, outputs=outputs, shape=shape, sets=sets, note=None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38, 0.0])
 @pytest.mark.parametrize(
-    ("loss", "outputs", "shape"),
+    ("task", "loss", "outputs", "shape"),
     [
-        (CrossEntropy("classes", ["classes"]), 3, (2,)),
-        (CrossEntropy("classes", ["classes"]), 40, (1, 5, 5)),
-        (BCE("binary", ["binary"]), 1, (2,)),
-        (Hinge("binary", ["binary"]), 1, (3, 200, 150)),
-        (MSE("values", ["values"]), 1, (1,)),
-        (MSE("values", ["values"]), 3, (4, 6)),
+        ("classification", CrossEntropy(), 3, (2,)),
+        ("classification", CrossEntropy(), 40, (1, 5, 5)),
+        ("binary", BCE(), 2, (2,)),
+        ("binary", Hinge(), 2, (3, 200, 150)),
+        ("regression", MSE("identity"), 1, (1,)),
+        ("regression", MSE("identity"), 3, (4, 6)),
     ],
 )
-def test_odd_numbers_do_no_harm(tmp_path: Path, value: float, loss: Any, outputs: int, shape: tuple[int, ...]) -> None:
+def test_odd_numbers_do_no_harm(
+    tmp_path: Path, value: float, task: str, loss: Any, outputs: int, shape: tuple[int, ...]
+) -> None:
     (tmp_path / "config.yaml").write_text("choice: {model: odd, data: odd}\nmonitor: val/loss\n")
     (tmp_path / "metrics.jsonl").write_text(
         '{"step": 1, "epoch": 0, "val/loss": null, "lr": 1e300}\n{"step": 2, "epoch": 1, "val/loss": 1e300}\n'
     )
-    z = torch.zeros(2, outputs)
+    of = objects.task(task, outputs)
+    z = torch.zeros(2, of.outputs)
     z[0, 0] = value
-    data = odd_data(loss.task, outputs, shape, None, scale=1e35 if value == 3e38 else 1.0)
-    report = build_report(tmp_path, Odd(loss, z), data, {"test/loss": value, "best_epoch": 0})
+    data = odd_data(objects.KINDS[task], outputs, shape, scale=1e35 if value == 3e38 else 1.0)
+    report = build_report(tmp_path, Odd(of, loss, z), data, {"test/loss": value, "best_epoch": 0})
     assert "On the test set" in Page(report.path).headings
 
 
@@ -256,31 +260,32 @@ def test_a_figure_that_fails_is_named_in_the_page(tmp_path: Path, monkeypatch: p
     def fail(*_: Any) -> None:
         raise ValueError("no room")
 
-    monkeypatch.setattr(figures, "confusion", fail)
+    monkeypatch.setattr(classes, "confusion", fail)
     (tmp_path / "config.yaml").write_text("choice: {model: odd, data: odd}\n")
     with pytest.warns(UserWarning, match="Confusion matrix cannot be shown: ValueError: no room"):
-        report = build_report(
-            tmp_path, Odd(BCE("binary", ["binary"]), torch.ones(1, 1)), odd_data("binary", 1, (2,), None)
-        )
+        model = Odd(objects.task("binary", 2), BCE(), torch.ones(1, 1))
+        report = build_report(tmp_path, model, odd_data("classes", 2, (2,)))
     text = report.path.read_text("utf-8")
     assert "ValueError: no room" in text and "Decision boundary" in text
 
 
 def test_many_points_are_thinned_and_large_pictures_made_small(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("choice: {model: odd, data: odd}\n")
-    data = odd_data("classes", 2, (3, 400, 400), ["a", "b"])
+    data = odd_data("classes", 2, (3, 400, 400))
     data.sets["test"].x = torch.rand(12, 3, 400, 400)
-    report = build_report(tmp_path, Odd(CrossEntropy("classes", ["classes"]), torch.eye(2)[[1, 0]]), data)
-    assert len(report.mistakes) == 12 and max(report.mistakes[0].picture.size) == 96
+    model = Odd(objects.task("classification", 2), CrossEntropy(), torch.eye(2)[[1, 0]])
+    report = build_report(tmp_path, model, data)
+    pictures = report.sections[1].pictures
+    assert len(pictures) == 12 and max(pictures[0].image.size) == 96
     assert report.path.stat().st_size < 1_500_000
     y = np.random.default_rng(0).normal(size=(100_000, 1))
-    assert len(figures.against(y, y).svg) < 300_000
+    assert len(values.against(y, y).svg) < 300_000
 
 
 def test_inputs_carry_their_columns_names() -> None:
     columns = [{"name": "age", "kind": "number"}, {"name": "town", "kind": "category", "vocabulary": ["A", "B"]}]
-    assert parts.input_names(SimpleNamespace(columns=columns), 3) == ["age", "town=A", "town=B"]
-    assert parts.input_names(SimpleNamespace(), 2) == ["x1", "x2"]
+    assert input_names(SimpleNamespace(columns=columns), 3) == ["age", "town=A", "town=B"]
+    assert input_names(SimpleNamespace(), 2) == ["x1", "x2"]
 
 
 def test_filters_are_the_first_layers_weights(runs: dict[str, Any]) -> None:
@@ -295,5 +300,5 @@ def test_filters_are_the_first_layers_weights(runs: dict[str, Any]) -> None:
 
 def test_the_worst_mistakes_of_equal_probability_are_told_apart_by_their_logits() -> None:
     z = torch.tensor([[60.0, 0.0], [90.0, 0.0], [0.0, 50.0], [70.0, 0.0]])
-    answers = Answers(z, torch.tensor([1, 1, 1, 1]), z, z.softmax(1), "classes", ["a", "b"], True)
+    answers = Classified(z, torch.tensor([1, 1, 1, 1]), z.argmax(1), z.softmax(1), z, ["a", "b"])
     assert answers.worst(5) == [1, 3, 0]

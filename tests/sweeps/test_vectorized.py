@@ -16,6 +16,7 @@ from dlcourse.sweeps.together import compositions
 from dlcourse.sweeps.together import together as run_together
 from dlcourse.sweeps.vectorized import CHECKPOINT, Together, take, train_together
 from dlcourse.sweeps.vectorized_trial import Member
+from dlcourse.tasks.base import Batch
 from tests.composing import checked, resumed
 
 BASE = ["logger=none", "callbacks=none", "trainer=cpu", "report=false"]
@@ -195,12 +196,13 @@ def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
         composed = compositions(jobs)
         trees = check([each for each, _ in composed])
         one = Together([Member(*each, tree) for each, tree in zip(composed, trees, strict=True)])
-        (x, y), found = one.sets["train"], []
+        train, found = one.sets["train"], []
         torch.manual_seed(0)
         for rows in one.order()[:2]:
-            g, losses, z = one.stacked.step(take(x, rows), take(y, rows))
+            batch = Batch(*(take(part, rows) for part in (train.x, train.y, train.index)))
+            g, losses = one.stacked.step(batch)
             one.stacked.w.sub_(0.1 * g)
-            found += [g, losses, z, *one.stacked.rest.values()]
+            found += [g, losses.loss, losses.output, *one.stacked.rest.values()]
         return [value.clone() for value in found]
 
     short = steps()

@@ -1,4 +1,4 @@
-"""A person's own data: a CSV file, a folder of pictures."""
+"""A person's own table: a CSV file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.facts import Rows, find, label, pictures, present, shown, table, value
-from dlcourse.data.picture import picture
+from dlcourse.data.facts import VALUES
 from dlcourse.data.splits import SMALL
+from dlcourse.data.table_facts import Rows, find, label, present, shown, table, value
 from dlcourse.errors import Refused
 
 TEST_PART = 5  # one row in so many is for testing
@@ -58,27 +58,9 @@ class Csv(Data):
 
     def _targets(self, names: list[str], rows: Rows) -> Tensor:
         name, at = self.target, find(self.path, names, self.target, "data.target")
-        if self.task == "values":
+        if self.y == VALUES:
             return torch.tensor([[value(self.path, name, line, row[at])] for line, row in rows])
-        y = torch.tensor([_word(self.path, name, line, label(row[at]), self.classes or []) for line, row in rows])
-        return y.float().unsqueeze(1) if self.task == "binary" else y
-
-
-class ImageFolder(Data):
-    """Pictures PATH/CLASS/*.png|jpg, each resized to (channels, size, size), uint8 0 … 255."""
-
-    def __init__(self, *, path: str, size: int, channels: int, **facts: Any):
-        super().__init__(**facts)
-        self.path, self.size, self.channels = Path(path), size, channels
-
-    def arrays(self) -> tuple[Split, None]:
-        files = pictures(self.path)
-        known = self.classes or []
-        if unknown := [name for name in files if name not in known]:
-            raise Refused(f"{self.path / unknown[0]}: the class is unknown; known: {', '.join(known)}")
-        x = torch.stack([picture(file, self.shape) for group in files.values() for file in group])
-        y = torch.tensor([known.index(name) for name, group in files.items() for _ in group])
-        return (x, y.float().unsqueeze(1) if self.task == "binary" else y), None
+        return torch.tensor([_word(self.path, name, line, label(row[at]), self.classes or []) for line, row in rows])
 
 
 def in_test_set(row: Sequence[str]) -> bool:

@@ -1,0 +1,73 @@
+"""The autoencoder: an encoder to a few units, and a decoder back."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from dlcourse.models.base import Model, one_a_layer
+
+
+class Autoencoder(Model):
+    """h = encoder(x) of ``code`` units, z = decoder(h) (N, Π shape); the units of the code are linear.
+
+    ``hidden`` lists the encoder's dense widths, the decoder has them in reverse. With ``channels`` the pictures pass
+    convolutions of stride 2 first, one a number of maps, and transposed ones at the end. One activation for all, or a
+    list over the encoder's hidden layers, convolutions first. Without hidden layers, with mse and output=identity, the
+    code spans the plane of the principal components. Lecture: L4. Hinton and Salakhutdinov (2006).
+    ValueError: channels for rows that are no pictures, or for sizes that cannot be halved so often.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        outputs: int,
+        hidden: Sequence[int],
+        code: int,
+        activation: Any,
+        channels: Sequence[int] = (),
+        **parts: Any,
+    ):
+        factories = one_a_layer(activation, len(channels) + len(hidden))
+        f_maps, f_hidden = factories[: len(channels)], factories[len(channels) :]
+        down, up, inner = halved(shape, channels, f_maps) if channels else ([], [], tuple(shape))
+        widths = [prod(inner), *hidden]
+        encoder: list[nn.Module] = [*down, nn.Flatten()]
+        for width, units, f in zip(widths, hidden, f_hidden, strict=False):
+            encoder += [nn.Linear(width, units), f()]
+        encoder.append(nn.Linear(widths[-1], code))
+        decoder: list[nn.Module] = []
+        for width, units, f in zip([code, *hidden[::-1]], hidden[::-1], f_hidden[::-1], strict=False):
+            decoder += [nn.Linear(width, units), f()]
+        decoder.append(nn.Linear(widths[1] if hidden else code, prod(inner)))
+        if up:
+            decoder += [f_maps[-1](), nn.Unflatten(1, inner), *up, nn.Flatten()]
+        network = nn.Sequential(OrderedDict(encoder=nn.Sequential(*encoder), decoder=nn.Sequential(*decoder)))
+        super().__init__(network, shape=shape, outputs=outputs, **parts)
+        self.code = code
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The codes (N, code) of raw inputs x (N, *shape)."""
+        encoder: Any = self.network.encoder
+        return encoder((x - self.mean) / self.std)
+
+
+def halved(
+    shape: Sequence[int], channels: Sequence[int], activations: Sequence[Any]
+) -> tuple[list[nn.Module], list[nn.Module], tuple[int, int, int]]:
+    """Convolutions of stride 2 down to (maps, h, w), and the transposed ones back up."""
+    parts = 2 ** len(channels)
+    if len(shape) != 3 or shape[1] % parts or shape[2] % parts:
+        raise ValueError(
+            f"model.channels={list(channels)} halves pictures (C, H, W) {len(channels)} times; the data's shape is "
+            f"{tuple(shape)}: fewer channels, or model.channels=[]"
+        )
+    maps, layers = [shape[0], *channels], range(len(channels))
+    down = [part for k in layers for part in (nn.Conv2d(maps[k], maps[k + 1], 3, 2, 1), activations[k]())]
+    up: list[nn.Module] = []
+    for k in reversed(layers):
+        up.append(nn.ConvTranspose2d(maps[k + 1], maps[k], 4, 2, 1))
+        up += [activations[k - 1]()] if k else []
+    return down, up, (maps[-1], shape[1] // parts, shape[2] // parts)

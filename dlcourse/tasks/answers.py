@@ -1,0 +1,43 @@
+"""What a model answers for rows: in evaluation mode, without gradients, a batch at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlcourse.tasks.base import Answers
+
+BATCH = 512
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and without gradients; every part returns to the mode it was in."""
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def forward_batches(model: Any, x: Tensor) -> Answers:
+    """The answers of a model for raw inputs x (N, *shape), as float32 on the CPU."""
+    first = next(model.parameters())
+    with eval_mode(model):
+        z = [model.task.answer(model, part.to(first.device, first.dtype)) for part in x.split(BATCH)]
+        a = [model.output(part).float().cpu() for part in z]
+        return Answers(torch.cat([part.float().cpu() for part in z]), torch.cat(a), model.loss.probabilities)
+
+
+def grid(x: Tensor, side: int) -> tuple[Tensor, tuple[float, float, float, float]]:
+    """``side``² places (N, 2) around points x (N, 2), row by row from below; their left, right, lower, upper ends."""
+    low, high = x.float().amin(0), x.float().amax(0)
+    border = ((high - low) * 0.08).clamp_min(0.3)
+    (x0, y0), (x1, y1) = (low - border).tolist(), (high + border).tolist()
+    across, up = torch.meshgrid(torch.linspace(x0, x1, side), torch.linspace(y0, y1, side), indexing="xy")
+    return torch.stack((across.flatten(), up.flatten()), 1), (x0, x1, y0, y1)

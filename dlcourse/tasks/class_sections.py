@@ -1,0 +1,140 @@
+"""What a report shows of a classifier: where it errs on the test set, and what it does in between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlcourse.plots import classes as plots
+from dlcourse.plots.pictures import data_uri, is_picture, picture, span
+from dlcourse.plots.section import Cell, Picture, Section, Table, draw
+from dlcourse.tasks.answers import forward_batches, grid
+from dlcourse.tasks.base import Answers
+
+GRID = 160  # points along each side of a decision map
+PICTURES = 20  # of the worst mistakes
+ROWS = 10  # of them where they are numbers
+INPUTS = 8  # of a row that is no picture
+
+
+@dataclass
+class Classified:
+    """Test rows by their true and their predicted class (N,), and what the model gives each class, (N, C)."""
+
+    x: Tensor
+    true: Tensor
+    predicted: Tensor
+    score: Tensor
+    z: Tensor
+    names: Sequence[str]
+
+    def confusion(self) -> np.ndarray:
+        """Rows of the test set counted by true class (down) and predicted class (across), (C, C)."""
+        n = len(self.names)
+        return torch.bincount(self.true * n + self.predicted, minlength=n * n).reshape(n, n).numpy()
+
+    def worst(self, limit: int) -> list[int]:
+        """The wrong rows, worst first: by how far z of the predicted class lies above z of the true one."""
+        z = (self.z if self.z.shape[1] > 1 else torch.cat([-self.z, self.z], 1)).double()
+        rows = torch.arange(len(z))
+        lead = z[rows, self.predicted] - z[rows, self.true]
+        wrong = (self.predicted != self.true).nonzero()[:, 0]
+        order = lead[wrong].nan_to_num(nan=torch.inf).argsort(descending=True, stable=True)
+        return wrong[order[:limit]].tolist()
+
+
+def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
+    """The confusion matrix, the regions of points in the plane, and the worst mistakes."""
+    task, test = model.task, data.sets["test"]
+    found = Classified(
+        test.x, test.y, task.predicted_class(answers.z), task.scores(answers), answers.z, list(task.classes)
+    )
+    return [
+        Section(
+            "test",
+            "On the test set",
+            figures=figures(model, found, answers.probabilities),
+            classes=(found.names, found.true.tolist(), found.predicted.tolist()),
+        ),
+        mistakes(found, data, answers.probabilities),
+    ]
+
+
+def figures(model: Any, found: Classified, probabilities: bool) -> list[Any]:
+    counts = found.confusion()
+    wrong = int(counts.sum() - counts.trace())
+    caption = f"{wrong:,} of {counts.sum():,} test rows are wrong. Shaded by the share of the true class."
+    drawn = [draw("Confusion matrix", partial(plots.confusion, counts, found.names), caption)]
+    if tuple(found.x.shape[1:]) == (2,):
+        paler = ", paler where the model is less sure" if probabilities else ""
+        caption = f"Test rows on the regions of the predicted classes{paler}; a dark rim marks a mistake."
+        drawn.append(draw("Decision boundary", partial(boundary, model, found), caption))
+    return drawn
+
+
+def boundary(model: Any, found: Classified) -> Any:
+    wrong = (found.true != found.predicted).numpy()
+    return plots.boundary(decision_map(model, found.x), found.x.numpy(), found.true.numpy(), wrong, found.names)
+
+
+def decision_map(model: Any, x: Tensor) -> plots.Map:
+    """The model's answer at every point of the plane around points x (N, 2)."""
+    places, extent = grid(x, GRID)
+    there = forward_batches(model, places)
+    classes = model.task.predicted_class(there.z)
+    score = model.task.scores(there).amax(1).nan_to_num(0).clamp(0, 1)
+    sure = score if there.probabilities else torch.ones(len(classes))
+    return plots.Map(extent, classes.reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
+
+
+def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
+    """The worst wrong test rows, as pictures or as numbers, each with the model's scores of both classes."""
+    pictures = is_picture(data.shape)
+    rows = found.worst(PICTURES if pictures else ROWS)
+    kind = "probability" if probabilities else "score"
+    if not rows:
+        return Section("mistakes", "Worst mistakes", f"None: every one of the {len(found.x)} test rows is right.")
+    text = (
+        "The wrong test rows with the largest lead of the predicted class over the true one, worst first, each with "
+        f"the model's {kind} of both classes."
+    )
+    digits = "{:.3f}" if probabilities else "{:.3g}"
+    low, high = span(found.x, rows) if pictures else (0.0, 1.0)
+    names = [] if pictures else input_names(data, found.x[0].numel())[:INPUTS]
+    section = Section("mistakes", "Worst mistakes", text)
+    section.table = Table(["row", "true", f"true {kind}", "predicted", f"predicted {kind}", *names], [])
+    for row in rows:
+        classes = [int(found.true[row]), int(found.predicted[row])]
+        true, predicted = (found.names[k] for k in classes)
+        true_score, score = (float(found.score[row, k]) for k in classes)
+        said = [digits.format(value) for value in (true_score, score)]
+        values = [] if pictures else found.x[row].flatten()[:INPUTS].tolist()
+        section.table.rows.append(
+            [
+                Cell(row, str(row)),
+                Cell(true, true, "right"),
+                Cell(true_score, said[0]),
+                Cell(predicted, predicted, "wrong"),
+                Cell(score, said[1]),
+                *(Cell(value, f"{value:.4g}") for value in values),
+            ]
+        )
+        if pictures:
+            image = picture(found.x[row], low, high)
+            alt = f"Test row {row}: true class {true}, predicted {predicted}"
+            lines = [(f"true {true} · {said[0]}", "right"), (f"predicted {predicted} · {said[1]}", "wrong")]
+            section.pictures.append(Picture(image, data_uri(image), alt, lines))
+    return section
+
+
+def input_names(data: Any, count: int) -> list[str]:
+    """A name for each input of a row: a table's columns where they are known, else x1, x2, …"""
+    names = []
+    for column in getattr(data, "columns", None) or []:
+        words: Sequence[str] = column.get("vocabulary") or [""]
+        names += [f"{column['name']}={word}" if word else str(column["name"]) for word in words]
+    return names if len(names) == count else [f"x{k}" for k in range(1, count + 1)]

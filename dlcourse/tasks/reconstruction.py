@@ -1,0 +1,74 @@
+"""The row itself as its target: what an encoder and a decoder keep of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlcourse.metrics import exact
+from dlcourse.plots.section import Section
+from dlcourse.tasks.base import Answers, Batch, Task
+
+
+class Reconstruction(Task):
+    """Put the inputs x (N, *shape) out again, from z (N, P), P = Π shape. y is not looked at. Lecture: L4.
+
+    The target of a picture is x / ``white``, in 0 … 1; of other rows (``white`` null) it is standardised by column,
+    (x − x̄)/s over the training rows. Logs ``mse`` = mean (target − a)², in these units.
+    ValueError: a picture with values outside 0 … white.
+    """
+
+    x_mean: Tensor
+    x_std: Tensor
+
+    def __init__(self, *, shape: Sequence[int], white: float | None, **facts: Any):
+        super().__init__(**facts)
+        self.shape, self.white = tuple(shape), white
+        if white is None:
+            self.register_buffer("x_mean", torch.zeros(self.outputs))
+            self.register_buffer("x_std", torch.ones(self.outputs))
+
+    def fit(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
+        if self.white is None:
+            rows = x.flatten(1).double()
+            std = rows.std(0, correction=0)
+            self.x_mean.copy_(rows.mean(0))
+            self.x_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        if self.white is not None:
+            low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
+            if len(bad := ((low < 0) | (high > self.white)).nonzero()):
+                row = int(bad[0])
+                values = f"{float(low[row]):g} … {float(high[row]):g}"
+                raise ValueError(f"the picture of row {row} has values {values}, expected 0 … {self.white:g}")
+
+    def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        rows = batch.x.flatten(1)
+        rows = rows if rows.is_floating_point() else rows.float()
+        return batch.x, (rows - self.x_mean) / self.x_std if self.white is None else rows / self.white
+
+    def postprocess(self, a: Tensor) -> Tensor:
+        """The reconstructed rows (N, *shape), in the units of x."""
+        rows = a * self.x_std + self.x_mean if self.white is None else a * self.white
+        return rows.unflatten(-1, self.shape)
+
+    def in_target_units(self, x: Tensor) -> Tensor:
+        """Reconstructed rows as the loss sees them, (N, P)."""
+        rows = x.flatten(1)
+        return (rows - self.x_mean) / self.x_std if self.white is None else rows / self.white
+
+    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        return {"sq": (exact(self.in_target_units(read(output))) - exact(target)).square().mean(1)}
+
+    def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"mse": sums["sq"] / sums["n"]}
+
+    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
+        return self.in_target_units(read(output)), target
+
+    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+        from dlcourse.tasks.reconstruction_sections import sections
+
+        return sections(model, data, answers)

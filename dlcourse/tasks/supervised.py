@@ -1,0 +1,155 @@
+"""Targets that the data bring with each row: a class, one of two classes, several labels, values."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlcourse.metrics import exact
+from dlcourse.plots.section import Section
+from dlcourse.tasks.base import Answers, Batch, Task
+
+
+class Classification(Task):
+    """One of C classes a row, y (N,) in 0 … C − 1; z (N, C), and the class is argmax z. Lecture: L6, L8f, L11.
+
+    Logs ``acc``, the share of rows whose class is right.
+    """
+
+    classes: list[str]
+
+    def __init__(self, *, classes: Sequence[str] | None, **facts: Any):
+        super().__init__(**facts)
+        self.classes = [str(name) for name in classes or range(self.class_count or self.outputs)]
+
+    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        return {"correct": output.max(1).indices == target}  # the first of equals, as argmax, and sooner
+
+    def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"acc": sums["correct"] / sums["n"]}
+
+    def predicted_class(self, z: Tensor) -> Tensor:
+        return z.argmax(1)
+
+    def scores(self, answers: Answers) -> Tensor:
+        """What a model gives each class (N, C): its probability where the loss has one, else z."""
+        return answers.a if answers.probabilities else answers.z
+
+    def format_predictions(self, answers: Answers) -> Iterable[str]:
+        """The class, and the probability (or the score) of each."""
+        classes = self.predicted_class(answers.z).tolist()
+        for k, row in zip(classes, self.scores(answers).tolist(), strict=True):
+            named = zip(self.classes, row, strict=True)
+            yield "\t".join([self.classes[k], *(f"{name}={value:.4f}" for name, value in named)])
+
+    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+        from dlcourse.tasks.class_sections import sections
+
+        return sections(model, data, answers)
+
+
+class Binary(Classification):
+    """One of two classes a row by one output z (N, 1): class 1 where z > 0. Lecture: L1, L2, L10."""
+
+    def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return batch.x, batch.y[:, None].float()
+
+    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        return {"correct": ((output > 0) == (target > 0.5)).flatten()}
+
+    def predicted_class(self, z: Tensor) -> Tensor:
+        return (z[:, 0] > 0).long()
+
+    def scores(self, answers: Answers) -> Tensor:
+        shown = super().scores(answers)
+        return torch.cat([1 - shown if answers.probabilities else -shown, shown], 1)
+
+    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
+        return read(output)[:, 0], target[:, 0].long()
+
+
+class Multilabel(Task):
+    """Any number of K labels a row, y (N, K) of zeros and ones; label k is there where z_k > 0. Lecture: beyond L10.
+
+    Logs ``acc``, the share of labels that are right, and ``exact``, the share of rows with all of them right.
+    """
+
+    def __init__(self, *, labels: Sequence[str] | None, **facts: Any):
+        super().__init__(**facts)
+        self.labels = [str(name) for name in labels or range(self.outputs)]
+
+    def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return batch.x, batch.y.float()
+
+    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        right = (output > 0) == (target > 0.5)
+        return {"right": right, "whole": right.all(1)}
+
+    def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        n = sums["n"]
+        return {"acc": (sums["right"] / n[..., None]).mean(-1), "exact": sums["whole"] / n}
+
+    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
+        return read(output), target.long()
+
+    def format_predictions(self, answers: Answers) -> Iterable[str]:
+        """The labels that are there, and the probability (or the score) of each."""
+        shown = answers.a if answers.probabilities else answers.z
+        for z, row in zip(answers.z.tolist(), shown.tolist(), strict=True):
+            there = [name for name, value in zip(self.labels, z, strict=True) if value > 0]
+            named = zip(self.labels, row, strict=True)
+            yield "\t".join([",".join(there), *(f"{name}={value:.4f}" for name, value in named)])
+
+
+class Regression(Task):
+    """K values a row, y (N, K) in the data's own units. Lecture: L6, L9.
+
+    With ``standardise=true`` the loss compares deviations from the training targets' mean, (y − ȳ)/s. Logs ``mae`` in
+    the target's units and ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)². Of several values ``mae/k`` and ``r2/k`` are those of
+    target k, ``mae`` the mean over the targets in their deviations, ``r2`` the mean. ``r2`` is left out where a target
+    is the same in all rows.
+    """
+
+    y_mean: Tensor
+    y_std: Tensor
+
+    def __init__(self, *, standardise: bool | float = True, **facts: Any):
+        super().__init__(**facts)
+        self.standardise = standardise is True
+        self.register_buffer("y_mean", torch.zeros(self.outputs))
+        self.register_buffer("y_std", torch.ones(self.outputs))
+
+    def fit(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
+        if self.standardise:
+            std = y.std(0, correction=0)
+            self.y_mean.copy_(y.mean(0))
+            self.y_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+
+    def loss_inputs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, None]:
+        return output, (target - self.y_mean) / self.y_std, None
+
+    def postprocess(self, a: Tensor) -> Tensor:
+        return a * self.y_std + self.y_mean
+
+    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        y, error = exact(target), exact(target - read(output))
+        return {"abs": error.abs(), "sq": error**2, "y": y, "yy": y**2}
+
+    def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        n = sums["n"][..., None]
+        mae = sums["abs"] / n
+        spread = sums["yy"] - sums["y"] ** 2 / n
+        r2 = 1 - sums["sq"] / spread if bool((spread > 0).all()) else None
+        several = self.outputs > 1
+        found = {"mae": (mae / self.y_std.to(mae) if several else mae).mean(-1)}
+        found |= {} if r2 is None else {"r2": r2.mean(-1)}
+        for k in range(self.outputs) if several else ():
+            found[f"mae/{k + 1}"] = mae[..., k]
+            found |= {} if r2 is None else {f"r2/{k + 1}": r2[..., k]}
+        return found
+
+    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+        from dlcourse.tasks.value_sections import sections
+
+        return sections(model, data, answers)
