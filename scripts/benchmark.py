@@ -19,7 +19,10 @@ from dlcourse.runs.files import write_json
 def benchmark(words: list[str]) -> int:
     parser = ArgumentParser(prog="benchmark.py", description=__doc__)
     parser.add_argument(
-        "name", nargs="?", choices=list(ROWS), help="; ".join(f"{n}: {r.__doc__}" for n, r in ROWS.items())
+        "name",
+        nargs="?",
+        choices=list(ROWS),
+        help="; ".join(f"{n}: {r.__doc__}" for n, r in ROWS.items()).replace("%", "%%"),
     )
     parser.add_argument("--seeds", "--rounds", type=int, dest="rounds", help="how often everything runs, a seed each")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="which of them take part (all)")
