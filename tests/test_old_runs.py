@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.old_runs.record import FINISHED, HERE, QUESTIONS, RUNS, command, lay_out, machine, table
 
 EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
