@@ -1,4 +1,4 @@
-"""The shape of the inside, read from the syntax tree: no import climbs, no task is asked for by name, files stay short."""
+"""The shape of the inside, by the syntax tree: no import climbs, no task is asked for by name, files stay short."""
 
 import ast
 from collections.abc import Iterator
