@@ -31,7 +31,7 @@ def together(jobs: Sequence[Sequence[str]]) -> int:
     """The task of a process for several trials: train them as one; the exit code."""
     import torch
 
-    from dlcourse.sweeps.vectorized import train_together
+    from dlcourse.sweeps.train_together import train_together
 
     # Averages of a dead unit's gradients fade below 1e-38, where each operation takes a hundred times as long.
     torch.set_flush_denormal(True)

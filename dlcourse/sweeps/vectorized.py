@@ -2,13 +2,9 @@
 
 import math
 import os
-import shutil
 import signal
-import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,45 +12,20 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from dlcourse.config.compose import Composed
-from dlcourse.config.gate import check_classes
 from dlcourse.data.base import EVALUATION_BATCH
 from dlcourse.data.loading import EpochSampler, Rows
 from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
 from dlcourse.internals import stops_early
 from dlcourse.models.base import BatchLoss
-from dlcourse.runs.building import build_part, build_task, quieten
-from dlcourse.runs.checkpoint_file import AtomicIO, load
-from dlcourse.runs.environment import environment
+from dlcourse.runs.building import build_part, build_task
 from dlcourse.runs.interrupt import SIGNALS
-from dlcourse.runs.random_state import random_state, set_random_state
-from dlcourse.sweeps.compatibility import ELSE, Rates, check, device, numbers_of
+from dlcourse.sweeps.compatibility import Rates, device, numbers_of
 from dlcourse.sweeps.stacked import Stacked, metrics_of_all
-from dlcourse.sweeps.vectorized_trial import Member
+from dlcourse.sweeps.vectorized_checkpoint import CHECKPOINT, restore, save
+from dlcourse.sweeps.vectorized_trial import VectorizedTrial
 from dlcourse.tasks.base import Batch
 
-CHECKPOINT = "together_{}.ckpt"
-#: What of the state a checkpoint holds as it is.
-SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "seconds")
-WRITERS = 8  # directories at a time: most of the time the disk is waited for
 SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out costs more than it saves
-
-
-def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
-    """Train trials as one; a checkpoint of them all, beside their directories, continues them.
-
-    Refused (2) names what cannot be done together. Interrupted: that checkpoint is of an epoch's end, the last one or,
-    where epochs are short, one before it.
-    """
-    quieten()
-    trees = check([composed for composed, _ in trials])
-    check_classes(trees[0], trials[0][0].overrides.packages)
-    for _, path in trials:
-        if (path / "checkpoints" / "last.ckpt").exists() and not (path / "metrics.json").exists():
-            raise Refused(f"{path} was begun by itself, and would be lost; {ELSE}")
-    together = Together([Member(*trial, tree) for trial, tree in zip(trials, trees, strict=True)])
-    together.fit()
-    together.publish()
 
 
 def take(rows: Tensor, numbers: Tensor) -> Tensor:
@@ -62,10 +33,10 @@ def take(rows: Tensor, numbers: Tensor) -> Tensor:
     return rows.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)
 
 
-class Together:
+class VectorizedTraining:
     """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
 
-    def __init__(self, trials: list[Member]):
+    def __init__(self, trials: list[VectorizedTrial]):
         self.trials, self.path = trials, trials[0].path.parent / CHECKPOINT.format(trials[0].path.name)
         self.cfg = trials[0].composed.cfg
         self.monitor, self.lowest = self.cfg.monitor, self.cfg.mode == "min"
@@ -116,7 +87,7 @@ class Together:
         self.seconds = 0.0
         self.save_at = time.monotonic() + 1
         self.asked = 0  # the signal that asks to stop
-        self.restore()
+        restore(self)
 
     def _floating(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(self.device, dtype if x.is_floating_point() else x.dtype)
@@ -136,8 +107,8 @@ class Together:
                 self.train_epoch()
                 self.seconds = time.monotonic() - started
                 if time.monotonic() >= self.save_at:
-                    self.save()
-            self.save()
+                    save(self)
+            save(self)
         finally:
             for signum, handler in before.items():
                 signal.signal(signum, handler)
@@ -274,73 +245,3 @@ class Together:
         numbers = torch.arange(len(rows)).split(EpochSampler(len(rows), EVALUATION_BATCH).sizes())
         parts = [self.stacked.evaluate(w, rest, rows[part]) for part in numbers]
         return metrics_of_all(self.stacked.model, stage, parts)
-
-    def save(self) -> None:
-        """All that is needed to go on with the next epoch, to the same bits."""
-        state = {
-            "words": [trial.composed.overrides.words for trial in self.trials],
-            "trials": [trial.state_dict() for trial in self.trials],
-            **{key: getattr(self, key) for key in SAVED},
-            "w": self.stacked.w,
-            "rest": self.stacked.rest,
-            "numbers": self.numbers,
-            "rates": self.rates.state_dict(),
-            "rng": random_state(),
-        }
-        began = time.monotonic()
-        AtomicIO().save_checkpoint(state, self.path)
-        ended = time.monotonic()
-        self.save_at = ended + max(1, 20 * (ended - began))  # it takes no more than a twentieth of the time
-
-    def restore(self) -> None:
-        """Go on where the same trials were, or those of them that have no directory yet."""
-        mine = [trial.composed.overrides.words for trial in self.trials]
-        for path in sorted(self.path.parent.glob(CHECKPOINT.format("*"))):
-            try:
-                state = load(path, self.device)
-            except Refused as refusal:
-                print(f"{refusal}: what it held begins again", file=sys.stderr)
-                continue
-            known = all(words in state["words"] for words in mine)
-            if mine == state["words"] or known and not state["live"]:
-                self.path = path
-                self.go_on(state, mine)
-                return
-            if any(words in state["words"] for words in mine):
-                raise Refused(f"{path} holds some of these trials with others: say sweep.workers= as when it was begun")
-
-    def go_on(self, state: dict[str, Any], mine: list[list[str]]) -> None:
-        rows = [state["words"].index(words) for words in mine]
-        for trial, row in zip(self.trials, rows, strict=True):
-            trial.load_state_dict(state["trials"][row])
-        state["best_w"] = state["best_w"][rows]
-        state["best_rest"] = {name: value[rows] for name, value in state["best_rest"].items()}
-        for key in (*SAVED, "numbers"):
-            setattr(self, key, state[key])
-        self.stacked.w, self.stacked.rest = state["w"], state["rest"]
-        if self.live:
-            self.rates.load_state_dict(state["rates"])
-        set_random_state(state["rng"])
-
-    def publish(self) -> None:
-        """A run directory for each trial; those that a kill left half-written are written anew."""
-        done = [k for k, trial in enumerate(self.trials) if trial.status == "finished"]
-        rest = {name: value[done] for name, value in self.best_rest.items()}
-        test = dict(zip(done, self.metrics("test", self.best_w[done], rest), strict=True)) if done else {}
-        place = environment(str(self.device), torch.get_num_threads())
-
-        def leave(k: int) -> None:
-            trial = self.trials[k]
-            if (trial.path / "metrics.json").exists():
-                return
-            if trial.path.exists():
-                shutil.rmtree(trial.path)
-            weights = self.stacked.state_dict(self.best_w[k], {name: w[k] for name, w in self.best_rest.items()})
-            rate = len(self.sets["train"]) * trial.epochs / self.seconds
-            cost: dict[str, Any] = {"seconds": round(self.seconds, 3), "samples_per_s": round(rate, 1)}
-            cost |= {"note": self.data.note} if self.data.note else {}
-            trial.publish(weights, test.get(k, {}), cost, place)
-
-        with ThreadPoolExecutor(WRITERS) as writers:
-            list(writers.map(leave, range(len(self.trials))))
-        self.path.unlink(missing_ok=True)

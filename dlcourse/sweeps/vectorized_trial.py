@@ -17,7 +17,7 @@ from dlcourse.runs.files import write_json
 ONE_AT_A_TIME = threading.Lock()  # W&B takes a second logger of a process for another name of the first
 
 
-class Member:
+class VectorizedTrial:
     """What is known of one trial while it trains with the others, and what it leaves at the end."""
 
     def __init__(self, composed: Composed, path: Path, tree: dict[str, Any]):

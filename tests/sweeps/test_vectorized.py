@@ -14,8 +14,10 @@ from dlcourse.runs.trained import restore
 from dlcourse.sweeps.compatibility import check
 from dlcourse.sweeps.together import compositions
 from dlcourse.sweeps.together import together as run_together
-from dlcourse.sweeps.vectorized import CHECKPOINT, Together, take, train_together
-from dlcourse.sweeps.vectorized_trial import Member
+from dlcourse.sweeps.train_together import train_together
+from dlcourse.sweeps.vectorized import VectorizedTraining, take
+from dlcourse.sweeps.vectorized_checkpoint import CHECKPOINT
+from dlcourse.sweeps.vectorized_trial import VectorizedTrial
 from dlcourse.tasks.base import Batch
 from tests.composing import checked, resumed
 
@@ -163,14 +165,14 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words)
         self.save_at = 0  # a checkpoint after each epoch
 
     with monkeypatch.context() as patch:
-        epoch = Together.train_epoch
-        patch.setattr(Together, "train_epoch", dying)
+        epoch = VectorizedTraining.train_epoch
+        patch.setattr(VectorizedTraining, "train_epoch", dying)
         with pytest.raises(KeyboardInterrupt):
             together(tmp_path / "s", words)
     assert (tmp_path / "s" / CHECKPOINT.format(0)).exists() and not (tmp_path / "s/0").exists()
     seen = []
     with monkeypatch.context() as patch:
-        patch.setattr(Together, "train_epoch", lambda self: (seen.append(self.epoch), epoch(self)))
+        patch.setattr(VectorizedTraining, "train_epoch", lambda self: (seen.append(self.epoch), epoch(self)))
         paths = together(tmp_path / "s", words)
     assert seen[0] == 4
     for one, two in zip(straight, paths, strict=True):
@@ -195,7 +197,7 @@ def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
         jobs = [[*BASE, *words, f"seed={k}", f"run_dir={tmp_path / str(k)}"] for k in range(2)]
         composed = compositions(jobs)
         trees = check([each for each, _ in composed])
-        one = Together([Member(*each, tree) for each, tree in zip(composed, trees, strict=True)])
+        one = VectorizedTraining([VectorizedTrial(*each, tree) for each, tree in zip(composed, trees, strict=True)])
         train, found = one.sets["train"], []
         torch.manual_seed(0)
         for rows in one.order()[:2]:
@@ -212,7 +214,7 @@ def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
 
 def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
     """Those that are whole stay as they are; half of one is written anew."""
-    publish = Member.publish
+    publish = VectorizedTrial.publish
 
     def dying(self, *rest):
         if self.path.name == "1":
@@ -222,11 +224,11 @@ def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
         publish(self, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Member, "publish", dying)
+        patch.setattr(VectorizedTrial, "publish", dying)
         with pytest.raises(KeyboardInterrupt):
             together(tmp_path / "s", SMALL)
     before = (tmp_path / "s/0/metrics.json").stat().st_mtime_ns
-    monkeypatch.setattr(Together, "train_epoch", None)  # nothing is trained again
+    monkeypatch.setattr(VectorizedTraining, "train_epoch", None)  # nothing is trained again
     jobs = [[*BASE, *SMALL, *VARIED[k], f"run_dir={tmp_path / 's' / str(k)}"] for k in (1, 2)]  # what a sweep asks for
     train_together(compositions(jobs))
     paths = [tmp_path / "s" / str(k) for k in range(3)]
@@ -235,7 +237,7 @@ def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
 
 
 def test_a_signal_ends_it_with_a_checkpoint(tmp_path, monkeypatch):
-    epoch = Together.train_epoch
+    epoch = VectorizedTraining.train_epoch
 
     def asked(self):
         if self.epoch == 2:
@@ -243,7 +245,7 @@ def test_a_signal_ends_it_with_a_checkpoint(tmp_path, monkeypatch):
         epoch(self)
         self.save_at = 0
 
-    monkeypatch.setattr(Together, "train_epoch", asked)
+    monkeypatch.setattr(VectorizedTraining, "train_epoch", asked)
     with pytest.raises(Interrupted) as stop:
         together(tmp_path / "s", SMALL)
     assert stop.value.code == 143
@@ -335,9 +337,9 @@ def stopped(tmp_path, monkeypatch):
         epoch(self)
         self.save_at = 0
 
-    epoch = Together.train_epoch
+    epoch = VectorizedTraining.train_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(Together, "train_epoch", dying)
+        patch.setattr(VectorizedTraining, "train_epoch", dying)
         with pytest.raises(KeyboardInterrupt):
             together(tmp_path / "s", SMALL)
     return tmp_path / "s"

@@ -1,0 +1,63 @@
+"""Trials that differ in numbers only: checked, trained as one, and a run directory written for each."""
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlcourse.config.compose import Composed
+from dlcourse.config.gate import check_classes
+from dlcourse.errors import Refused
+from dlcourse.runs.building import quieten
+from dlcourse.runs.environment import environment
+from dlcourse.sweeps.compatibility import ELSE, check
+from dlcourse.sweeps.vectorized import VectorizedTraining
+from dlcourse.sweeps.vectorized_trial import VectorizedTrial
+
+WRITERS = 8  # directories at a time: most of the time the disk is waited for
+
+
+def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
+    """Train trials as one; a checkpoint of them all, beside their directories, continues them.
+
+    Refused (2) names what cannot be done together. Interrupted: that checkpoint is of an epoch's end, the last one or,
+    where epochs are short, one before it.
+    """
+    quieten()
+    trees = check([composed for composed, _ in trials])
+    check_classes(trees[0], trials[0][0].overrides.packages)
+    for _, path in trials:
+        if (path / "checkpoints" / "last.ckpt").exists() and not (path / "metrics.json").exists():
+            raise Refused(f"{path} was begun by itself, and would be lost; {ELSE}")
+    training = VectorizedTraining([VectorizedTrial(*trial, tree) for trial, tree in zip(trials, trees, strict=True)])
+    training.fit()
+    publish(training)
+
+
+def publish(training: Any) -> None:
+    """A run directory for each trial; those that a kill left half-written are written anew."""
+    done = [k for k, trial in enumerate(training.trials) if trial.status == "finished"]
+    rest = {name: value[done] for name, value in training.best_rest.items()}
+    test = dict(zip(done, training.metrics("test", training.best_w[done], rest), strict=True)) if done else {}
+    place = environment(str(training.device), torch.get_num_threads())
+
+    def write_trial(k: int) -> None:
+        trial = training.trials[k]
+        if (trial.path / "metrics.json").exists():
+            return
+        if trial.path.exists():
+            shutil.rmtree(trial.path)
+        weights = training.stacked.state_dict(
+            training.best_w[k], {name: w[k] for name, w in training.best_rest.items()}
+        )
+        rate = len(training.sets["train"]) * trial.epochs / training.seconds
+        cost: dict[str, Any] = {"seconds": round(training.seconds, 3), "samples_per_s": round(rate, 1)}
+        cost |= {"note": training.data.note} if training.data.note else {}
+        trial.publish(weights, test.get(k, {}), cost, place)
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        list(writers.map(write_trial, range(len(training.trials))))
+    training.path.unlink(missing_ok=True)
