@@ -579,7 +579,7 @@ TABLE |= {
     "data.noise": ("data=moons", *FROM_ZERO),
     "data.std": ("data=blobs", *RATE),
     "data.turns": ("data=spirals", *RATE),
-    "data.size": ("data=image_folder data.task=classification", *WHOLE),
+    "data.size": ("data=image_folder data.y=classes", *WHOLE),
     "data.features": ("data=iris", *WHOLE),
     "data.augment.pixels": ("data.augment=shift", *NATURAL),
     "data.augment.padding": ("data.augment=flip_crop", *NATURAL),
@@ -763,12 +763,12 @@ def test_every_loss_with_every_task(loss, task):
         assert checked([f"data={data}", f"loss={loss}"]).choices["loss"] == loss
     else:
         message = refusal(checked, [f"data={data}", f"loss={loss}"])
-        assert all(part in message for part in (f"loss={loss}", f"data={data} ({of})", "there are: ", fitting))
+        assert all(part in message for part in (f"loss={loss}", f"data={data} ({of})", f"try loss={fitting}"))
 
 
 def test_what_a_model_chooses_is_judged_too():
     message = refusal(checked, ["data=sine", "model=perceptron"])
-    assert "loss=perceptron cannot fit data=sine (regression); there are: huber, mae, mse" in message
+    assert "loss=perceptron cannot fit data=sine (regression); try loss=mse, or huber, mae" in message
 
 
 # Monitors

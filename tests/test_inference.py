@@ -171,7 +171,7 @@ def test_a_prediction_depends_on_no_other_row(trained, monkeypatch):
     model.train()  # asked in the middle of something: batch norm must not see the rows
     alone = torch.cat([forward_batches(model, row[None]).z for row in x])
     assert torch.allclose(forward_batches(model, x).z, alone, atol=1e-4)
-    monkeypatch.setattr("dlcourse.runs.inference.BATCH", 2)
+    monkeypatch.setattr("dlcourse.tasks.answers.BATCH", 2)
     assert torch.allclose(forward_batches(model, x).z, alone, atol=1e-4)
     assert model.training
 
@@ -190,7 +190,7 @@ def test_onnx(trained, tmp_path, name):
         own = model.output(model(x))
     for size in (1, 7, len(x)):
         there = torch.from_numpy(session.run(None, {"x": x[:size].numpy()})[0])
-        assert there.shape == (size, data.outputs)
+        assert there.shape == (size, model.task.outputs)
         assert (there - own[:size]).abs().max() <= 1e-4 * own.abs().max().clamp_min(1)
 
 

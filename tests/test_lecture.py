@@ -90,7 +90,7 @@ def test_l1_two_layers_of_threshold_units_are_xor():
         model.network[3].weight.copy_(torch.tensor([[1.0, -1.0]]))
         model.network[3].bias.fill_(-0.5)
     rows = data.sets["train"]
-    assert torch.equal((model(rows.x) > 0).float(), rows.y)
+    assert torch.equal((model(rows.x) > 0).flatten().long(), rows.y)
 
 
 @pytest.mark.parametrize("std", [0.3, 0.5])
@@ -117,7 +117,7 @@ def test_l1_the_convergence_bound(run, monkeypatch, std, seed):
     rows = result.data.sets["train"]
     x = ((rows.x - result.data.mean) / result.data.std).double()
     x = torch.cat([x, torch.ones(len(x), 1)], 1).numpy()
-    s = 2 * rows.y[:, 0].double().numpy() - 1
+    s = 2 * rows.y.double().numpy() - 1
     # The widest margin through the origin: mirror the rows, so that the separator has no intercept.
     support = SVC(C=1e10, kernel="linear", tol=1e-8).fit(np.concatenate([x, -x]), np.concatenate([s, -s]))
     w = support.coef_[0]
@@ -162,7 +162,7 @@ def test_l2_a_sigmoid_neuron_is_logistic_regression(run):
     words = ["model=sigmoid_neuron", "data=breast_cancer", "data.features=3", "optimizer=lbfgs", "monitor=train/loss"]
     result = run(*words, "trainer.max_epochs=20")
     rows = result.data.sets["train"]
-    x, y = rows.x.double().numpy(), rows.y[:, 0].numpy()
+    x, y = rows.x.double().numpy(), rows.y.numpy()
     # Not separable: no w, b has s (w x + b) ≥ 1 for all rows, so a finite optimum exists.
     s = 2 * y - 1
     constraints = -s[:, None] * np.concatenate([x, np.ones((len(x), 1))], 1)

@@ -84,10 +84,10 @@ def test_a_persons_table_takes_one_composition_more_and_one_word(counts, tmp_pat
     (tmp_path / "own.csv").write_text("size,kind\n1,a\n3,b\n5,a\n")
     words = ["data=csv", f"data.path={tmp_path / 'own.csv'}", "data.target=kind"]
     checked(words)
-    assert counts == Counter([*words, "loss=bce", "composed", "composed", "resolved"])
+    assert counts == Counter([*words, "task=binary", "composed", "composed", "resolved"])
     counts.clear()
-    checked([*words, "loss=bce"])
-    assert counts == Counter([*words, "loss=bce", "composed", "resolved"])
+    checked([*words, "task=binary"])
+    assert counts == Counter([*words, "task=binary", "composed", "resolved"])
 
 
 def test_a_multirun_parses_each_value_once(counts):

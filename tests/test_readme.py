@@ -195,6 +195,9 @@ def test_a_command_is_accepted(words: list[str], place: Path, monkeypatch: pytes
         assert words[1] in cli.commands
     elif words[:2] == ["python3", "-m"]:
         assert words[2] == "venv"
+    elif words[1:3] == ["-m", "tests.faults"]:
+        told = here(["tests/faults/__main__.py", "--help"])[1]
+        assert all(word in told for word in words[3:] if word.startswith("--"))
     elif program == "python":
         assert words[1:3] == ["-m", "pytest"] and (len(words) == 3 or words[3:] in (["-m", "slow"], ["-n", "0"]))
     else:

@@ -105,9 +105,17 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
     form = cfg.task.target_form
     if form not in cfg.loss.get("target_forms", [form]):
-        raise Refused(f"{loss} cannot fit {data} ({choices.get('task')}); there are: {', '.join(_losses_for(form))}")
+        default = _default_loss(choices["task"])
+        others = ", ".join(name for name in _losses_for(form) if name != default)
+        raise Refused(f"{loss} cannot fit {data} ({choices['task']}); try loss={default}, or {others}")
     if cfg.loss.get("output") == "softmax" and form != "class_numbers":
         raise Refused(f"loss.output=softmax is for one of several classes; {task} takes identity or sigmoid")
+
+
+def _default_loss(task: str) -> str:
+    """The loss that a task of conf/ chooses."""
+    defaults = OmegaConf.load(CONF / "task" / f"{task}.yaml").defaults
+    return str(next(each["override /loss"] for each in defaults if "override /loss" in each))
 
 
 def _losses_for(form: str) -> list[str]:

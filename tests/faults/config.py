@@ -14,7 +14,7 @@ from tests.faults.rows import ABSENT, REFUSED, SILENT, SURVIVED, Outcome, Row, j
 from tests.faults.subjects import Subject
 
 REGRESSION = {
-    "dlcourse": ["loss=mse", "data.task=values", "data.outputs=1", "data.classes=null"],
+    "dlcourse": ["loss=mse", "task=regression", "data.y=values", "data.outputs=1", "data.classes=null"],
     "plain Lightning": ["regression=true"],
 }
 

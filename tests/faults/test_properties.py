@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from dlcourse.data.files import Csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlcourse.data.facts import csv_facts
+from dlcourse.data.table import Csv
+from dlcourse.data.table_facts import csv_facts
 from dlcourse.errors import CHECKPOINT, CONFIG, Refused
 from dlcourse.runs.checkpoint_file import AtomicIO, load
+from tests import objects
 from tests.composing import checked
 
 EXAMPLES = int(os.environ.get("DLCOURSE_EXAMPLES", 300))
@@ -104,10 +105,12 @@ def test_d6_a_csv_is_read_finite_or_refused(
 
 
 def read(path: Path) -> tuple:
-    facts = csv_facts(str(path), "y", None)
+    kinds = {"two": "binary", "classes": "classification", "values": "regression"}
+    facts = csv_facts(str(path), "y", kinds)
+    of = objects.task(facts.pop("task"), facts["outputs"], classes=facts["classes"])
     batch = dict(batch_size=8, num_workers=0, seed=0, split_seed=0, val_fraction=0.1)
     rest = dict(standardise=True, reshuffle=True, augment=None)
-    return Csv(path=str(path), target="y", name="csv", **facts, **batch, **rest).arrays()
+    return Csv(path=str(path), target="y", name="csv", task=of, **facts, **batch, **rest).arrays()
 
 
 NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)
