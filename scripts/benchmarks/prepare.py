@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from hydra.utils import instantiate
 
 from dlcourse.config.gate import compose_checked
 from dlcourse.config.overrides import Overrides
 from dlcourse.data.images import Mnist, to_idx
+from dlcourse.runs.building import build
 
 
 def prepare(folder: Path) -> None:
     """MNIST and the digits as every contestant reads them: IDX files, and arrays in .npz files."""
     for name in ("mnist", "digits"):
-        cfg = compose_checked(Overrides.parse([f"data={name}"])).cfg
-        data = instantiate(cfg.data, _convert_="all")
+        tree = compose_checked(Overrides.parse([f"data={name}"])).tree
+        data, _ = build(tree)
         train_set, test_set = data.arrays()
         arrays = {"x_train": train_set[0].squeeze(1).numpy(), "y_train": train_set[1].numpy()}
         if test_set is not None:

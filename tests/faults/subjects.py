@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 
 from dlcourse.config.groups import CHECKOUT
 from dlcourse.data.base import Split
 from dlcourse.data.images import Digits
+from dlcourse.runs.building import build
 from tests.composing import checked
 from tests.faults.process import Done, Fault, Running, start
 
@@ -136,7 +136,7 @@ class Dlcourse(Subject):
         return [run / "checkpoints" / name for name in ("last.ckpt", "last.prev.ckpt")]
 
     def held_out(self, file: Path, words: list[str]) -> int:
-        data = instantiate(checked([*self.words(file, {"data": file}), *words]).cfg.data, _convert_="all")
+        data, _ = build(checked([*self.words(file, {"data": file}), *words]).tree)
         data.setup()
         return int(data.sets["val"].index[0])
 
