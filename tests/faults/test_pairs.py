@@ -10,10 +10,10 @@ import dlcourse
 from dlcourse import Refused
 from dlcourse.config.groups import CONF
 
-DATA = {"binary": "moons", "classes": "iris", "values": "linear"}
+DATA = {"bits": "moons", "class_numbers": "iris", "values": "linear"}  # by the form of target
 ACTIVATIONS = sorted(path.stem for path in (CONF / "activation").glob("*.yaml"))
 CHOICES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / "loss").glob("*.yaml"))}
-LOSSES = {name: choice.get("loss", choice).get("tasks", list(DATA)) for name, choice in CHOICES.items()}
+LOSSES = {name: choice.get("loss", choice)["target_forms"] for name, choice in CHOICES.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_e3(activation: str, loss: str, tmp_path: Path) -> None:
-    for task, data in DATA.items():
+    for form, data in DATA.items():
         words = [
             f"data={data}",
             f"loss={loss}",
@@ -35,10 +35,10 @@ def test_e3(activation: str, loss: str, tmp_path: Path) -> None:
             "callbacks=none",
             "logger=none",
         ]
-        if task in LOSSES[loss]:
-            metrics = dlcourse.run(*words, f"run_dir={tmp_path / task}").metrics
+        if form in LOSSES[loss]:
+            metrics = dlcourse.run(*words, f"run_dir={tmp_path / form}").metrics
             assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
         else:
             with pytest.raises(Refused, match=f"loss={loss} cannot fit data={data}") as refusal:
-                dlcourse.run(*words, f"run_dir={tmp_path / task}")
-            assert refusal.value.code == 2 and not (tmp_path / task).exists()
+                dlcourse.run(*words, f"run_dir={tmp_path / form}")
+            assert refusal.value.code == 2 and not (tmp_path / form).exists()
