@@ -177,9 +177,7 @@ class Data(pl.LightningDataModule):
         return self._loader("test")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        if isinstance(batch, Tensor):  # the example of Lightning's model summary
-            return batch.to(device)
-        return batch.to(device)
+        return batch.to(device)  # a Batch, or the tensor that is the example of Lightning's model summary
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches, whole and on their device."""

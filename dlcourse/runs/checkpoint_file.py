@@ -104,5 +104,4 @@ def usable(folder: Path) -> tuple[Checkpoint, list[str]]:
 
 def has_checkpoint(run: Path) -> bool:
     """Whether a run was killed after its first checkpoint, in whatever state that is."""
-
     return any((run / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
