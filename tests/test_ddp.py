@@ -71,6 +71,22 @@ def both_are_told(process: subprocess.Popen) -> int:
     return 130
 
 
+#: train.py, but the report takes longer than Lightning looks on before it kills what another process has left behind.
+LATE = """
+import sys, time
+from dlcourse import cli, report
+
+build = report.build_report
+
+def late(*known):
+    time.sleep(6)
+    return build(*known)
+
+report.build_report = late
+sys.exit(cli.guarded(cli.train))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", [one_is_told, both_are_told])
 def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(
@@ -79,7 +95,8 @@ def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(
     words = [*WORDS, *TWO, "trainer.max_epochs=12", "trainer.log_every_n_steps=5", "model.dropout=0.3"]
     straight, run = tmp_path / "straight", tmp_path / "run"
     train([sys.executable], *words, f"run_dir={straight}")
-    command = [sys.executable, "train.py", *words, f"run_dir={run}"]
+    (tmp_path / "late.py").write_text(LATE)
+    command = [sys.executable, str(tmp_path / "late.py"), *words, f"run_dir={run}"]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     while not any(row["step"] >= 60 for row in read_rows(run / "metrics.jsonl")):
         assert process.poll() is None

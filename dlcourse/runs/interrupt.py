@@ -36,6 +36,15 @@ def stoppable() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def unwatch_processes(trainer: pl.Trainer) -> None:
+    """End Lightning's watch over the processes that it started: all of them are about to stop.
+
+    It kills this process within five seconds of the first that ends with another code than 0, and the last checkpoint,
+    the status and the report, which the first process writes, can take longer than that.
+    """
+    getattr(trainer.strategy.launcher, "procs", []).clear()
+
+
 class Interrupt(Callback):
     """The first signal asks, the second one stops at once (the last checkpoint stays intact)."""
 
@@ -75,10 +84,12 @@ class Interrupt(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.received:
+            unwatch_processes(trainer)
             raise Interrupted(self.received)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore_handlers()
+        unwatch_processes(trainer)
 
     def _asked(self) -> int:
         """The signal that asks to stop, or 0: the same on all processes.
@@ -100,6 +111,7 @@ class Interrupt(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if (signum := self._asked()) and self.checkpoints.can_save(trainer):
+            unwatch_processes(trainer)
             self.checkpoints.save_last(trainer)
             raise Interrupted(signum)
 
