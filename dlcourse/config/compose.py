@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.config.explain import check_added, explain_keys, is_group
-from dlcourse.config.groups import CONF, NAMED, groups
+from dlcourse.config.groups import CONF, LISTS, NAMED, groups
 from dlcourse.config.overrides import Overrides
 from dlcourse.config.resolve import check_resolved, explained, resolve, short_message
 from dlcourse.config.suggestions import nearest
@@ -56,6 +56,8 @@ def compose(overrides: Overrides) -> Composed:
         explain_keys(overrides, _compose_groups(overrides))
         raise Refused(short_message(error)) from None
     choices = {k: str(v) for k, v in cfg.hydra.runtime.choices.items() if "/" not in k}
+    for group in set(LISTS) - set(choices):  # Hydra names no list; each choice of it has a key of its own name
+        choices[group] = ",".join(name for name in groups()[group] if name in cfg[group])
     check_added(overrides)
     multirun = str(cfg.hydra.mode).endswith("MULTIRUN")
     OmegaConf.set_struct(cfg, False)

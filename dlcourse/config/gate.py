@@ -13,7 +13,7 @@ from dlcourse.config.explain import explain_mode
 from dlcourse.config.groups import CONF
 from dlcourse.config.overrides import Overrides, plain, values_of
 from dlcourse.config.resolve import resolve
-from dlcourse.config.rules import check_rules
+from dlcourse.config.rules import OF_METRICS, check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
@@ -192,7 +192,8 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
         own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
         if target not in known and not own:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
-        _check_arguments(path, node, found)
+        said = OF_METRICS if path.startswith("metrics.") else ()
+        _check_arguments(path, {key: value for key, value in node.items() if key not in said}, found)
 
 
 def _check_arguments(path: str, node: dict[str, Any], target: Any) -> None:

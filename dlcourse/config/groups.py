@@ -8,6 +8,8 @@ from dlcourse.errors import Refused
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONF = CHECKOUT / "conf"
+#: Groups of which a run may take several choices at once; every file of theirs has keys of its own.
+LISTS = ("logger", "metrics")
 #: Keys whose plain names the config layer replaces by the file of that name in a group.
 NAMED = {"model.activation": "activation", "data.augment": "augment"}
 

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
-from dlcourse.config.groups import NAMED, groups, root_keys
+from dlcourse.config.groups import LISTS, NAMED, groups, root_keys
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
@@ -111,12 +111,20 @@ def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[s
 
 def _check_choices(override: Override, group: str, choices: list[str]) -> None:
     for value in [override.value()] if not override.is_sweep_override() else values_of(override):
-        if isinstance(value, list):
+        if isinstance(value, list) and group in LISTS:
+            for each in value:
+                _check_choice(each, group, choices)
+        elif isinstance(value, list):
             word = "'model.activation=[relu,tanh]'" if group == "activation" else f"{group}={choices[0]}"
             raise Refused(f"{group} takes one choice, not a list; write {word}")
-        if str(value) not in choices:
-            listed = ", ".join(choices)
-            raise Refused(f"no {group}={value}{nearest(str(value), choices)}\nThere are: {listed}")
+        else:
+            _check_choice(value, group, choices)
+
+
+def _check_choice(value: Any, group: str, choices: list[str]) -> None:
+    if str(value) not in choices:
+        listed = ", ".join(choices)
+        raise Refused(f"no {group}={value}{nearest(str(value), choices)}\nThere are: {listed}")
 
 
 def word(key: str, text: object) -> str:

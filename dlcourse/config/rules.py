@@ -14,6 +14,8 @@ EVERY = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
 TIME = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
 #: What else a sweep may keep low: what a run says of its own cost.
 COSTS = ("seconds", "steps", "epochs")
+#: What conf/metrics says of a metric beside its constructor's arguments: which end is better, what it compares.
+OF_METRICS = ("mode", "takes")
 
 
 def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
@@ -27,7 +29,7 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
     if not isinstance(standard, bool) and not POSITIVE.admits(standard):
         raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")
     _check_task(cfg, choices)
-    logged = cfg.task.metrics
+    logged = _logged(cfg, choices)
     if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:
         raise Refused("model.norm=batch needs more than one row a batch; set model.norm=null, or data.batch_size")
     full = cfg.get("optimizer_batch") == "full"
@@ -53,12 +55,15 @@ def _judge_shape(cfg: DictConfig) -> None:
     for key in ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
         if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)) or "_target_" not in node:
             raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
-    for key in ("callbacks", "logger", "checkpoint", "paths", "debug"):
+    for key in ("callbacks", "logger", "metrics", "checkpoint", "paths", "debug"):
         if not OmegaConf.is_dict(OmegaConf.select(cfg, key)):
             raise Refused(f"{key}={OmegaConf.select(cfg, key)}: expected a mapping; its keys are set one by one")
     for name, node in cfg.callbacks.items():
         if node is not None and not (OmegaConf.is_dict(node) and "_target_" in node):
             raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
+    for name, node in cfg.metrics.items():
+        if not (OmegaConf.is_dict(node) and "_target_" in node):
+            raise Refused(f"metrics.{name}={node}: expected a mapping with a _target_")
     for key in ("tags", "lecture", "expect", "loss.target_forms", "task.takes", "resume_changed", "init_from_skip"):
         value = OmegaConf.select(cfg, key, default=[])
         if not OmegaConf.is_list(value) and value != []:
@@ -67,7 +72,23 @@ def _judge_shape(cfg: DictConfig) -> None:
         Expectation(expected)
 
 
-def _judge_sweep(sweep: DictConfig, logged: DictConfig, monitor: str) -> None:
+def _logged(cfg: DictConfig, choices: dict[str, str]) -> dict[str, dict[str, str | None]]:
+    """What a run logs of its training and of its validation rows, and which end of each is better."""
+    own, form = cfg.task.metrics, cfg.task.prediction_form
+    chosen = {}
+    for name, node in cfg.metrics.items():
+        takes = node.get("takes", [form])
+        if form not in takes:
+            raise Refused(f"metrics={name} compares {', '.join(takes)}; task={choices['task']} has {form}")
+        if name in own:
+            raise Refused(f"metrics.{name}: the task logs a {name} of its own; give it another name")
+        chosen[name] = node.get("mode")
+        if chosen[name] not in ("min", "max", None):
+            raise Refused(f"metrics.{name}.mode={chosen[name]}: expected min or max, the better end")
+    return {"train": dict(own), "val": {**own, **chosen}}
+
+
+def _judge_sweep(sweep: DictConfig, logged: dict[str, Any], monitor: str) -> None:
     metrics, modes = (v if OmegaConf.is_list(v) else [v] for v in (sweep.metric, sweep.mode))
     if len(metrics) != len(modes) or not metrics:
         raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
@@ -83,15 +104,18 @@ def _judge_sweep(sweep: DictConfig, logged: DictConfig, monitor: str) -> None:
 
 
 def _judge_monitor(where: str, monitor: Any, mode: Any, logged: Any, key: str = "monitor") -> None:
-    """``logged``: the metrics of the run's task, and which end of each is better."""
+    """``logged``: the metrics of each stage, and which end of each is better."""
     stage, _, metric = str(monitor).partition("/")
     if stage not in ("val", "train"):
         raise Refused(f"{where}{key}={monitor}: expected a metric of val or train; test sets choose nothing")
-    if metric not in logged:
-        listed = ", ".join(f"{stage}/{name}" for name in logged)
+    if metric not in logged[stage]:
+        listed = ", ".join(f"{stage}/{name}" for name in logged[stage])
         raise Refused(f"{where}{key}={monitor}: this run does not log it; there are {listed}")
-    if mode != logged[metric]:
-        raise Refused(f"{where}mode={mode}: {monitor} is best at its {logged[metric]}")
+    better = logged[stage][metric]
+    if better is None:
+        raise Refused(f"{where}{key}={monitor}: say which end of it is better, as +metrics.{metric}.mode=max")
+    if mode != better:
+        raise Refused(f"{where}mode={mode}: {monitor} is best at its {better}")
 
 
 def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ def upgrade(cfg: DictConfig) -> DictConfig:
     word = data.pop("task")
     tasks = _shipped("data", "csv")["facts"]["tasks"]  # the task of each kind of y, by the words of before but one
     choice["task"] = tasks.get(word, tasks["two"])
-    tree["task"] = _shipped("task", choice["task"])
+    tree["task"], tree["metrics"] = _shipped("task", choice["task"]), {}
     data["y"] = word if word == "values" else "classes"
     data["outputs"] = tree["task"].get("class_count") or data["outputs"]
     if (white := _shipped("data", choice["data"]).get("white")) is not None:

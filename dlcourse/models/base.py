@@ -1,17 +1,20 @@
 """The base of all models: a network, a loss, an optimizer, and the only training step."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from dlcourse.chosen_metrics import ChosenMetrics
 from dlcourse.errors import ForwardFailed
 from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
 from dlcourse.losses import Loss
 from dlcourse.metrics import Metrics
+from dlcourse.tasks.answers import eval_mode
 from dlcourse.tasks.base import Batch, Task
 
 
@@ -49,6 +52,7 @@ class Model(pl.LightningModule):
         init: Callable[[nn.Module], None],
         monitor: str = "val/loss",
         compile: bool = False,
+        metrics: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         if task.target_form not in loss.target_forms:
@@ -59,6 +63,7 @@ class Model(pl.LightningModule):
         self.monitor = monitor
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(task, self.output) for stage in ("train", "val", "test")}
+        self.chosen_metrics = {s: ChosenMetrics(deepcopy(metrics or {}), task, self.output) for s in ("val", "test")}
         init(network)
         if len(shape) == 3:
             network.to(memory_format=torch.channels_last)  # how convolutions read pictures fastest
@@ -126,7 +131,10 @@ class Model(pl.LightningModule):
 
     def _step(self, batch: Batch, batch_idx: int, stage: str) -> Tensor:
         loss, divisor, output, target = self.loss_of(batch)
-        self.stage_metrics[stage].update(loss.detach(), divisor, output.detach(), target, batch_idx)
+        output = output.detach()
+        self.stage_metrics[stage].update(loss.detach(), divisor, output, target, batch_idx)
+        if stage in self.chosen_metrics:
+            self.chosen_metrics[stage].update(output, target)
         return loss
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -174,6 +182,8 @@ class Model(pl.LightningModule):
     def _log_epoch(self, stage: str) -> None:
         """Figures of the whole set to whoever monitors them, and to the loggers at the number of steps taken."""
         figures = self.stage_metrics[stage].compute(lambda x: self.trainer.strategy.reduce(x, reduce_op="sum"))
+        if stage in self.chosen_metrics:
+            figures |= self.chosen_metrics[stage].compute(self.monitor.partition("/")[2])
         named = {f"{stage}/{name}": value for name, value in figures.items()}
         self.log_dict(named, logger=False)
         row = {"epoch": self.current_epoch, **{name: float(value) for name, value in named.items()}}
@@ -183,7 +193,12 @@ class Model(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Take the standardisation from the training set; a checkpoint loaded later brings its own."""
         if stage == "fit":
-            self.standardise(self.trainer.datamodule)  # type: ignore[attr-defined]
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.standardise(data)
+            if self.chosen_metrics["val"].metrics:
+                with eval_mode(self):
+                    answered = self.loss_of(data.sets["val"].first(2))
+                self.chosen_metrics["val"].check(answered.output, answered.target)
 
     def standardise(self, data: Any) -> None:
         """Take mean and deviation of inputs and target values from data that is set up."""

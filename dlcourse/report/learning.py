@@ -21,8 +21,8 @@ LAYERS = {
 }
 
 
-def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str) -> list[Figure]:
-    """Loss, accuracy (or R²) and learning rate over the steps, the best validation marked."""
+def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str, chosen: Sequence[str] = ()) -> list[Figure]:
+    """Loss, accuracy (or R²), the chosen metrics and the learning rate over the steps, the best validation marked."""
 
     def over_steps(**keys: str) -> curves.Series:
         found = {name: [(row["step"], row[key]) for row in rows if key in row] for name, key in keys.items()}
@@ -36,6 +36,7 @@ def training_curves(rows: list[dict[str, Any]], monitor: str, mode: str) -> list
         "Loss": over_steps(**{"train, by step": "train/loss_step", "train": "train/loss", "validation": "val/loss"}),
         "Accuracy": over_steps(train="train/acc", validation="val/acc"),
         "R²": over_steps(train="train/r2", validation="val/r2"),
+        **{name: over_steps(validation=f"val/{name}") for name in chosen},
         "Learning rate": over_steps(rate="lr"),
     }
     drawn = []

@@ -73,7 +73,12 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         note=metrics.get("note") or getattr(data, "note", None),
         diagnosis=[*verdicts(told["rows"])],
         layers=layers(told["rows"]),
-        curves=training_curves(told["rows"], config.get("monitor", "val/loss"), config.get("mode", "min")),
+        curves=training_curves(
+            told["rows"],
+            config.get("monitor", "val/loss"),
+            config.get("mode", "min"),
+            list(config.get("metrics", {})),
+        ),
         trouble=trouble,
         left=left(run_dir, data),
         sections=report.sections,

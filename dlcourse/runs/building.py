@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcourse.config.compose import Composed
+from dlcourse.config.rules import OF_METRICS
 from dlcourse.errors import Refused, explain
 from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.weights import start_from
@@ -18,18 +19,32 @@ def build_task(tree: dict[str, Any]) -> Any:
     return instantiate(tree["task"], _convert_="all")
 
 
-def build_part(tree: dict[str, Any], part: str, task: Any) -> Any:
+def build_part(tree: dict[str, Any], part: str, task: Any, **handed: Any) -> Any:
     """The ``data`` or the ``model`` of a resolved configuration, for a task."""
     from hydra.utils import instantiate
 
-    return instantiate(tree[part], _convert_="all", _partial_=True)(task=task)
+    return instantiate(tree[part], _convert_="all", _partial_=True)(task=task, **handed)
+
+
+def build_metrics(tree: dict[str, Any]) -> dict[str, Any]:
+    """The metrics that are chosen beside the task's own, by name."""
+    from hydra.utils import instantiate
+
+    built = {}
+    for name, node in tree["metrics"].items():
+        try:
+            built[name] = instantiate({key: node[key] for key in node if key not in OF_METRICS}, _convert_="all")
+        except Exception as error:  # as the others'; but this one does not name the metric
+            raise Refused(f"metrics.{name}: {explain(error) or error}") from error
+    return built
 
 
 def build(tree: dict[str, Any]) -> tuple[Any, Any]:
     """The data and the model of a resolved configuration; an argument that a constructor rejects is refused."""
     try:
         task = build_task(tree)
-        built = build_part(tree, "data", task), build_part(tree, "model", task)
+        metrics = build_metrics(tree)
+        built = build_part(tree, "data", task), build_part(tree, "model", task, metrics=metrics)
         if not gc.isenabled():  # a command's imports are over; what they made stays, and is not looked at again
             gc.freeze()
             gc.enable()
@@ -59,6 +74,7 @@ def quieten() -> None:
         ".*is smaller than the logging interval.*",
         ".*No device id is provided.*",
         ".*`srun` command is available.*",  # Slurm is installed; that a run shall use it, nobody has said
+        ".*will save all targets and predictions in the buffer.*",  # of validation rows, one pass
         ".*LeafSpec.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)

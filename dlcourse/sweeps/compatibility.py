@@ -65,6 +65,8 @@ def check(trials: Sequence[Composed]) -> list[dict[str, Any]]:
         raise Refused(
             f"checkpoint.every={first['checkpoint']['every']}: together a checkpoint comes after an epoch; {ELSE}"
         )
+    if first["metrics"]:
+        raise Refused(f"metrics={','.join(first['metrics'])} is not vectorised; {ELSE}")
     for name, node in first["callbacks"].items():
         if node is not None and name not in CALLBACKS:
             raise Refused(f"callbacks.{name} is not vectorised; {ELSE}")

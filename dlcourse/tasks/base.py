@@ -48,8 +48,10 @@ class Task(nn.Module):
     ``outputs``: numbers that a model puts out for a row. ``takes``: the kinds of y that it learns from (``data.y``).
     ``target_form``: how it hands the target to a loss: ``class_numbers`` (M,) whole numbers 0 … C − 1 beside z (M, C);
     ``bits`` zeros and ones, ``unit_values`` numbers in [0, 1] and ``values`` any numbers, each in the shape of z.
-    ``output``: the function of z that losses compare with the target, where a loss lets it be chosen. ``metrics``:
-    what is logged, and whether ``min`` or ``max`` is better. ``class_count``: the number of classes that y must have.
+    ``output``: the function of z that losses compare with the target, where a loss lets it be chosen.
+    ``prediction_form``: what `comparable` hands to torchmetrics, as that calls it: ``binary``, ``multiclass``,
+    ``multilabel``; or ``values``, ``pictures``. ``metrics``: what is logged, and whether ``min`` or ``max`` is better.
+    ``class_count``: the number of classes that y must have.
 
     Its buffers are of the training rows, the same in all processes and in all models that are trained together.
     """
@@ -64,12 +66,13 @@ class Task(nn.Module):
         takes: Sequence[str],
         target_form: str,
         output: str,
+        prediction_form: str,
         metrics: Mapping[str, str],
         class_count: int | None = None,
     ):
         super().__init__()
         self.outputs, self.takes, self.target_form, self.output = outputs, tuple(takes), target_form, output
-        self.better, self.class_count = dict(metrics), class_count
+        self.prediction_form, self.better, self.class_count = prediction_form, dict(metrics), class_count
 
     def fit(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
         """Take what it needs from the training rows (moments of the targets), once; a checkpoint keeps it."""

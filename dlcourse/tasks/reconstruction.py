@@ -66,7 +66,8 @@ class Reconstruction(Task):
         return {"mse": sums["sq"] / sums["n"]}
 
     def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
-        return self.in_target_units(read(output)), target
+        """In the target's units, in the shape of the rows (N, *shape)."""
+        return self.in_target_units(read(output)).unflatten(1, self.shape), target.unflatten(1, self.shape)
 
     def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
         from dlcourse.tasks.reconstruction_sections import sections

@@ -132,6 +132,11 @@ class Regression(Task):
     def postprocess(self, a: Tensor) -> Tensor:
         return a * self.y_std + self.y_mean
 
+    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
+        """In the target's units, (N,) each of one value, (N, K) of several."""
+        values = read(output), target
+        return values if self.outputs > 1 else (values[0][:, 0], values[1][:, 0])
+
     def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
         y, error = exact(target), exact(target - read(output))
         return {"abs": error.abs(), "sq": error**2, "y": y, "yy": y**2}
