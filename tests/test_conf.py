@@ -38,7 +38,7 @@ NEEDS = {
 NEEDS |= {
     f"experiment={path.stem}": "a sweep, not a run"
     for path in (CONF / "experiment").glob("*.yaml")
-    if "mode: MULTIRUN" in path.read_text()
+    if "sweeper:" in path.read_text()
 }
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
 
