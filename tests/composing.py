@@ -1,5 +1,6 @@
 """From words to configurations, as the commands do it."""
 
+from functools import cache
 from pathlib import Path
 
 from dlcourse.config.compose import Composed, complete, compose
@@ -17,6 +18,12 @@ def unchecked(words: list[str]) -> Composed:
     composed = compose(Overrides.parse(words))
     complete(composed.cfg)
     return composed.resolved()
+
+
+@cache
+def composed(words: str) -> Composed:
+    """The same, made once for each line of words; whoever changes it copies it first."""
+    return unchecked(words.split())
 
 
 def resumed(words: list[str]) -> tuple[Composed, Path] | None:

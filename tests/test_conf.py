@@ -38,7 +38,7 @@ NEEDS = {
 NEEDS |= {
     f"experiment={path.stem}": "a sweep, not a run"
     for path in (CONF / "experiment").glob("*.yaml")
-    if "mode: MULTIRUN" in path.read_text()
+    if "sweeper:" in path.read_text()
 }
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
 
@@ -100,9 +100,9 @@ def admitted(*words: str) -> Composed:
 
 
 def test_every_file_is_found():
-    """All below conf/ is a choice of a group, beside the root and what models and data share; groups have defaults."""
+    """All below conf/ is a choice of a group, beside the root and what several files share; groups have defaults."""
     files = set(CONF.rglob("*/*.yaml"))
-    assert {path.stem for path in CONF.glob("*.yaml")} == {"config", "parts", "batches"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == {"config", "parts", "batches", "gate", "nielsen"}
     assert len(CHOICES) == len(files) > 80 and not [choice for choice in CHOICES if choice.startswith("hydra=")]
     assert [f"{group}={name}" for group, names in groups().items() for name in names] == CHOICES
     defaults = [entry for entry in OmegaConf.load(CONF / "config.yaml").defaults if not isinstance(entry, str)]

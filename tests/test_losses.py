@@ -260,7 +260,7 @@ REFUSED_TASKS = [
 
 @pytest.mark.parametrize("name, task", REFUSED_TASKS)
 def test_a_task_it_does_not_fit_is_refused(name, task):
-    """By the model, where the two meet (by the gate before: tests/test_gate.py)."""
+    """By the model, where the two meet (by the gate before: tests/config/test_rules.py)."""
     parts = {"optimizer": None, "scheduler": None, "init": lambda network: None}
     outputs = SHAPES[task][1]
     with pytest.raises(ValueError, match=f"the task has {FORMS[task]}"):

@@ -43,7 +43,7 @@ QUICK = ["logger=none", "callbacks=none", "trainer.max_epochs=2"]
 #: Programs that are not ours, and that the tests do not need.
 OUTSIDE = ("source", "scontrol", "optuna-dashboard", "[")
 #: What the examples on own parts add to a copy of the checkout, where test_parts_of_ones_own runs them.
-OWN = ("activation=mish", "model=wide")
+OWN = ("activation=mish", "model=wide", "data=rings")
 #: What is added to the long ones in the slow tests, by what they contain.
 SHORTER = {
     "data=mnist": ["trainer.max_epochs=1", "trainer.limit_train_batches=20"],
@@ -199,7 +199,9 @@ def test_a_command_is_accepted(words: list[str], place: Path, monkeypatch: pytes
         told = here(["tests/faults/__main__.py", "--help"])[1]
         assert all(word in told for word in words[3:] if word.startswith("--"))
     elif program == "python":
-        assert words[1:3] == ["-m", "pytest"] and (len(words) == 3 or words[3:] in (["-m", "slow"], ["-n", "0"]))
+        assert words[1:3] == ["-m", "pytest"] and (
+            len(words) == 3 or words[3:] in (["-m", "slow"], ["-m", "gpu"], ["-n", "0"])
+        )
     else:
         assert program in OUTSIDE or re.fullmatch(r"RUN=runs/[\w/-]+", words[0])
 

@@ -87,6 +87,11 @@ def train(*words: str) -> list[str]:
     return python(str(CHECKOUT / "train.py"), "run_dir={run}", *words)
 
 
+def import_path() -> str:
+    """PYTHONPATH with the checkout, and with what it holds already: packages may lie there."""
+    return os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+
+
 def run(contestant: Contestant, seed: int, folder: Path) -> Sample:
     """One process, with a terminal as stderr: progress is drawn as a person would see it."""
     run_dir = folder / "run"
@@ -98,7 +103,7 @@ def run(contestant: Contestant, seed: int, folder: Path) -> Sample:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
         began = time.time()
         start = time.perf_counter()
-        env = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": str(CHECKOUT)} | contestant.env
+        env = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": import_path()} | contestant.env
         process = subprocess.Popen(command, stdout=out, stderr=theirs, cwd=folder, env=env)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start

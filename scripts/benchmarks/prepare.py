@@ -1,4 +1,4 @@
-"""The data as every contestant reads them: python -m scripts.benchmarks.prepare FOLDER
+"""The data as every contestant reads them: python -m scripts.benchmarks.prepare FOLDER [mnist] [digits]
 
 A process of its own, so that the one which measures stays small: a process inherits its parent's peak of memory.
 """
@@ -14,9 +14,9 @@ from dlcourse.data.images import Mnist, to_idx
 from dlcourse.runs.building import build
 
 
-def prepare(folder: Path) -> None:
-    """MNIST and the digits as every contestant reads them: IDX files, and arrays in .npz files."""
-    for name in ("mnist", "digits"):
+def prepare(folder: Path, *names: str) -> None:
+    """MNIST and the digits (or what is named) as every contestant reads them: IDX files, and arrays in .npz files."""
+    for name in names or ("mnist", "digits"):
         tree = compose_checked(Overrides.parse([f"data={name}"])).tree
         data, _ = build(tree)
         train_set, test_set = data.arrays()
@@ -37,4 +37,4 @@ def prepare(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    prepare(Path(sys.argv[1]))
+    prepare(Path(sys.argv[1]), *sys.argv[2:])

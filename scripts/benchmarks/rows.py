@@ -317,20 +317,30 @@ def scaling(plan: Plan) -> Row:
     )
 
 
+def spread_rates(count: int) -> str:
+    """Learning rates from 1e-4 to 0.1 at equal ratios, as a word lists them."""
+    return ",".join(f"{10 ** (-4 + 3 * k / max(count - 1, 15)):.5f}" for k in range(count))
+
+
+def digits_trials(rates: str, seeds: int, epochs: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words of all trials of a digits MLP, and those with the values that differ."""
+    words = ("model.hidden=[32]", f"trainer.max_epochs={epochs}", "logger=csv", "callbacks=none")
+    return words, (f"optimizer.lr={rates}", f"seed={','.join(map(str, range(seeds)))}")
+
+
+def multirun(name: str, *words: str) -> Contestant:
+    def figures(sample: Sample) -> Figures:
+        accuracies = [row["test/acc"] for row in sample.json("sweep.jsonl")]
+        return {"seconds": sample.seconds, "trials": len(accuracies), "median test/acc": median(accuracies)}
+
+    return Contestant(name, python(str(CHECKOUT / "train.py"), "-m", *words, "sweep_dir={run}"), figures)
+
+
 def sweep(plan: Plan) -> Row:
     """64 trials, 16 learning rates by 4 seeds, of a digits MLP: together, side by side, one by one, and by Optuna."""
     epochs, seeds = ("2", "2") if plan.small else ("100", "4")
-    rates = ",".join(f"{10 ** (-4 + 3 * k / 15):.5f}" for k in range(2 if plan.small else 16))
-    words = ("model.hidden=[32]", f"trainer.max_epochs={epochs}", "logger=csv", "callbacks=none")
-    varied = (f"optimizer.lr={rates}", f"seed={','.join(map(str, range(int(seeds))))}")
-
-    def multirun(name: str, *more: str) -> Contestant:
-        def figures(sample: Sample) -> Figures:
-            accuracies = [row["test/acc"] for row in sample.json("sweep.jsonl")]
-            return {"seconds": sample.seconds, "trials": len(accuracies), "median test/acc": median(accuracies)}
-
-        command = python(str(CHECKOUT / "train.py"), "-m", *more, *words, *varied, "sweep_dir={run}", "sweep.workers=2")
-        return Contestant(name, command, figures)
+    rates = spread_rates(2 if plan.small else 16)
+    words, varied = digits_trials(rates, int(seeds), int(epochs))
 
     def told(sample: Sample) -> Figures:
         accuracies = sample.said["test/acc"]
@@ -341,9 +351,9 @@ def sweep(plan: Plan) -> Row:
         for how in ("loop", "fused loop")
     ]
     alone = Contestant("one_by_one", peer("one_by_one", "{run}", rates, seeds, *words, "report=false"), told)
-    together = multirun("vectorized", "hydra/launcher=vectorized")
+    together = multirun("vectorized", "hydra/launcher=vectorized", *words, *varied, "sweep.workers=2")
     return plan.row(
-        [together, multirun("processes"), alone, *optuna],
+        [together, multirun("processes", *words, *varied, "sweep.workers=2"), alone, *optuna],
         rounds=3,
         ratios={f"{c.name} / vectorized": ("seconds", c.name, "vectorized") for c in (alone, *optuna)},
         notes=[

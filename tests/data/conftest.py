@@ -11,6 +11,8 @@ from dlcourse.errors import ENVIRONMENT, Refused
 from tests import objects
 
 ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+SHARED = ("/gate",)  # what several data sets share, but for the batches
 DATA_DIR = Path(os.environ.get("DLCOURSE_DATA_DIR", ROOT / "data"))
 
 
@@ -19,10 +21,13 @@ def load():
     """``load(name, **changes)``: the object of conf/data/NAME.yaml; facts of a person's own data are merged in."""
 
     def build(name, **changes):
-        config = OmegaConf.load(ROOT / "conf" / "data" / f"{name}.yaml")
-        config = OmegaConf.merge(config, {"seed": 0, "paths": {"data_dir": str(DATA_DIR)}})
+        file = OmegaConf.load(CONF / "data" / f"{name}.yaml")
+        shared = [each[1:] for each in file.defaults if each in SHARED]
+        files = [OmegaConf.load(CONF / f"{each}.yaml") for each in shared] + [file]
+        config = OmegaConf.merge(*files, {"seed": 0, "paths": {"data_dir": str(DATA_DIR)}})
         config = OmegaConf.merge(config, {"data": {"augment": None, **changes}})
-        choice = next(each["override /task"] for each in config.defaults if "override /task" in each)
+        entries = [entry for each in files for entry in each.defaults]
+        choice = next(entry["override /task"] for entry in entries if "override /task" in entry)
         if "facts" in config.data:
             facts = OmegaConf.to_container(config.data.facts, resolve=True)
             found = instantiate(facts, _convert_="all")

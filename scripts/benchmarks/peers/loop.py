@@ -3,7 +3,7 @@
 digits: 64-32-10, batches of 32, Adam; as tutorials write it, or with ``fused``. A loss, a backward pass, a step.
 mnist: Keras's convnet in batches of 128 with the settings that we found fastest on a CPU: whole batches indexed from
 memory, channels_last, pooling before ReLU (the same numbers, on a quarter of the places), a fused optimizer.
-python -m scripts.benchmarks.peers.loop digits|digits_fused|mnist DATA EPOCHS SEED [ROWS]
+python -m scripts.benchmarks.peers.loop digits|digits_fused|mnist DATA EPOCHS SEED [ROWS [DEVICE]]
 Started by torchrun, it trains with DistributedDataParallel: each process takes its share of the rows.
 """
 
@@ -50,7 +50,7 @@ def operations(network: nn.Module, x: torch.Tensor) -> float:
     return counter.get_total_flops() / len(x)
 
 
-def main(what: str, data: str, epochs: str, seed: str, rows: str = "60000") -> None:
+def main(what: str, data: str, epochs: str, seed: str, rows: str = "60000", device: str = "cpu") -> None:
     torch.manual_seed(int(seed))
     network, optimizer, batch = mnist() if what == "mnist" else digits(what == "digits_fused")
     with np.load(f"{data}/{what.partition('_')[0]}.npz") as file:
@@ -63,11 +63,12 @@ def main(what: str, data: str, epochs: str, seed: str, rows: str = "60000") -> N
         x, y = x[distributed.get_rank() :: world], y[distributed.get_rank() :: world]
         trained = DistributedDataParallel(network)
     held_out = round(0.9 * len(x))
+    network, x, y = network.to(device), x.to(device), y.to(device)
     x, x_val, y, y_val = x[:held_out], x[held_out:], y[:held_out], y[held_out:]
     told = []
     for _ in range(int(epochs)):
         network.train()
-        for rows_of_batch in torch.randperm(len(x)).split(batch):
+        for rows_of_batch in torch.randperm(len(x)).to(device).split(batch):
             loss = F.cross_entropy(trained(x[rows_of_batch]), y[rows_of_batch])
             optimizer.zero_grad()
             loss.backward()

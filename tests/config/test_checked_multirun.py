@@ -1,0 +1,26 @@
+"""Every value that a multirun will try is judged before its first trial."""
+
+import pytest
+
+from tests.composing import checked_multirun
+from tests.refusing import refusal
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("model=mlp,ccn", "did you mean cnn?"),
+        ("optimizr=adam,sgd", "did you mean optimizer?"),
+        ("optimizer.learning_rate=1,2", "optimizer.lr"),
+        ("+foo=1,2", "foo"),
+        ("model._target_=dlcourse.models.mlp.MLP,os.system", "os.system"),
+        ("seed=1,2 run_dir=x", "sweep_dir"),
+        ("tags=[a],[{_target_:os.system}]", "os.system"),
+    ],
+)
+def test_a_multirun_is_judged_before_its_first_trial(words, said):
+    assert said in refusal(checked_multirun, words.split())
+
+
+def test_a_multirun_that_is_in_order():
+    checked_multirun(["model=mlp,cnn", "seed=range(3)", "optimizer.lr=0.1,0.2"])
