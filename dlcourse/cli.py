@@ -47,8 +47,9 @@ def train(words: list[str]) -> int:
     from dlcourse.config.overrides import Overrides
 
     flags = hydra_flags(words)
-    overrides = Overrides.parse(flags.overrides)
-    if flags.config_dir and "config_dir" not in overrides.packages:
+    folder = [f"hydra.searchpath=['{os.path.abspath(flags.config_dir)}']"] if flags.config_dir else []
+    overrides = Overrides.parse([*flags.overrides, *folder])
+    if folder and "config_dir" not in overrides.packages:
         raise Refused("--config-dir reads somebody's configuration; if it is yours: 'allow=[config_dir]'")
     for name in ("experimental_rerun", "config_path", "config_name"):
         if getattr(flags, name):

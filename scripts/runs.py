@@ -4,14 +4,13 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
 from tabulate import tabulate
 
 from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.directory import is_live
+from dlcourse.runs.files import read_overrides
 from dlcourse.sweeps.trials import own
 
 FIGURES = ("loss", "acc", "r2", "mae")
@@ -39,7 +38,7 @@ def row(path: Path) -> dict[str, object]:
     status = json.loads((path / "status.json").read_text("utf-8"))["status"]
     if status == "running" and not is_live(path):
         status = "killed"
-    words: Any = OmegaConf.load(path / "overrides.yaml") if (path / "overrides.yaml").exists() else []
+    words = read_overrides(path)
     metrics = path / "metrics.json"
     figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
     chosen = [word for word in words if not own(word.partition("=")[0]) and not word.startswith("run_dir=")]

@@ -32,6 +32,7 @@ PAGES = {
         "README.md",
         "notebooks/README.md",
         "notebooks/reference.md",
+        "notebooks/own_parts.md",
         "scripts/benchmarks/README.md",
         "tests/faults/README.md",
     )
@@ -41,9 +42,9 @@ QUICK = ["logger=none", "callbacks=none", "trainer.max_epochs=2"]
 
 
 #: Programs that are not ours, and that the tests do not need.
-OUTSIDE = ("source", "scontrol", "optuna-dashboard", "[")
-#: What the examples on own parts add to a copy of the checkout, where test_parts_of_ones_own runs them.
-OWN = ("activation=mish", "model=wide", "data=rings")
+OUTSIDE = ("export", "source", "scontrol", "optuna-dashboard", "[")
+#: Examples with parts of one's own, which tests/test_own_parts.py runs.
+OWN = re.compile("my_package|my_conf|activation=mish")
 #: What is added to the long ones in the slow tests, by what they contain.
 SHORTER = {
     "data=mnist": ["trainer.max_epochs=1", "trainer.limit_train_batches=20"],
@@ -127,21 +128,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, with the parts of one's own that README adds."""
-    root = tmp_path_factory.mktemp("readme")
-    for name in ("conf", "dlcourse"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "train.py", root)
-    (root / "conf/activation/mish.yaml").write_text(block("yaml", "_target_: torch.nn.Mish"))
-    (root / "dlcourse/models/wide.py").write_text(block("python", "# dlcourse/models/wide.py"))
-    (root / "conf/model/wide.yaml").write_text(block("yaml", "# conf/model/wide.yaml"))
-    (root / "dlcourse/data/rings.py").write_text(block("python", "# dlcourse/data/rings.py"))
-    (root / "conf/data/rings.yaml").write_text(block("yaml", "# @package _global_\n# conf/data/rings.yaml"))
-    return root
-
-
 def process(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A Python command in a process of its own, with the library that lies in the folder, or this one."""
     env = os.environ | {"PYTHONPATH": str(folder if (folder / "dlcourse").exists() else ROOT)}
@@ -207,8 +193,8 @@ def test_a_command_is_accepted(words: list[str], place: Path, monkeypatch: pytes
 
 
 def check_training(words: list[str]) -> None:
-    if any(word in OWN for word in words) or any(word.startswith("resume=$") for word in words):
-        return  # run by test_parts_of_ones_own, test_after_training and test_a_command_runs
+    if OWN.search(" ".join(words)) or any(word.startswith("resume=$") for word in words):
+        return  # run by tests/test_own_parts.py, test_after_training and test_a_command_runs
     words = [word for word in words if word not in ("--help", "--cfg", "job", "--resolve")]
     if "-m" in words:
         checked_multirun([word for word in words if word != "-m"])
@@ -282,17 +268,6 @@ def test_after_training(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran == set(expected)
 
 
-def test_parts_of_ones_own(copy: Path) -> None:
-    """A model, a data set and an activation, all three at once, with the words that README says."""
-    for command in ("activation=mish", "model=wide model.width=1024"):
-        assert f"python train.py {command}\n" in README
-    words = ["activation=mish", "model=wide", "model.width=1024", "data=rings", *QUICK, "trainer.max_epochs=20"]
-    done = process(copy, "train.py", *words)
-    assert done.returncode == 0, done.stderr
-    accuracy = re.search(r"test/acc\s+([\d.]+)", done.stdout)
-    assert accuracy and float(accuracy[1]) >= 0.9, done.stdout
-
-
 # What the pages say of the checkout
 
 
@@ -302,7 +277,7 @@ def test_the_choices_in_tables_are_those_on_disk() -> None:
     assert len(rows) >= 15
     for group, listed in [*rows, ("experiment", " ".join(experiments))]:
         on_disk = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")} - (
-            {"none"} if group in ("debug", "experiment", "sweep") else set()
+            {"none", "own"} if group in ("debug", "experiment", "sweep") else {"own"}
         )
         assert set(re.findall(r"`(\w+)`", listed)) == on_disk, group
 
@@ -352,7 +327,8 @@ def long_cases() -> list:
         if (script := python(case.values[0]))
         and script[0] in ("train.py", "scripts/export.py", "scripts/gradcheck.py", "scripts/course.py")
         and (script[0] != "scripts/course.py" or "--short" in script)
-        and not any(part in str(case.id) for part in (*ELSEWHERE, *OWN))
+        and not any(part in str(case.id) for part in ELSEWHERE)
+        and not OWN.search(str(case.id))
     ]
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.config.explain import check_added, explain_keys, is_group
-from dlcourse.config.groups import CONF, LISTS, NAMED, groups
+from dlcourse.config.groups import CONF, LISTS, NAMED, groups, load
 from dlcourse.config.overrides import Overrides
 from dlcourse.config.resolve import check_resolved, explained, resolve, short_message
 from dlcourse.config.suggestions import nearest
@@ -57,7 +57,7 @@ def compose(overrides: Overrides) -> Composed:
         raise Refused(short_message(error)) from None
     choices = {k: str(v) for k, v in cfg.hydra.runtime.choices.items() if "/" not in k}
     for group in set(LISTS) - set(choices):  # Hydra names no list; each choice of it has a key of its own name
-        choices[group] = ",".join(name for name in groups()[group] if name in cfg[group])
+        choices[group] = ",".join(name for name in overrides.groups[group] if name in cfg[group])
     check_added(overrides)
     multirun = str(cfg.hydra.mode).endswith("MULTIRUN")
     OmegaConf.set_struct(cfg, False)
@@ -77,22 +77,27 @@ def _compose(words: Sequence[str]) -> DictConfig:
 
 def _compose_groups(overrides: Overrides) -> DictConfig:
     try:
-        return _compose([str(override.input_line) for override in overrides.parsed if is_group(override)])
+        return _compose(
+            [str(override.input_line) for override in overrides.parsed if is_group(override, overrides.groups)]
+        )
     except (HydraException, OmegaConfBaseException) as error:
         raise Refused(short_message(error)) from None
 
 
-def complete(cfg: DictConfig) -> None:
-    """Replace names by what they stand for, and the paths of a person's own data and runs by whole paths; in place."""
+def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
+    """Replace names by what they stand for, and the paths of a person's own data and runs by whole paths; in place.
+
+    ``folders``: the config folders of one's own.
+    """
     with explained():
         for key, group in NAMED.items():
             value = OmegaConf.select(cfg, key)
             if OmegaConf.is_dict(value) and "_target_" in value:
                 continue  # a reference to a whole group
             if isinstance(value, ListConfig):
-                OmegaConf.update(cfg, key, [_named(key, group, name) for name in value], merge=False)
+                OmegaConf.update(cfg, key, [_named(key, group, name, folders) for name in value], merge=False)
             elif value is not None:
-                OmegaConf.update(cfg, key, _named(key, group, value), merge=False)
+                OmegaConf.update(cfg, key, _named(key, group, value, folders), merge=False)
         for key in ("data.path", "init_from"):
             path = OmegaConf.select(cfg, key)
             if path is not None:
@@ -102,11 +107,11 @@ def complete(cfg: DictConfig) -> None:
                 OmegaConf.update(cfg, key, str(Path(path).expanduser().resolve()))
 
 
-def _named(key: str, group: str, name: Any) -> Any:
+def _named(key: str, group: str, name: Any, folders: Sequence[Path]) -> Any:
     if OmegaConf.is_dict(name) and "_target_" in name:
         return name
     check_resolved(name, key)
-    choices = groups()[group]
+    choices = groups(folders)[group]
     if name not in choices:
         raise Refused(f"{key}: no {group} {name}{nearest(str(name), choices)}\nThere are: {', '.join(choices)}")
-    return OmegaConf.load(CONF / group / f"{name}.yaml") or None
+    return load(group, name, folders) or None

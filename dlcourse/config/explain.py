@@ -1,12 +1,12 @@
 """Why a configuration could not be composed: the key that does not exist, and the nearest that does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from dlcourse.config.groups import groups, root_keys
+from dlcourse.config.groups import root_keys
 from dlcourse.config.overrides import Overrides, values_of
 from dlcourse.config.suggestions import near, nearest
 from dlcourse.errors import Refused
@@ -20,24 +20,25 @@ def leaves(node: Any, path: str = "") -> list[str]:
     return [leaf for key, child in nodes.items() for leaf in leaves(child, f"{path}.{key}" if path else key)]
 
 
-def is_group(override: Override) -> bool:
+def is_group(override: Override, groups: Mapping[str, list[str]]) -> bool:
     """Whether an override chooses a group's file, and does not set a value."""
-    return override.key_or_group in groups() or "/" in override.key_or_group
+    return override.key_or_group in groups or "/" in override.key_or_group
 
 
-def groups_with_choice(override: Override) -> list[str]:
+def groups_with_choice(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
     """The groups that have an override's value among their choices."""
-    return [group for group, choices in groups().items() if set(values_of(override)) & set(choices)]
+    return [group for group, choices in groups.items() if set(values_of(override, choices)) & set(choices)]
 
 
 def explain_keys(overrides: Overrides, cfg: DictConfig) -> None:
     """Refuse the first key that ``cfg``, the configuration of the overrides' groups, does not have."""
     for override in overrides.parsed:
-        if not is_group(override) and not override.is_add():
-            _require(cfg, override.key_or_group, groups_with_choice(override))
+        if not is_group(override, overrides.groups) and not override.is_add():
+            named = groups_with_choice(override, overrides.groups)
+            _require(cfg, override.key_or_group, named, list(overrides.groups))
 
 
-def _require(cfg: DictConfig, dotted: str, named: Sequence[str]) -> None:
+def _require(cfg: DictConfig, dotted: str, named: Sequence[str], groups: list[str]) -> None:
     """``named`` are the groups that have the override's value as a choice: modle=cnn is near model, not mode."""
     node: Any = cfg
     path: list[str] = []
@@ -45,7 +46,7 @@ def _require(cfg: DictConfig, dotted: str, named: Sequence[str]) -> None:
         if not isinstance(node, DictConfig) or part not in node:
             here = ".".join(path)
             known = _keys(node)
-            known = [".".join([*path, key]) for key in known] + ([] if path else list(groups()))
+            known = [".".join([*path, key]) for key in known] + ([] if path else groups)
             where = f"{here} has no key {part}" if here else f"no key or group {dotted}"
             listed = ", ".join(sorted(set(known)))
             # A name without its group, as lr for optimizer.lr, is looked for inside the groups, but not in hydra.*
@@ -64,7 +65,7 @@ def _require(cfg: DictConfig, dotted: str, named: Sequence[str]) -> None:
 def explain_mode(overrides: Overrides) -> None:
     """Refuse ``mode=cnn`` with what it may mean: ``mode``, the direction of ``monitor``, exists beside ``model``."""
     override = overrides.get("mode")
-    if override is not None and (group := near("mode", groups_with_choice(override))):
+    if override is not None and (group := near("mode", groups_with_choice(override, overrides.groups))):
         value = values_of(override)[0]
         raise Refused(f"mode={value}: expected min or max, the direction of monitor; did you mean {group}={value}?")
 
@@ -76,11 +77,11 @@ def _keys(node: Any) -> list[str]:
 
 def check_added(overrides: Overrides) -> None:
     """A + may add an argument below model, data, …, or a new callback or logger, but no key of its own at the root."""
-    known = [*groups(), *root_keys()]
+    known = [*overrides.groups, *root_keys()]
     for override in overrides.parsed:
         root, _, rest = override.key_or_group.partition(".")
         added = override.is_add() or override.is_force_add() and override.key_or_group not in known
-        if added and not is_group(override) and root != "hydra" and (root not in known or not rest):
+        if added and not is_group(override, overrides.groups) and root != "hydra" and (root not in known or not rest):
             also = "" if root in known else nearest(root, known)
             raise Refused(
                 f"+{override.key_or_group}: no such key{also}\n+ adds an argument below a group, as +model.NAME"

@@ -51,14 +51,14 @@ def compose_checked(overrides: Overrides) -> Composed:
     hidden = "activation" in composed.cfg.model
     if not hidden and any(str(override.key_or_group).startswith("activation") for override in overrides.parsed):
         raise Refused(f"model={choices['model']} has no hidden units: an activation has no effect there")
-    complete(composed.cfg)
+    complete(composed.cfg, overrides.folders)
     if "facts" in composed.cfg.data:
         asked = "task" in overrides
         facts = _read_facts(composed.cfg, choices["task"] if asked else None)
         task = facts.pop("task")
         if not asked and task != choices["task"]:
             composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
-            complete(composed.cfg)
+            complete(composed.cfg, overrides.folders)
         _take_facts(composed.cfg, facts)
     composed = composed.resolved()
     check_targets(composed.tree, overrides.packages)
@@ -71,7 +71,11 @@ def compose_checked_multirun(overrides: Overrides) -> Composed:
     for override in overrides.parsed:
         if override.key_or_group in ("run_dir", "resume"):
             raise Refused(f"{override.key_or_group}= names one run, a multirun makes many; set sweep_dir=")
-    swept = {k: values_of(each) for k, each in enumerate(overrides.parsed) if each.is_sweep_override()}
+    swept = {
+        k: values_of(each, overrides.groups.get(each.key_or_group, ()))
+        for k, each in enumerate(overrides.parsed)
+        if each.is_sweep_override()
+    }
 
     def word(k: int, value: str) -> str:
         return f"{overrides.words[k].split('=')[0]}={value}"
@@ -96,6 +100,10 @@ def check_overrides(overrides: Overrides) -> None:
             raise Refused(f"{override.input_line}: a choice goes where its group is; leave @{override.package} out")
         if not key.startswith("hydra") or key in ("hydra/launcher", "hydra/sweeper"):
             continue
+        if key == "hydra.searchpath":
+            if {"searchpath", "config_dir"} & set(packages):
+                continue
+            raise Refused(f"{key} may read somebody's configuration; if it is yours: 'allow=[searchpath]'")
         if not all(value.isprintable() for value in values_of(override)):  # a line of its own in a job's script
             raise Refused(f"{key}: a value is one line of printable characters")
         if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or override.input_line in LOCAL):
@@ -131,10 +139,13 @@ def check_targets(tree: Any, packages: Sequence[str]) -> None:
     known = shipped()
     for path, node in targets(tree):
         target = node["_target_"]
+        if target == "???":
+            raise Refused(f"{path}._target_ is not said yet: {path}._target_=my_package.MyClass 'allow=[my_package]'")
         if not isinstance(target, str) or not _permitted(target, known, packages):
             raise Refused(
                 f"{path}._target_={target} may not run"
-                f"{nearest(str(target), known)}\nYour own package: allow=[package] on the command line"
+                f"{nearest(str(target), [name for name in known if name.split('.')[0] == str(target).split('.')[0]])}"
+                "\nYour own package: allow=[package] on the command line"
             )
 
 
@@ -177,14 +188,23 @@ def _take_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
         del cfg.data[key]
 
 
+#: What the parts of a run must derive from.
+BASES = {
+    "task": "dlcourse.tasks.base.Task",
+    "data": "dlcourse.data.base.Data",
+    "model": "dlcourse.models.base.Model",
+    "loss": "dlcourse.losses.Loss",
+}
+
+
 def check_classes(tree: Any, packages: Sequence[str]) -> None:
     """After torch is imported and before anything is built: targets are classes of their package, arguments fit."""
     known = shipped()
     for path, node in targets(tree):
         target = node["_target_"]
-        module, _, name = target.rpartition(".")
+        module = target.rpartition(".")[0]
         try:
-            found = getattr(import_module(module), name)
+            found = _load(target)
         except (ImportError, AttributeError):
             raise Refused(f"{path}._target_={target}: there is no such class") from None
         homes = [home for home in ("dlcourse", *PACKAGES, *packages) if f"{module}.".startswith(f"{home}.")]
@@ -192,8 +212,15 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
         own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
         if target not in known and not own:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
+        if path in BASES and not (inspect.isclass(found) and issubclass(found, _load(BASES[path]))):
+            raise Refused(f"{path}._target_={target}: a {path} of your own derives from {BASES[path]}")
         said = OF_METRICS if path.startswith("metrics.") else ()
         _check_arguments(path, {key: value for key, value in node.items() if key not in said}, found)
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 def _check_arguments(path: str, node: dict[str, Any], target: Any) -> None:

@@ -1,6 +1,8 @@
 """The checkout, and the groups of conf/ with their choices."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -14,14 +16,23 @@ LISTS = ("logger", "metrics")
 NAMED = {"model.activation": "activation", "data.augment": "augment"}
 
 
-def groups() -> dict[str, list[str]]:
-    """The groups of conf/ and their choices."""
+def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
+    """The groups of conf/ and their choices, with those of a person's own ``folders``."""
     if not CONF.is_dir():
         raise Refused(f"no conf/ beside the package ({CONF}): install dlcourse from a checkout with pip install -e .")
     found: dict[str, list[str]] = {}
-    for path in sorted(CONF.rglob("*/*.yaml")):
-        found.setdefault(path.parent.relative_to(CONF).as_posix(), []).append(path.stem)
+    for folder in (CONF, *folders):
+        for path in sorted([*folder.glob("*/*.yaml"), *folder.glob("*/*/*.yaml")]):
+            choices = found.setdefault(path.parent.relative_to(folder).as_posix(), [])
+            if path.stem not in choices:
+                choices.append(path.stem)
     return found
+
+
+def load(group: str, name: str, folders: Sequence[Path] = ()) -> Any:
+    """The file of a choice: of conf/, or of a person's own folders."""
+    path = next(path for folder in (CONF, *folders) if (path := folder / group / f"{name}.yaml").is_file())
+    return OmegaConf.load(path)
 
 
 def root_keys() -> list[str]:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -34,11 +36,26 @@ class Overrides:
         words = list(words)
         found = {str(override.input_line): override for override in known.parsed} if known else {}
         new = {word: _parse(word) for word in dict.fromkeys(words) if word not in found}
-        choices, roots = groups(), root_keys()
+        overrides = cls((found | new)[word] for word in words)
+        for folder in overrides.folders:
+            if not folder.is_dir():
+                raise Refused(f"hydra.searchpath: {folder} is no folder; write hydra.searchpath=[DIR]")
+        roots = root_keys()
         for override in new.values():
-            _check(override, choices, roots)
-        found |= new
-        return cls(found[word] for word in words)
+            _check(override, overrides.groups, roots)
+        return overrides
+
+    @property
+    def folders(self) -> list[Path]:
+        """The config folders of the person at the keyboard, of ``hydra.searchpath=[DIR]``."""
+        found = self.get("hydra.searchpath")
+        value = [] if found is None or found.is_delete() else found.value()
+        return [Path(str(each).removeprefix("file://")) for each in (value if isinstance(value, list) else [value])]
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """The groups that these overrides may choose from, and their choices."""
+        return groups(self.folders)
 
     @property
     def packages(self) -> list[str]:
@@ -110,7 +127,7 @@ def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[s
 
 
 def _check_choices(override: Override, group: str, choices: list[str]) -> None:
-    for value in [override.value()] if not override.is_sweep_override() else values_of(override):
+    for value in [override.value()] if not override.is_sweep_override() else values_of(override, choices):
         if isinstance(value, list) and group in LISTS:
             for each in value:
                 _check_choice(each, group, choices)
@@ -133,15 +150,15 @@ def word(key: str, text: object) -> str:
     return f"{key}='{quoted}'"
 
 
-def values_of(override: Override) -> list[str]:
-    """The values that an override names: one, or all those of a sweep; none where it deletes."""
+def values_of(override: Override, choices: Sequence[str] = ()) -> list[str]:
+    """The values that an override names, of its group's ``choices``: one, or all of a sweep; none where it deletes."""
     if override.is_delete():
         return []
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
         return [str(value.start), str(value.end)]
     if isinstance(value, Glob):
-        return value.filter(groups().get(override.key_or_group, []))
+        return value.filter(list(choices))
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [override.get_value_string()]

@@ -129,20 +129,16 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
     form = cfg.task.target_form
     if form not in cfg.loss.get("target_forms", [form]):
-        default = _default_loss(choices["task"])
-        others = ", ".join(name for name in _losses_for(form) if name != default)
-        raise Refused(f"{loss} cannot fit {data} ({choices['task']}); try loss={default}, or {others}")
+        fitting = ", ".join(_losses_for(form, choices["task"]))
+        raise Refused(f"{loss} cannot fit {data} ({choices['task']}); try loss={fitting.replace(', ', ', or ', 1)}")
     if cfg.loss.get("output") == "softmax" and form != "class_numbers":
         raise Refused(f"loss.output=softmax is for one of several classes; {task} takes identity or sigmoid")
 
 
-def _default_loss(task: str) -> str:
-    """The loss that a task of conf/ chooses."""
-    defaults = OmegaConf.load(CONF / "task" / f"{task}.yaml").defaults
-    return str(next(each["override /loss"] for each in defaults if "override /loss" in each))
-
-
-def _losses_for(form: str) -> list[str]:
-    """The losses of conf/ that accept targets of this form."""
+def _losses_for(form: str, task: str) -> list[str]:
+    """The losses of conf/ that accept targets of this form; the one that the task chooses comes first."""
     files: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "loss").glob("*.yaml"))}
-    return [name for name, file in files.items() if form in file.get("loss", file).get("target_forms", [])]
+    fitting = [name for name, file in files.items() if form in file.get("loss", file).get("target_forms", [])]
+    path = CONF / "task" / f"{task}.yaml"  # a task of one's own lies elsewhere
+    chosen = OmegaConf.load(path).get("defaults", []) if path.is_file() else []
+    return sorted(fitting, key=lambda name: {"override /loss": name} not in chosen)

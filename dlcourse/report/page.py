@@ -16,7 +16,7 @@ from dlcourse.plots.section import Section, complain, draw
 from dlcourse.report.html import command, number, template
 from dlcourse.report.learning import layers, left, training_curves
 from dlcourse.report.sections import first_layer_section
-from dlcourse.runs.files import read_rows, series, write
+from dlcourse.runs.files import read_overrides, read_rows, series, write
 from dlcourse.tasks.answers import forward_batches
 
 #: What metrics.json holds beside figures, and how the page calls it.
@@ -98,7 +98,7 @@ def files(run_dir: Path) -> dict[str, Any]:
     return {
         "config": OmegaConf.to_container(OmegaConf.create(config)),
         "yaml": config,
-        "words": [str(word) for word in OmegaConf.create(text("overrides.yaml") or "[]")],
+        "words": read_overrides(run_dir),
         "environment": json.loads(text("environment.json") or "null"),
         "status": json.loads(text("status.json") or '{"status": "unknown", "reason": null}'),
         "metrics": json.loads(text("metrics.json") or "{}"),

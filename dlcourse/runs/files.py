@@ -63,3 +63,10 @@ def series(row: Mapping[str, Any]) -> dict[str, dict[int, float]]:
         if place.isdigit() and isinstance(value, int | float):
             found.setdefault(name, {})[int(place)] = float(value)
     return {name: dict(sorted(line.items())) for name, line in found.items()}
+
+
+def read_overrides(run_dir: Path) -> list[str]:
+    """The overrides of a run as they were written, ``${…}`` included; none where overrides.yaml is missing."""
+    path = run_dir / "overrides.yaml"
+    words = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else []
+    return [str(word) for word in words or []]

@@ -15,6 +15,7 @@ from dlcourse.config.rules import check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 from dlcourse.runs.directory import load_checked
+from dlcourse.runs.files import read_overrides
 
 #: What a resume may make longer without being asked by name.
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
@@ -54,7 +55,7 @@ def resumed_run(overrides: Overrides) -> tuple[Composed, Path] | None:
     for override in given.values():
         if override.is_delete() or override.is_sweep_override():
             raise Refused(f"{override.input_line}: a resume takes key=value, one value each")
-    told = list(OmegaConf.load(path / "overrides.yaml")) if (path / "overrides.yaml").is_file() else []
+    told = read_overrides(path)
     _drop_pruning(composed.cfg, given)
     repeated = told if auto else []
     changes = [each for key, each in given.items() if key not in NOT_THE_RUNS and each.input_line not in repeated]

@@ -21,6 +21,8 @@ from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.directory import from_here, is_live
 from dlcourse.runs.files import read_rows, write
 
+#: What a person says with each command: no file keeps it, and every trial needs it.
+GIVEN = ("allow=", "hydra.searchpath=")
 #: Words of the sweep that are no trial's, and do not make it another sweep: how many trials, how, and where.
 ITS_OWN = ("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report=", "allow=")
 ENDED = ("finished", "failed", "pruned")
@@ -99,8 +101,8 @@ class Sweep:
 
     def job(self, number: int) -> list[str]:
         """The words by which any process, here or elsewhere, runs a trial."""
-        allowed = [word for word in self.overrides.words if word.startswith("allow=")]
-        words = [*self.rows[number]["words"], *self.more(number), *allowed]
+        given = [word for word in self.overrides.words if word.startswith(GIVEN)]
+        words = [*self.rows[number]["words"], *self.more(number), *given]
         return [*words, word("run_dir", self.path(number)), "report=false"]
 
     def is_due(self, number: int) -> bool:
@@ -230,7 +232,8 @@ class Sweep:
 
         from dlcourse.sweeps.attempt import attempt
 
-        attempt([str(word) for word in HydraConfig.get().overrides.task])
+        said = HydraConfig.get().overrides
+        attempt([*map(str, said.task), *(word for word in map(str, said.hydra) if word.startswith(GIVEN))])
 
 
 def text(path: Path) -> str:
