@@ -61,6 +61,21 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "data=csv": [f"data.path={folder / 'table.csv'}", "data.target=kind"],
         "data=image_folder": pictures[1:],
         "model=lenet5": [*pictures, "data.size=28"],
+        "activation=own": ["activation._target_=torch.nn.Mish"],
+        "init=own": ["init._target_=torch.nn.Identity"],
+        "loss=own": ["loss._target_=dlcourse.losses.MAE", "+loss.output=identity"],
+        "optimizer=own": ["optimizer._target_=torch.optim.NAdam"],
+        "scheduler=own": ["scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9"],
+        "model=own": ["model._target_=dlcourse.models.mlp.MLP", "+model.hidden=[8]", "+model.activation=${activation}"],
+        "data=own": [
+            "data._target_=dlcourse.data.tabular.Wine",
+            "+data.features=13",
+            "data.shape=[13]",
+            "data.outputs=3",
+        ],
+        "task=own": ["task._target_=dlcourse.tasks.supervised.Regression", "data=sine"],
+        **{f"metrics={name}": ["data=sine"] for name in ("mape", "rmse", "spearman")},
+        "metrics=psnr": ["model=autoencoder"],
     }
 
 
