@@ -110,6 +110,13 @@ class Model(pl.LightningModule):
         """The names of the buffers that are taken from the training rows, and so the same in all models on them."""
         return ["mean", "std", *(f"task.{name}" for name, _ in self.task.named_buffers())]
 
+    def load_pretrained(self) -> str | None:
+        """Take weights that were trained elsewhere, if the model names any, and say so in a line.
+
+        A run asks for it once, at its start; later its own checkpoints hold them.
+        """
+        return None
+
     def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
         """The loss of a batch; ``output``: what the model puts out for it, where it is known already."""
         inputs, target = self.task.prepare_batch(batch)
@@ -188,7 +195,8 @@ class Model(pl.LightningModule):
     def standardise(self, data: Any) -> None:
         """Take mean and deviation of inputs and target values from data that is set up."""
         for name in ("mean", "std"):
-            getattr(self, name).copy_(getattr(data, name))
+            if name in self.of_the_data:
+                getattr(self, name).copy_(getattr(data, name))
         rows = data.sets["train"]
         self.task.fit(rows.x, rows.y, rows.weight)
 
