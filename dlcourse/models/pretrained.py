@@ -2,8 +2,6 @@
 
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -65,22 +63,28 @@ class Pretrained:
     def _read_file(self, file: Path) -> Any:
         if not file.is_file():
             raise Refused(f"model.weights={self.word}: there is no such file")
-        with self._damaged(file):
+        try:
             return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever torch, zipfile and pickle say of it
+            raise self._unusable(file, error) from None
 
     def _fetch(self) -> Any:
         """By one process at a time: the others find the file. check_hash compares the SHA-256 in its name."""
-        url = self.weights.url
+        url, patience = self.weights.url, socket.getdefaulttimeout()
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        file, quietest = folder / url.rpartition("/")[2], socket.getdefaulttimeout()
+        file = folder / url.rpartition("/")[2]
         socket.setdefaulttimeout(TIMEOUT)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{file}.lock"), self._damaged(file):
+            with FileLock(f"{file}.lock"):
                 return self.weights.get_state_dict(
                     progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
                 )
-        except OSError as error:
+        except Exception as error:
+            if file.exists():  # fetched now or long ago
+                raise self._unusable(file, error, "; remove it to have it fetched again") from None
+            if not isinstance(error, OSError):  # another hash than its name's
+                raise self._unusable(file, error) from None
             if error.errno in UNWRITABLE:
                 raise
             raise Refused(
@@ -89,18 +93,11 @@ class Pretrained:
                 ENVIRONMENT,
             ) from None
         finally:
-            socket.setdefaulttimeout(quietest)
+            socket.setdefaulttimeout(patience)
 
-    @contextmanager
-    def _damaged(self, file: Path) -> Iterator[None]:
-        """Refuse what is no file of weights, or not the one that its name promises."""
-        try:
-            yield
-        except OSError:
-            raise
-        except Exception as error:  # of torch.load, zipfile, pickle
-            found = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise Refused(f"model.weights={self.word}: {file} is no file of weights: {found}", CHECKPOINT) from None
+    def _unusable(self, file: Path, error: Exception, way_out: str = "") -> Refused:
+        found = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        return Refused(f"model.weights={self.word}: {file} is no file of weights ({found}){way_out}", CHECKPOINT)
 
 
 def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
