@@ -36,7 +36,7 @@ class Torchvision(Model):
     """
 
     standardised_by_weights = False
-    freeze = False
+    frozen_but_last = False
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class Torchvision(Model):
             raise ValueError(
                 f"model.name={name} cannot take pictures of {height} × {width}: model.size={fitting} scales them"
             ) from None
-        self.pretrained, self.freeze, self.seen = pretrained, freeze, (height, width)
-        if pretrained:
+        self.pretrained, self.frozen_but_last, self.seen = pretrained, freeze, (height, width)
+        if pretrained and white is not None:
             self.mean, self.std = (value[:, None, None] * white for value in pretrained.moments())
             self.standardised_by_weights = True
         self.train()
@@ -88,7 +88,7 @@ class Torchvision(Model):
 
     def train(self, mode: bool = True) -> "Torchvision":
         super().train(mode)
-        if self.freeze:
+        if self.frozen_but_last:
             self.network.eval()
         return self
 
@@ -134,7 +134,11 @@ def network_of(name: str, outputs: int, side: int, trained: bool) -> nn.Module:
     arguments = {"aux_logits": False, "init_weights": True, "transform_input": trained, "image_size": side}
     kind = get_type_hints(models.get_model_builder(name))["return"]
     taken = {key: value for key, value in arguments.items() if key in signature(kind).parameters}
-    return models.get_model(name, weights=None, num_classes=outputs, **taken)
+    net = models.get_model(name, weights=None, num_classes=outputs, **taken)
+    for layer in net.modules():
+        if hasattr(layer, "inplace"):
+            layer.inplace = False  # what goes into an activation stays there to be looked at; the values are the same
+    return net
 
 
 def last_layer(net: nn.Module) -> nn.Module:

@@ -81,7 +81,7 @@ ALL = [(name, words) for name, sets in CASES.items() for words in sets]
 IDS = [f"{name} {' '.join(words)}" for name, words in ALL]
 
 
-#: Those that can be smooth: a network of torchvision has ReLUs of its own, at whose corners a difference is no gradient.
+#: Those that can be smooth: a network of torchvision has ReLUs, at whose corners a difference is no gradient.
 CURVED = [(name, words) for name, words in ALL if name != "torchvision"]
 
 

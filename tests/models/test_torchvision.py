@@ -348,3 +348,8 @@ def test_a_run_is_continued_and_used_without_the_file(file, runs, tmp_path, caps
     lines = list(predictions(model, data.sets["test"].x[:3].float()))
     assert len(lines) == 3 and all("9=" in line for line in lines)
     assert export_onnx(model, data, path / "model.onnx") < 1e-4
+
+
+def test_the_diagnosis_sees_what_goes_into_an_activation(runs):
+    words = ["callbacks=diagnostics", "trainer.max_epochs=1", "trainer.limit_train_batches=2", f"run_dir={runs / 'a'}"]
+    assert "test/acc" in dlcourse.run(*WORDS, *words).metrics
