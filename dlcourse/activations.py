@@ -1,5 +1,8 @@
 """Activations that PyTorch lacks; conf/activation/ names PyTorch's own classes directly."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -16,3 +19,12 @@ class Step(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.gt(z, 0).to(z.dtype)
+
+
+def one_a_layer(activation: Any, layers: int) -> list[Callable[[], nn.Module]]:
+    """The hidden layers' activation factories: one for all, or a list with one for each."""
+    if not isinstance(activation, Sequence):
+        return [activation] * layers
+    if len(activation) != layers:
+        raise ValueError(f"model.activation lists {len(activation)} for {layers} hidden layers")
+    return list(activation)

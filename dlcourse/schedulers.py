@@ -4,7 +4,10 @@
 the optimizer was given. The rate after T stays that of T. Lecture: beyond the slides (the η of L12).
 """
 
+import inspect
 import math
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -94,3 +97,8 @@ def _share(key: str, value: float) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"{key}={value}: a share of the training steps, at least 0 and below 1")
     return value
+
+
+def depends_on_total(scheduler: Callable[..., Any]) -> bool:
+    """Whether a schedule's shape depends on the length of the whole run."""
+    return "total_steps" in inspect.signature(getattr(scheduler, "func", scheduler)).parameters

@@ -98,9 +98,10 @@ def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
                 OmegaConf.update(cfg, key, [_named(key, group, name, folders) for name in value], merge=False)
             elif value is not None:
                 OmegaConf.update(cfg, key, _named(key, group, value, folders), merge=False)
-        for key in ("data.path", "init_from"):
+        for key in ("data.path", "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
-            if path is not None:
+            named = key == "model.weights" and str(path).isidentifier()  # weights of torchvision, no file
+            if path is not None and not named:
                 if not isinstance(path, str):
                     raise Refused(f"{key}={path}: expected the name of a file or folder")
                 check_resolved(path, key)  # text with ${ would be evaluated once it is written back

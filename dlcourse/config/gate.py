@@ -50,7 +50,7 @@ def compose_checked(overrides: Overrides) -> Composed:
     choices = composed.choices
     hidden = "activation" in composed.cfg.model
     if not hidden and any(str(override.key_or_group).startswith("activation") for override in overrides.parsed):
-        raise Refused(f"model={choices['model']} has no hidden units: an activation has no effect there")
+        raise Refused(f"model={choices['model']} leaves no activation to be chosen: the word has no effect there")
     complete(composed.cfg, overrides.folders)
     if "facts" in composed.cfg.data:
         asked = "task" in overrides

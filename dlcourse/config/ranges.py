@@ -70,6 +70,7 @@ LIMITS: dict[str, Limit] = {
     "model.padding": Limit(0, whole=True, words=(None,)),
     "model.pool": COUNT,
     "model.dropout": SHARE,
+    "model.size": COUNT._replace(words=(None,)),
     "activation.negative_slope": Limit(),
     "activation.alpha": Limit(),
     "activation.init": Limit(),

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dlcourse.models.base import Model, one_a_layer
+from dlcourse.activations import one_a_layer
+from dlcourse.models.base import Model
 
 
 class Autoencoder(Model):

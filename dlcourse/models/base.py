@@ -14,6 +14,7 @@ from dlcourse.errors import ForwardFailed
 from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
 from dlcourse.losses import Loss
 from dlcourse.metrics import Metrics
+from dlcourse.schedulers import depends_on_total
 from dlcourse.tasks.answers import eval_mode
 from dlcourse.tasks.base import Batch, Task
 
@@ -115,6 +116,13 @@ class Model(pl.LightningModule):
         """The names of the buffers that are taken from the training rows, and so the same in all models on them."""
         return ["mean", "std", *(f"task.{name}" for name, _ in self.task.named_buffers())]
 
+    def load_pretrained(self) -> str | None:
+        """Take weights that were trained elsewhere, if the model names any, and say so in a line.
+
+        A run asks for it once, at its start; later its own checkpoints hold them.
+        """
+        return None
+
     def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
         """The loss of a batch; ``output``: what the model puts out for it, where it is known already."""
         inputs, target = self.task.prepare_batch(batch)
@@ -203,7 +211,8 @@ class Model(pl.LightningModule):
     def standardise(self, data: Any) -> None:
         """Take mean and deviation of inputs and target values from data that is set up."""
         for name in ("mean", "std"):
-            getattr(self, name).copy_(getattr(data, name))
+            if name in self.of_the_data:
+                getattr(self, name).copy_(getattr(data, name))
         rows = data.sets["train"]
         self.task.fit(rows.x, rows.y, rows.weight)
 
@@ -234,17 +243,3 @@ class Model(pl.LightningModule):
 for _hook in (Model.training_step, Model.validation_step, Model.test_step, Model.predict_step):
     # Lightning asks for it at every step, and would work it out anew.
     _hook.__signature__ = inspect.signature(_hook)  # type: ignore[attr-defined]
-
-
-def depends_on_total(scheduler: Callable[..., Any]) -> bool:
-    """Whether a schedule's shape depends on the length of the whole run."""
-    return "total_steps" in inspect.signature(getattr(scheduler, "func", scheduler)).parameters
-
-
-def one_a_layer(activation: Any, layers: int) -> list[Callable[[], nn.Module]]:
-    """The hidden layers' activation factories: one for all, or a list with one for each."""
-    if not isinstance(activation, Sequence):
-        return [activation] * layers
-    if len(activation) != layers:
-        raise ValueError(f"model.activation lists {len(activation)} for {layers} hidden layers")
-    return list(activation)

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from dlcourse.models.base import Model, one_a_layer
+from dlcourse.activations import one_a_layer
+from dlcourse.models.base import Model
 
 
 class LeNet5(Model):

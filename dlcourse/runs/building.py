@@ -76,6 +76,7 @@ def quieten() -> None:
         ".*`srun` command is available.*",  # Slurm is installed; that a run shall use it, nobody has said
         ".*will save all targets and predictions in the buffer.*",  # of validation rows, one pass
         ".*LeafSpec.*",  # Lightning's own use of torch
+        ".*in eval mode at the start of training.*",  # a model says so itself, where a part of it is frozen
     ):
         warnings.filterwarnings("ignore", message)
 
@@ -90,7 +91,7 @@ def first_process() -> bool:
 def build_seeded(composed: Composed, continued: Path | None = None) -> tuple[Any, Any]:
     """The data and the model of a run before its first step; all random numbers begin at the seed.
 
-    A run that is ``continued`` from a checkpoint takes its weights from there, and none from ``init_from``.
+    A run that is ``continued`` from a checkpoint takes its weights from there, and none from elsewhere.
     """
     import lightning.pytorch as pl
 
@@ -101,7 +102,12 @@ def build_seeded(composed: Composed, continued: Path | None = None) -> tuple[Any
     data, model = build(tree)
     set_threads(model, data)
     avoid_nvml()
-    if tree["init_from"] and not (continued and has_checkpoint(continued)):
+    if continued and has_checkpoint(continued):
+        return data, model
+    told = model.load_pretrained()
+    if told and first_process():
+        print(told, flush=True)
+    if tree["init_from"]:
         start_from(model, tree["init_from"], tree["init_from_skip"])
     return data, model
 

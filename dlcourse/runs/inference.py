@@ -37,9 +37,11 @@ def on_light_ground(model: Any, data: Any, x: Tensor) -> Tensor:
     """Which pictures of one channel (N,) have a ground (the median of their edge) much lighter than the training set.
 
     Ink on paper, where a model has seen light figures on a dark ground, as MNIST's, is read as something else. None is
-    told where a model does not know its training set's mean and deviation (``data.standardise`` is not true).
+    told where a model does not know its training set's mean and deviation (``data.standardise`` is not true, or
+    trained weights brought their own).
     """
-    if x.ndim != 4 or x.shape[1] != 1 or data.standardise is not True:
+    known = data.standardise is True and "mean" in model.of_the_data
+    if x.ndim != 4 or x.shape[1] != 1 or not known:
         return torch.zeros(len(x), dtype=torch.bool)
     edge = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], -1).flatten(1)
     return edge.median(1).values > model.mean.flatten().cpu() + 1.6 * model.std.flatten().cpu()

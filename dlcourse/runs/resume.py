@@ -129,7 +129,7 @@ def _length(limit: Any) -> float:
 def _check_schedule(composed: Composed) -> None:
     from hydra.utils import instantiate
 
-    from dlcourse.models.base import depends_on_total
+    from dlcourse.schedulers import depends_on_total
 
     if depends_on_total(instantiate(composed.tree["scheduler"])):
         raise Refused(

@@ -9,7 +9,7 @@ import torch
 
 from dlcourse.config.compose import Composed
 from dlcourse.errors import ENVIRONMENT, Refused
-from dlcourse.models.base import depends_on_total
+from dlcourse.schedulers import depends_on_total
 from dlcourse.sweeps.optimizer_steps import STEPS
 
 #: What may differ from trial to trial: numbers of the optimizer and of the initial weights, the seed, and names.

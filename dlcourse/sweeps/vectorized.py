@@ -50,6 +50,7 @@ class VectorizedTraining:
         for trial in trials:  # each as it would begin alone: its seed decides its weights
             pl.seed_everything(trial.tree["seed"], workers=True, verbose=False)
             model = build_part(trial.tree, "model", task)
+            model.load_pretrained()
             model.standardise(self.data)
             models.append(model.to(self.device, dtype))
         self.stacked = Stacked(models)

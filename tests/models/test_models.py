@@ -41,6 +41,8 @@ CASES = {
     ],
     "perceptron": [["data=moons"], ["data=iris"]],
     "sigmoid_neuron": [["data=breast_cancer", "data.features=3"], ["data=iris"]],
+    # Frozen, batch norm keeps its figures: a row's loss is then its own.
+    "torchvision": [["data=digits", "model.name=shufflenet_v2_x0_5", "model.freeze=true"]],
 }
 
 
@@ -79,7 +81,11 @@ ALL = [(name, words) for name, sets in CASES.items() for words in sets]
 IDS = [f"{name} {' '.join(words)}" for name, words in ALL]
 
 
-@pytest.mark.parametrize(("name", "words"), ALL, ids=IDS)
+#: Those that can be smooth: a network of torchvision has ReLUs, at whose corners a difference is no gradient.
+CURVED = [(name, words) for name, words in ALL if name != "torchvision"]
+
+
+@pytest.mark.parametrize(("name", "words"), CURVED, ids=[f"{name} {' '.join(words)}" for name, words in CURVED])
 def test_gradients_against_finite_differences(name, words):
     torch.manual_seed(0)
     data, model = made(f"model={name}", *words, "init=gaussian")
@@ -103,7 +109,7 @@ def test_the_loss_is_a_function_of_parameters_and_batch(name, words):
     data, model = made(f"model={name}", *words, "init=gaussian")
     model.double()
     x, y = batch(data)
-    parameters = {key: p.detach() for key, p in model.named_parameters()}
+    parameters = {key: p.detach() for key, p in model.named_parameters() if p.requires_grad}
 
     def loss(parameters, x, y):
         return loss_of(model, x, y, parameters)
@@ -111,11 +117,12 @@ def test_the_loss_is_a_function_of_parameters_and_batch(name, words):
     whole = grad(loss)(parameters, x, y)
     rows = vmap(lambda x, y: grad(loss)(parameters, x[None], y[None]))(x, y)
     model.loss_of(rows_of(x, y)).loss.backward()
-    for key, p in model.named_parameters():
+    own = dict(model.named_parameters())
+    for key, p in [(key, own[key]) for key in parameters]:
         assert whole[key].shape == p.shape
         assert torch.allclose(whole[key], p.grad, rtol=1e-9, atol=1e-12), key
         assert torch.allclose(rows[key].mean(0), p.grad, rtol=1e-7, atol=1e-10), key
-    assert all(torch.equal(p.detach(), parameters[key]) for key, p in model.named_parameters())
+    assert all(torch.equal(own[key].detach(), p) for key, p in parameters.items())
 
 
 def test_gradients_through_batch_norm():
