@@ -11,8 +11,9 @@ from dlcourse import Refused
 from dlcourse.config.groups import CONF
 
 DATA = {"bits": "moons", "class_numbers": "iris", "values": "linear"}  # by the form of target
-ACTIVATIONS = sorted(path.stem for path in (CONF / "activation").glob("*.yaml"))
-CHOICES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / "loss").glob("*.yaml"))}
+ACTIVATIONS = sorted(path.stem for path in (CONF / "activation").glob("*.yaml") if path.stem != "own")
+SHIPPED = sorted(path for path in (CONF / "loss").glob("*.yaml") if path.stem != "own")
+CHOICES = {path.stem: yaml.safe_load(path.read_text()) for path in SHIPPED}
 LOSSES = {name: choice.get("loss", choice)["target_forms"] for name, choice in CHOICES.items()}
 
 

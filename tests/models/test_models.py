@@ -74,7 +74,7 @@ def loss_of(model, x, y, parameters):
 
 
 def test_every_model_file_has_a_case():
-    assert {path.stem for path in (CONF / "model").glob("*.yaml")} <= set(CASES)
+    assert {path.stem for path in (CONF / "model").glob("*.yaml")} - {"own"} <= set(CASES)
 
 
 ALL = [(name, words) for name, sets in CASES.items() for words in sets]
