@@ -47,6 +47,7 @@ OUTSIDE = ("export", "source", "scontrol", "optuna-dashboard", "[")
 OWN = re.compile("my_package|my_conf|activation=mish")
 #: What is added to the long ones in the slow tests, by what they contain.
 SHORTER = {
+    "model=torchvision": ["trainer.max_epochs=1", "trainer.limit_train_batches=3"],
     "data=mnist": ["trainer.max_epochs=1", "trainer.limit_train_batches=20"],
     "sampler=tpe": ["sweep.n_trials=2", "trainer.max_epochs=1"],
     "sampler=nsga2": ["sweep.n_trials=2", "trainer.max_epochs=1"],
@@ -55,8 +56,16 @@ SHORTER = {
     "-m": ["trainer.max_epochs=1"],
     "--short": ["08f_softmax"],
 }
-#: Commands that need what a test machine may lack: a GPU, a cluster, a server.
-ELSEWHERE = ("submitit_", "hydra/launcher=ray", "accelerator=gpu", "logger.mode=online", "num_nodes=2", "torchrun")
+#: Commands that need what a test machine may lack: a GPU, a cluster, a server, a network.
+ELSEWHERE = (
+    "model.weights=DEFAULT",
+    "submitit_",
+    "hydra/launcher=ray",
+    "accelerator=gpu",
+    "logger.mode=online",
+    "num_nodes=2",
+    "torchrun",
+)
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -140,5 +140,6 @@ def _losses_for(form: str, task: str) -> list[str]:
     files: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "loss").glob("*.yaml"))}
     fitting = [name for name, file in files.items() if form in file.get("loss", file).get("target_forms", [])]
     path = CONF / "task" / f"{task}.yaml"  # a task of one's own lies elsewhere
-    chosen = OmegaConf.load(path).get("defaults", []) if path.is_file() else []
+    file: Any = OmegaConf.load(path) if path.is_file() else {}
+    chosen = file.get("defaults", [])
     return sorted(fitting, key=lambda name: {"override /loss": name} not in chosen)
