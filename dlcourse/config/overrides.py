@@ -40,9 +40,9 @@ class Overrides:
         for folder in overrides.folders:
             if not folder.is_dir():
                 raise Refused(f"hydra.searchpath: {folder} is no folder; write hydra.searchpath=[DIR]")
-        roots = root_keys()
+        choices, roots = overrides.groups, root_keys()
         for override in new.values():
-            _check(override, overrides.groups, roots)
+            _check(override, choices, roots)
         return overrides
 
     @property
