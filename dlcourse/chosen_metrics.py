@@ -74,5 +74,7 @@ def _of_all_processes(preds: Any, target: Any) -> list[Any]:
 def _call(name: str, method: Callable[..., Any], *values: Any) -> Any:
     try:
         return method(*values)
+    except torch.OutOfMemoryError:  # a RuntimeError, but not the metric's
+        raise
     except (ValueError, TypeError, RuntimeError) as error:
         raise Refused(f"metrics.{name}: {str(error).splitlines()[0] or type(error).__name__}") from error

@@ -191,7 +191,7 @@ def test_a_run_monitors_it_and_stops_early_by_it(tmp_path: Path) -> None:
         (["metrics=f1", "monitor=test/f1", "mode=max"], "test sets choose nothing"),
         (["metrics=f1", "monitor=val/f1"], "mode=min: val/f1 is best at its max"),
         (["metrics=f1", "metrics.f1.mode=up"], "metrics.f1.mode=up: expected min or max"),
-        (["+metrics.acc._target_=torchmetrics.Accuracy"], "the task logs a acc of its own"),
+        (["+metrics.acc._target_=torchmetrics.Accuracy"], "the task logs acc itself"),
         (["+metrics.mine._target_=os.system"], "metrics.mine._target_=os.system may not run"),
         (["+metrics.mine._target_=torchmetrics.MeanMetric", "monitor=val/mine"], "+metrics.mine.mode=max"),
         (["metrics=f1", "sweep.metric=val/f1", "sweep.mode=min"], "sweep.mode=min: val/f1 is best at its max"),

@@ -81,7 +81,7 @@ def _logged(cfg: DictConfig, choices: dict[str, str]) -> dict[str, dict[str, str
         if form not in takes:
             raise Refused(f"metrics={name} compares {', '.join(takes)}; task={choices['task']} has {form}")
         if name in own:
-            raise Refused(f"metrics.{name}: the task logs a {name} of its own; give it another name")
+            raise Refused(f"metrics.{name}: the task logs {name} itself; give it another name")
         chosen[name] = node.get("mode")
         if chosen[name] not in ("min", "max", None):
             raise Refused(f"metrics.{name}.mode={chosen[name]}: expected min or max, the better end")
