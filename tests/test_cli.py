@@ -1,4 +1,5 @@
-"""The command, as a stranger uses it: real processes where a process matters, else its main function in this one."""
+"""The command, as a stranger uses it: a new Python where its start matters, forked from one that has torch where a
+process of its own does, and else its main function in this one."""
 
 import json
 import os
@@ -15,6 +16,7 @@ import dlcourse
 from dlcourse import Refused
 from dlcourse.cli import guarded, parse_script_overrides, train
 from dlcourse.runs.files import read_rows
+from tests.faults import process
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["data=and", "model=mlp", "logger=none", "callbacks=none", "trainer.max_epochs=3"]
@@ -43,6 +45,12 @@ def ended(process, timeout=120):
 def command(*words, **env):
     """``python train.py WORDS``: exit code, stdout, stderr."""
     return ended(start(*words, **env))
+
+
+def forked(*words, cwd=ROOT, **env):
+    """The same, without the seconds in which torch is imported."""
+    done = process.start(ROOT / "train.py", words, cwd=cwd, **env).end()
+    return done.code, done.out, done.err
 
 
 @pytest.fixture
@@ -152,8 +160,8 @@ def test_no_flag_of_hydra_leads_around_the_gate(tmp_path, words):
     flags = [["--help"], ["--hydra-help"], ["-m"], ["--cfg", "all"], ["-sc", "query=bash"]]
     line = f"python train.py {' '.join(words)} model="
     env = {"PYTHONPATH": str(tmp_path), "COMP_LINE": line, "COMP_POINT": str(len(line))}
-    processes = {" ".join(flag): start(*flag, *words, **env) for flag in flags}
-    codes = {flag: ended(process)[0] for flag, process in processes.items()}
+    started = {" ".join(flag): start(*flag, *words, **env) for flag in flags}
+    codes = {flag: ended(one)[0] for flag, one in started.items()}
     assert not (tmp_path / "ran").exists()
     assert codes["-m"] == codes["--cfg all"] == 2
 
@@ -201,9 +209,9 @@ def test_completion(light, line, offered):
 
 
 def test_a_run_and_the_same_run_from_python(runs):
-    process = start(*SMALL, f"paths.runs_dir={runs}")
+    running = start(*SMALL, f"paths.runs_dir={runs}")
     result = dlcourse.run(*SMALL, f"paths.runs_dir={runs.with_name('python')}")
-    rc, out, err = ended(process)
+    rc, out, err = ended(running)
     assert rc == 0, err
     run = only(runs)
     assert [line.split(": ")[0] for line in out.splitlines()[-2:]] == ["run", "report"]
@@ -266,8 +274,8 @@ def test_from_python_a_run_is_resumed_not_started_again(runs):
 
 
 @pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["one", "multirun"])
-def test_an_unknown_argument_is_told_by_name(multirun, tmp_path):
-    ended = command("+model.foo=1", "logger=none", f"paths.runs_dir={tmp_path}", *multirun)
+def test_an_unknown_argument_is_told_by_name(multirun, here):
+    ended = here("+model.foo=1", "logger=none", *multirun)
     refused(ended, "foo")
     assert "hidden" in ended[2] or multirun, "what it takes instead"
 
@@ -356,7 +364,7 @@ def test_an_error_in_training_leaves_its_traceback_behind(tmp_path, runs):
         BROKEN.format(when="self.training and self._trainer", error="ValueError('mine')")
     )
     words = [*SMALL, "allow=[mynets]", "++model._target_=mynets.Broken", f"paths.runs_dir={runs}"]
-    rc, _, err = command(*words, PYTHONPATH=str(tmp_path))
+    rc, _, err = forked(*words, PYTHONPATH=str(tmp_path))
     assert rc == 1
     run = only(runs)
     for text in (err, (run / "error.txt").read_text()):
@@ -378,13 +386,13 @@ def test_where_a_refusal_came_from_is_told_when_asked(here):
 def test_a_terminated_run_is_continued(runs, here):
     words = ["data=digits", "model.hidden=[8]", "logger=none", "callbacks=none", "trainer.max_epochs=40"]
     words += ["trainer.limit_train_batches=20", "trainer.limit_val_batches=1", f"paths.runs_dir={runs}"]
-    process = start(*words)
+    running = start(*words)
     deadline = time.monotonic() + 60
     while not any(read_rows(path) for path in runs.rglob("metrics.jsonl")):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert running.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    rc, _, err = ended(process)
+    running.send_signal(signal.SIGTERM)
+    rc, _, err = ended(running)
     assert rc == 143 and len(err.splitlines()) <= 3, err
     run = only(runs)
     status = read(run / "status.json")
@@ -394,7 +402,7 @@ def test_a_terminated_run_is_continued(runs, here):
     assert before[-1]["epoch"] < 39, "it was stopped on its way"
 
     refused(here(f"resume={run}", "optimizer.lr=0.5"), "optimizer.lr", "resume_changed=[optimizer.lr]")
-    rc, out, _ = command(f"resume={run}")[0:3]
+    rc, out, _ = forked(f"resume={run}")
     assert rc == 0 and str(run) in out
     assert read(run / "status.json")["status"] == "finished" and read(run / "metrics.json")["epochs"] == 40
     rows = read_rows(run / "metrics.jsonl")
@@ -414,7 +422,7 @@ def test_a_finished_run_goes_on_only_for_longer(here, light, tmp_path):
         rc, _, err = here(f"resume={run}", shorter)
         assert rc == 2, f"{shorter} is no longer than 3: {err}"
         assert (run / "metrics.json").exists(), "what was finished stays so"
-    rc, out, _ = ended(start("resume=" + str(run), "trainer.max_epochs=5"))
+    rc, out, _ = forked(f"resume={run}", "trainer.max_epochs=5")
     assert rc == 0 and read(run / "metrics.json")["epochs"] == 5
     rows = read_rows(run / "metrics.jsonl")
     fit = [row for row in rows if "val/loss" in row]
@@ -433,7 +441,7 @@ def test_resume_auto_starts_and_then_continues(here, tmp_path):
 
 def test_a_multirun_makes_a_directory_a_trial(tmp_path):
     words = ["-m", "data=and,sine", "model=perceptron", "loss=perceptron", "trainer.max_epochs=3", "logger=none"]
-    rc, out, err = ended(start(*words, "callbacks=none", cwd=tmp_path))
+    rc, out, err = forked(*words, "callbacks=none", cwd=tmp_path)
     assert rc == 0, err
     (folder,) = (tmp_path / "runs" / "sweeps").iterdir()
     assert [path.name for path in tmp_path.iterdir()] == ["runs"], "nothing else is left behind"
@@ -453,7 +461,7 @@ def test_a_multirun_makes_a_directory_a_trial(tmp_path):
     )
     # the same command finds what is done
     before = (folder / "0000" / "metrics.jsonl").stat().st_mtime_ns
-    rc, _, _ = ended(start(*words, "callbacks=none", cwd=tmp_path))
+    rc, _, _ = forked(*words, "callbacks=none", cwd=tmp_path)
     assert rc == 0 and (folder / "0000" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
@@ -469,9 +477,9 @@ def test_where_slurm_is_installed_nothing_is_said_of_srun(tmp_path):
     (tmp_path / "srun").chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     words = [*SMALL, "data=sine", f"paths.runs_dir={tmp_path / 'runs'}"]
-    rc, out, err = command(*words, PATH=path)
+    rc, out, err = forked(*words, PATH=path)
     assert rc == 0 and "srun" not in out + err, err
-    refused(command(*words, "optimizer.lr=1e30", PATH=path), "diverged", code=3)
+    refused(forked(*words, "optimizer.lr=1e30", PATH=path), "diverged", code=3)
 
 
 def test_a_key_without_its_group_is_found_inside(tmp_path):

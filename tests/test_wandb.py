@@ -3,22 +3,21 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 from dlcourse.runs.wandb_logger import _answers
 from tests.faults.environment import recorded
+from tests.faults.process import start
 
 ROOT = Path(__file__).parent.parent
 WORDS = ["data=and", "model=sigmoid_neuron", "trainer.max_epochs=12", "callbacks=none"]
 
 
 def train(*words: str, **environment: str) -> str:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")} | environment
-    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    unset = {name: None for name in os.environ if name.startswith("WANDB_")}
+    done = start(ROOT / "train.py", words, cwd=ROOT, **unset | environment).end()
+    assert done.code == 0, done.err
+    return done.err
 
 
 def files(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = ["torch", "lightning.pytorch", "hydra", "dlcourse.runs.fit", "tests.faults.process"]
+PRELOADED += ["dlcourse.sweeps.preload", "dlcourse.report", "wandb"]  # what a command imports on its way
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(PRELOADED)
 
@@ -123,15 +124,23 @@ class Running:
         return Done(self.process.exitcode, out, err, seconds, at)
 
 
-def start(script: Path, words: Sequence[str], fault: Fault | None = None, **env: str) -> Running:
-    """``python SCRIPT WORDS`` with a fault to come and with more environment variables."""
+def start(
+    script: Path, words: Sequence[str], fault: Fault | None = None, cwd: Path | None = None, **env: str | None
+) -> Running:
+    """``python SCRIPT WORDS`` with a fault to come, and with more environment variables; those that are None are unset.
+
+    ``cwd``: where it starts, else in a folder of its own.
+    """
     folder = Path(tempfile.mkdtemp(prefix="process-"))
-    process = context.Process(target=_child, args=(str(script), [*map(str, words)], str(folder), fault, env))
+    words = [*map(str, words)]
+    process = context.Process(target=_child, args=(str(script), words, str(folder), fault, str(cwd or folder), env))
     process.start()
     return Running(process, folder)
 
 
-def _child(script: str, words: list[str], folder: str, fault: Fault | None, env: dict[str, str]) -> None:
+def _child(
+    script: str, words: list[str], folder: str, fault: Fault | None, cwd: str, env: dict[str, str | None]
+) -> None:
     os.setsid()
     # The server's children inherit what it does not hear, where a sweep started it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
@@ -140,11 +149,14 @@ def _child(script: str, words: list[str], folder: str, fault: Fault | None, env:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no process outlives the one that asked for it
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
-    os.chdir(folder)
+    os.chdir(cwd)
     os.environ.pop("HYDRA_FULL_ERROR", None)  # our own commands set it for themselves
-    os.environ.update(env)
+    for name, value in env.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     sys.argv = [script, *words]
-    sys.path[:0] = [str(Path(script).parent), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = [str(Path(script).parent), *filter(None, (env.get("PYTHONPATH") or "").split(os.pathsep))]
     if fault:
         fault.install()
     runpy.run_path(script, run_name="__main__")
