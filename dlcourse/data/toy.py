@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -151,11 +152,14 @@ class Topics(Generated):
         super().__init__(noise=0.0, **facts)
 
     def sample(self, seed: int) -> Split:
-        from sklearn.datasets import make_multilabel_classification
-
-        # One draw for both sets: another seed would be of topics that like other words.
-        x, y = make_multilabel_classification(
-            n_samples=2 * self.n_samples, n_features=self.shape[0], n_classes=self.outputs, random_state=TRAIN
-        )
+        x, y = _documents(2 * self.n_samples, self.shape[0], self.outputs)
         rows = slice(None, self.n_samples) if seed == TRAIN else slice(self.n_samples, None)
-        return torch.from_numpy(x[rows]).float(), torch.from_numpy(y[rows]).long()
+        return torch.tensor(x[rows]).float(), torch.tensor(y[rows]).long()
+
+
+@lru_cache(maxsize=1)  # seconds, as one topic is rare and drawn until it comes
+def _documents(count: int, words: int, topics: int) -> Any:
+    """One draw for both sets: another seed would be of topics that like other words."""
+    from sklearn.datasets import make_multilabel_classification
+
+    return make_multilabel_classification(n_samples=count, n_features=words, n_classes=topics, random_state=TRAIN)
