@@ -200,7 +200,7 @@ class VectorizedTraining:
                 continue
             trial.log(self.epoch, train[k])
             figures = {**train[k], **val[k]}
-            if trial.pruning is not None and trial.pruning.gives_up(figures[trial.pruning.metric], self.epoch):
+            if trial.pruning is not None and trial.pruning.should_prune(figures[trial.pruning.metric], self.epoch):
                 trial.end("pruned", 0, f"pruned after epoch {self.epoch + 1}")
                 continue
             self.keep_best(k, row, figures)

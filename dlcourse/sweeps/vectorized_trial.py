@@ -33,7 +33,7 @@ class VectorizedTrial:
         self.stopping = instantiate(nodes["early_stopping"]) if nodes.get("early_stopping") else None
         self.pruning = instantiate(nodes["pruning"]) if nodes.get("pruning") else None
         if self.pruning is not None:
-            self.pruning.begin()
+            self.pruning.load_trial()
 
     def state_dict(self) -> dict[str, Any]:
         kept = ("best", "status", "code", "reason", "epochs", "steps")

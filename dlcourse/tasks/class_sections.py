@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.plots import classes as plots
-from dlcourse.plots.pictures import data_uri, is_picture, picture, span
+from dlcourse.plots.pictures import data_uri, is_picture, picture, value_range
 from dlcourse.plots.section import Cell, Picture, Section, Table, draw
 from dlcourse.tasks.answers import forward_batches, grid
 from dlcourse.tasks.base import Answers
@@ -57,7 +57,7 @@ def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
         Section(
             "test",
             "On the test set",
-            figures=figures(model, found, answers.probabilities),
+            plots=figures(model, found, answers.probabilities),
             classes=(found.names, found.true.tolist(), found.predicted.tolist()),
         ),
         mistakes(found, data, answers.probabilities),
@@ -81,14 +81,14 @@ def boundary(model: Any, found: Classified) -> Any:
     return plots.boundary(decision_map(model, found.x), found.x.numpy(), found.true.numpy(), wrong, found.names)
 
 
-def decision_map(model: Any, x: Tensor) -> plots.Map:
+def decision_map(model: Any, x: Tensor) -> plots.DecisionMap:
     """The model's answer at every point of the plane around points x (N, 2)."""
     places, extent = grid(x, GRID)
     there = forward_batches(model, places)
     classes = model.task.predicted_class(there.z)
     score = model.task.scores(there).amax(1).nan_to_num(0).clamp(0, 1)
     sure = score if there.probabilities else torch.ones(len(classes))
-    return plots.Map(extent, classes.reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
+    return plots.DecisionMap(extent, classes.reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
 
 
 def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
@@ -103,7 +103,7 @@ def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
         f"the model's {kind} of both classes."
     )
     digits = "{:.3f}" if probabilities else "{:.3g}"
-    low, high = span(found.x, rows) if pictures else (0.0, 1.0)
+    low, high = value_range(found.x, rows) if pictures else (0.0, 1.0)
     names = [] if pictures else input_names(data, found.x[0].numel())[:INPUTS]
     section = Section("mistakes", "Worst mistakes", text)
     section.table = Table(["row", "true", f"true {kind}", "predicted", f"predicted {kind}", *names], [])
