@@ -103,7 +103,7 @@ def multirun(overrides: "Overrides", composed: Any) -> int:
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(overrides, composed.tree)
-    with sweep.held():
+    with sweep.lock():
         sys.argv[1:] = [
             "--multirun",
             *overrides.words,

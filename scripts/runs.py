@@ -12,7 +12,7 @@ from tabulate import tabulate
 from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.directory import is_live
-from dlcourse.sweeps.trials import own
+from dlcourse.sweeps.trials import is_sweep_override
 
 FIGURES = ("loss", "acc", "r2", "mae")
 COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "test") for name in FIGURES))
@@ -42,7 +42,9 @@ def row(path: Path) -> dict[str, object]:
     words: Any = OmegaConf.load(path / "overrides.yaml") if (path / "overrides.yaml").exists() else []
     metrics = path / "metrics.json"
     figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
-    chosen = [word for word in words if not own(word.partition("=")[0]) and not word.startswith("run_dir=")]
+    chosen = [
+        word for word in words if not is_sweep_override(word.partition("=")[0]) and not word.startswith("run_dir=")
+    ]
     return {"run": str(path), "words": " ".join(chosen), "status": status, **figures}
 
 
