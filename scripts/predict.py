@@ -1,4 +1,4 @@
-"""A line for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE"""
+"""Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE"""
 
 import sys
 from itertools import repeat

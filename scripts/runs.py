@@ -35,7 +35,7 @@ def runs(words: list[str]) -> int:
 
 
 def row(path: Path) -> dict[str, object]:
-    """What a run directory says of itself."""
+    """The table row of a run directory."""
     status = json.loads((path / "status.json").read_text("utf-8"))["status"]
     if status == "running" and not is_live(path):
         status = "killed"

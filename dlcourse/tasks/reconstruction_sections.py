@@ -1,4 +1,4 @@
-"""What a report shows of reconstructed rows: originals beside what came back, and the error of each input."""
+"""Report sections for reconstruction: originals beside reconstructions, and the code of two units."""
 
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ INPUTS = 8
 
 
 def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
-    """Test rows above their reconstructions, pictures or numbers; the code's plane where it has two units."""
+    """Test samples and their reconstructions, as pictures or numbers; the code's plane if it has two units."""
     test, came = data.sets["test"], answers.a
     section = Section("test", "On the test set", "Test rows and what the model makes of them.")
     if is_picture(data.shape):
@@ -40,6 +40,6 @@ def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
             code = model.encode(test.x.to(model.device)).float().cpu().numpy()
         classes = test.y.numpy() if data.y == "classes" else torch.zeros(len(code), dtype=torch.long).numpy()
         names = data.classes if data.y == "classes" and data.classes else ["test rows"]
-        caption = "The two numbers that the encoder makes of each test row; the model has not seen the classes."
+        caption = "The code of each test sample; the model was trained without the classes."
         section.plots.append(draw("The code's plane", partial(plots.code_plane, code, classes, names), caption))
     return [section]
