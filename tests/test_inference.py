@@ -63,7 +63,7 @@ def test_evaluate_with_the_data_named_again(trained, name):
 def test_evaluate_on_other_data_that_does_not_fit(trained):
     with pytest.raises(Refused, match="data=iris.*shape.*trained on"):
         restore(trained("mlp"), Overrides.parse(["data=iris"]))
-    with pytest.raises(Refused, match="which data"):
+    with pytest.raises(Refused, match="choose the data"):
         restore(trained("mlp"), Overrides.parse(["data.path=x.csv"]))
 
 

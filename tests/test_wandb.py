@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dlcourse.runs.wandb_logger import _answers
+from dlcourse.runs.wandb_logger import _server_answers
 from tests.faults.environment import recorded
 
 ROOT = Path(__file__).parent.parent
@@ -84,4 +84,4 @@ def test_a_server_that_accepts_and_says_nothing_is_none() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        assert not _answers(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert not _server_answers(f"http://127.0.0.1:{server.getsockname()[1]}")

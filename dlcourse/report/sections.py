@@ -16,8 +16,8 @@ MAX_FILTERS = 64
 
 def first_layer_section(model: Any, data: Any) -> list[Section]:
     """The first layer's filters and feature maps, if its inputs are pictures."""
-    plots = [first_layer(model, data.shape), feature_maps(model, data.sets["test"].x)]
-    plots = [plot for plot in plots if plot is not None]
+    attempts = [first_layer(model, data.shape), feature_maps(model, data.sets["test"].x)]
+    plots = [plot for plot in attempts if plot is not None]
     return [Section("filters", "The first layer", plots=plots)] if plots else []
 
 

@@ -98,9 +98,8 @@ class FindDivergence(Callback):
             loss = pl_module.loss_of(self.batch.rows(slice(k, k + 1))).loss  # type: ignore[operator]
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             bad.append(not all(bool(g.isfinite().all()) for g in gradients if g is not None))
-        raise DivergenceFound(
-            f"the gradient of {name} is {first_nonfinite(gradient)}" + self._samples(torch.tensor(bad))
-        )  # type: ignore[arg-type]
+        value = first_nonfinite(gradient)  # type: ignore[arg-type]
+        raise DivergenceFound(f"the gradient of {name} is {value}" + self._samples(torch.tensor(bad)))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         for name, p in pl_module.named_parameters():

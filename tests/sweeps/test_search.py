@@ -187,7 +187,7 @@ def test_ranges(word, low, high, step):
 
 
 def test_a_range_without_a_value():
-    with pytest.raises(Refused, match="no value"):
+    with pytest.raises(Refused, match="is empty"):
         distribution(*parsed(["x=range(3,3)"]))
 
 
