@@ -107,7 +107,7 @@ def test_trials_that_differ_in_numbers_share_the_words_that_are_the_same(counts,
 def test_overrides_are_looked_up_by_key_and_derived_without_parsing_again(counts, monkeypatch):
     monkeypatch.setenv("DLCOURSE_ALLOW", "mine, yours")
     given = Overrides.parse(["model=cnn", "optimizer.lr=0.1", "+allow=[other]"])
-    assert "model" in given and "data" not in given and given.packages == ["mine", "trust it", "other"]
+    assert "model" in given and "data" not in given and given.packages == ["mine", "yours", "other"]
     assert given.text("optimizer.lr") == "0.1" and given.text("seed", "0") == "0"
     more = given.after("logger=none").plus("seed=1").replace({1: "model=mlp"})
     assert more.words == ["logger=none", "model=mlp", "optimizer.lr=0.1", "+allow=[other]", "seed=1"]
