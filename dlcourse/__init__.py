@@ -1,4 +1,4 @@
-"""dlcourse: an introductory deep-learning lecture as things that run."""
+"""dlcourse: an introductory deep-learning lecture as experiments."""
 
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ __all__ = ["Refused", "run"]
 def run(*words: str) -> "Result":
     """Train as ``python train.py WORDS`` does: ``run("model=cnn", "optimizer=adam").metrics["test/acc"]``.
 
-    One process, and no W&B unless ``logger=wandb`` is among the words. Raises `Refused`, with ``.code``, where the
-    command would end with that exit code.
+    One process, and no W&B unless ``logger=wandb`` is given. Raises `Refused`, whose ``.code`` is the exit code of the
+    command.
     """
     from dlcourse.config.overrides import Overrides
     from dlcourse.report import build_report
@@ -24,7 +24,7 @@ def run(*words: str) -> "Result":
     overrides = Overrides.parse(words)
     composed, continued = new_or_resumed_run(overrides, () if "logger" in overrides else ("logger=none",))
     if composed.multirun:
-        raise Refused("run() makes one run; for a sweep use python train.py -m")
+        raise Refused("run() trains a single run; for a sweep use python train.py -m")
     trainer = composed.cfg.trainer
     if str(trainer.devices) not in ("1", "auto") or trainer.num_nodes != 1 or trainer.strategy != "auto":
         raise Refused("run() uses one process; for several use python train.py trainer=ddp")

@@ -1,4 +1,4 @@
-"""The metrics that a person chose beside the task's own, by torchmetrics or of a package of theirs."""
+"""The metrics that ``metrics=`` adds to the task's own, from torchmetrics or the user's package."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ class ChosenMetrics:
     def __init__(self, metrics: Mapping[str, Any], task: Any, read: Callable[[Any], Tensor]):
         self.metrics, self.task, self.read = dict(metrics), task, read
         for metric in self.metrics.values():
-            metric.sync_on_compute = False  # it has seen the rows of all processes
+            metric.sync_on_compute = False  # update() passes it the samples of all processes
 
     def update(self, output: Any, target: Any) -> None:
         """Add a batch of each process."""
@@ -41,13 +41,13 @@ class ChosenMetrics:
                     _call(name, metric.to(device).update, preds, wanted)
 
     def check(self, output: Any, target: Any) -> None:
-        """Refuse now, by a few rows, what a metric would refuse after the first epoch."""
+        """Refuse now, with a few samples, what a metric would refuse after the first epoch."""
         self.update(output, target)
         for metric in self.metrics.values():
             metric.reset()
 
     def compute(self, needed: str = "") -> dict[str, Tensor]:
-        """The metrics by name, the one that is ``needed`` also where it is not finite; they start afresh."""
+        """The metrics by name, then reset; non-finite ones are dropped except the one that is ``needed``."""
         found = {}
         for name, metric in self.metrics.items():
             value = _call(name, metric.compute)

@@ -1,4 +1,4 @@
-"""What the commands have in common: overrides, exit codes, and the summary at the end."""
+"""Shared by all commands: overrides, exit codes, and the summary at the end."""
 
 import gc
 import os
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def guarded(command: Callable[[list[str]], int]) -> int:
-    """Run a command; a refusal ends in its code and at most three lines, anything unexpected in a traceback and 1."""
+    """Run a command; a refusal prints at most three lines and returns its code, other errors a traceback and 1."""
     words = sys.argv[1:]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    gc.disable()  # imports make a million objects that stay: a fifth of the start would go into looking at them again
+    gc.disable()  # imports create a million permanent objects: scanning them would take a fifth of the start
     try:
         return command(words)
     except Refused as refusal:
@@ -27,7 +27,7 @@ def guarded(command: Callable[[list[str]], int]) -> int:
         return refusal.code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read what is printed has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Interrupted as stop:
@@ -42,7 +42,7 @@ def guarded(command: Callable[[list[str]], int]) -> int:
 
 
 def train(words: list[str]) -> int:
-    """``python train.py``: one run, or a multirun, or one of Hydra's own flags."""
+    """``python train.py``: a run, a multirun, or one of Hydra's own flags."""
     from dlcourse.config.gate import compose_checked, compose_checked_multirun
     from dlcourse.config.overrides import Overrides
 
@@ -89,7 +89,7 @@ def hydra_flags(words: list[str]) -> Any:
 
 
 def hydra(task: Callable[[Any], Any]) -> int:
-    """Hand the command line to Hydra: help, completion, printed configurations, and one job after another."""
+    """Pass the command line to Hydra: help, completion, printed configurations, and multiruns."""
     from hydra import main
 
     from dlcourse.config.groups import CONF
@@ -99,17 +99,17 @@ def hydra(task: Callable[[Any], Any]) -> int:
 
 
 def multirun(overrides: "Overrides", composed: Any) -> int:
-    """Every trial in a directory of its own; one that fails is a row of the table, and the others go on."""
+    """Run every trial in its own directory; one that fails does not stop the others."""
     from dlcourse.config.overrides import word
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(overrides, composed.tree)
-    with sweep.held():
+    with sweep.lock():
         sys.argv[1:] = [
             "--multirun",
             *overrides.words,
             word("hydra.sweep.dir", sweep.folder),
-        ]  # where clusters' launchers write
+        ]  # where cluster launchers write
         hydra(sweep.trial)
         return sweep.finish()
 
@@ -134,11 +134,11 @@ def parse_script_overrides(words: list[str], *known: str, groups: tuple[str, ...
 
 
 def table(figures: dict[str, float], note: str | None) -> None:
-    """The test figures and what else was measured, with what must be known to read them."""
+    """Print the test metrics and measurements, with the data's note."""
     from tabulate import tabulate
 
     rows = [(name, f"{value:.4f}") for name, value in figures.items() if name.startswith("test/")]
-    rows += [  # but for the numbered ones, which the report draws
+    rows += [  # without numbered ones, which the report plots
         (name, f"{value:.4g}")
         for name, value in figures.items()
         if name.startswith("measure/") and not name.rpartition("/")[2].isdigit()
@@ -148,9 +148,9 @@ def table(figures: dict[str, float], note: str | None) -> None:
 
 
 def print_summary(result: Any, tree: dict[str, Any]) -> int:
-    """The last lines on stdout: the test figures, what was expected of them, then where everything is.
+    """Print the last lines on stdout: test metrics, expectations, then the paths.
 
-    Only the first process speaks.
+    Only on the first process.
     """
     from dlcourse.config.claims import judge
     from dlcourse.config.claims import table as judged

@@ -1,4 +1,4 @@
-"""Refusals: what ends a command with a sentence instead of a traceback."""
+"""Errors that end a command with a message instead of a traceback."""
 
 import errno
 import signal
@@ -12,7 +12,7 @@ class Refused(Exception):
     """A run that cannot start or continue, and why, in at most three lines.
 
     ``code`` is the exit code: 2 config or data refused, 3 diverged, 4 checkpoint unusable, 5 environment.
-    The message names the key, file or value and the way out.
+    The message names the key, file or value, and what to change.
     """
 
     def __init__(self, message: str, code: int = CONFIG):
@@ -29,9 +29,9 @@ class Diverged(Refused):
 
 
 class Interrupted(BaseException):
-    """A run that was asked to stop; it can continue from its last checkpoint. ``code`` is 128 + the signal.
+    """A signal stopped the run; it can be resumed from its last checkpoint. ``code`` is 128 + the signal.
 
-    As with KeyboardInterrupt, code that catches Exception cannot mistake it for a fault and carry on.
+    Like KeyboardInterrupt, it is not an Exception, so that no handler swallows it.
     """
 
     def __init__(self, signum: int):
@@ -50,7 +50,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def explain(error: BaseException) -> Refused | None:
-    """The refusal that explains an error, if it is a known one: ours, a full disk, a wrong argument, out of memory."""
+    """The refusal for a known kind of error: Refused itself, a full disk, a wrong argument, out of memory."""
     from hydra.errors import InstantiationException
 
     chain: list[BaseException] = []
@@ -80,7 +80,7 @@ def explain(error: BaseException) -> Refused | None:
 
 
 def explain_device(error: Exception, cfg: Any) -> Refused | None:
-    """Why a trainer could not be built; where the device is the reason, the devices that this machine has."""
+    """The refusal for a trainer that cannot be built; names this machine's devices."""
     import torch
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 

@@ -1,7 +1,7 @@
-"""Every private name of other libraries that dlcourse uses, one function each: what it does, and why it must.
+"""Every private name of other libraries that dlcourse uses, one function each, and why it is needed.
 
-Nothing else in dlcourse/ or scripts/ names one (tests/test_internals.py reads the syntax trees), so a new version of a
-library is tried in one place. Imports stand inside the functions: this file is read before torch and Lightning are.
+No other file in dlcourse/ or scripts/ uses one (tests/test_internals.py checks), so a new version of a library needs
+changes only here. Imports are inside the functions, since this file is imported before torch and Lightning.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +129,7 @@ def cmaes_sampler(load: Callable[[bytes], Any]) -> Any:
     return Loading
 
 
-# What pickles name, which is private where the libraries have put it
+# Private names in pickles
 
 
 def array_pickles() -> dict[str, Any]:

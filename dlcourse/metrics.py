@@ -17,9 +17,9 @@ def exact(values: Tensor) -> Tensor:
 class Metrics:
     """The mean loss, and what a task adds up, over all rows seen since the last ``compute``.
 
-    Only sums are kept, so that a metric over several processes is exact whatever the batch sizes. Batches are held
-    until there are about a thousand rows, and added up together: a small step spends nothing on them. ``read`` turns
-    outputs into what a person reads, for tasks that compare that.
+    Only sums are kept, so that a metric over several processes is exact whatever the batch sizes. Batches are kept
+    until there are about a thousand samples, and summed together, so that small steps stay fast. ``read`` turns outputs
+    into readable predictions, for tasks that compare those.
     """
 
     def __init__(self, task: Any, read: Callable[[Any], Tensor]):
@@ -34,7 +34,7 @@ class Metrics:
     ) -> None:
         """Add one batch: its mean loss and what that was divided by, its outputs and its targets.
 
-        The same batch again, as L-BFGS asks for it several times a step, takes the place of what it said before.
+        The same batch again replaces the earlier one: L-BFGS evaluates a batch several times a step.
         """
         if batch is not None and batch == self.batch:
             self.rows -= len(self.held.pop()[3])
@@ -45,8 +45,8 @@ class Metrics:
         self.batch = batch
 
     def total(self) -> dict[str, Tensor]:
-        """The sums over all batches, those held included; no batch is replaced after that."""
-        parts = [part for part in self.held if len(part[3])]  # a rank with nothing left has empty ones
+        """The sums over all batches, pending ones included; after this no batch can be replaced."""
+        parts = [part for part in self.held if len(part[3])]  # a process without samples left has empty ones
         self.held, self.rows, self.batch = [], 0, None
         if not parts:
             return self.sums
@@ -62,7 +62,7 @@ class Metrics:
         return self.sums
 
     def _add(self, name: str, values: Tensor) -> None:
-        """One after another, so that it changes no bit how many are added at a time (and a resumed run agrees)."""
+        """Add values one by one, so that the result is bit-identical however many are pending (as in a resumed run)."""
         if not values.is_floating_point():  # a count is exact in any order
             self.sums[name] = self.sums.get(name, 0) + values.sum(0)
             return
@@ -71,14 +71,14 @@ class Metrics:
         self.sums[name] = values.cumsum(0)[-1]
 
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda x: x) -> dict[str, Tensor]:
-        """The metrics, after ``reduce`` has added up the sums of all processes; starts afresh."""
+        """The metrics, after ``reduce`` has summed over the processes; then resets."""
         sums = {name: reduce(value) for name, value in self.total().items()}
         self.sums = {}
         return from_sums(self.task, sums)
 
 
 def from_sums(task: Any, sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The metrics of a task from the sums of all rows, of one model or (T, …) of several; none of no rows."""
+    """The metrics of a task from sums over samples, of one model or (T, …) of several; empty without samples."""
     if not sums:
         return {}
     found = {"loss": sums["loss"] / sums["divisor"], **task.metrics(sums)}

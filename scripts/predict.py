@@ -1,4 +1,4 @@
-"""A line for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE"""
+"""Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE"""
 
 import sys
 from itertools import repeat
@@ -16,12 +16,12 @@ def predict(words: list[str]) -> int:
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
     from dlcourse.data.picture import pictures_in
-    from dlcourse.runs.inference import on_light_ground, predictions
+    from dlcourse.runs.inference import has_light_background, predictions
     from dlcourse.runs.trained import restore
 
     _, model, data = restore(given.text("run"), given)
     x = data.read(path)
-    if count := int(on_light_ground(model, data, x).sum()):
+    if count := int(has_light_background(model, data, x).sum()):
         print(
             f"{count} of {len(x)}: a much lighter ground than the training pictures have; if it is ink on paper, "
             "and they are light on dark, invert it",

@@ -13,7 +13,7 @@ def report(words: list[str]) -> int:
     from dlcourse.runs.trained import restore
 
     model = data = None
-    if (path / "metrics.json").exists():  # of a run that is not finished only the files tell
+    if (path / "metrics.json").exists():  # an unfinished run is reported from its files alone
         _, model, data = restore(path, overrides)
         data.setup()
     print(f"report: {from_here(build_report(path, model, data).path)}")

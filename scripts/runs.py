@@ -11,7 +11,7 @@ from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.directory import is_live
 from dlcourse.runs.files import read_overrides
-from dlcourse.sweeps.trials import own
+from dlcourse.sweeps.trials import is_sweep_override
 
 FIGURES = ("loss", "acc", "r2", "mae")
 COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "test") for name in FIGURES))
@@ -34,14 +34,16 @@ def runs(words: list[str]) -> int:
 
 
 def row(path: Path) -> dict[str, object]:
-    """What a run directory says of itself."""
+    """The table row of a run directory."""
     status = json.loads((path / "status.json").read_text("utf-8"))["status"]
     if status == "running" and not is_live(path):
         status = "killed"
     words = read_overrides(path)
     metrics = path / "metrics.json"
     figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
-    chosen = [word for word in words if not own(word.partition("=")[0]) and not word.startswith("run_dir=")]
+    chosen = [
+        word for word in words if not is_sweep_override(word.partition("=")[0]) and not word.startswith("run_dir=")
+    ]
     return {"run": str(path), "words": " ".join(chosen), "status": status, **figures}
 
 

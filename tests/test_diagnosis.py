@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.measures.diagnosis import OTHERS, gradients, hidden, units, verdicts
+from dlcourse.measures.diagnosis import OTHERS, gradients, hidden_layers, layer_warnings, unit_statistics
 from dlcourse.runs.building import build
 from tests.composing import checked
 
@@ -48,7 +48,7 @@ def test_dead_units_are_counted(activation):
     model, batch = network("model.hidden=[10]", f"activation={activation}")
     with torch.no_grad():
         model.network[1].bias.copy_(torch.tensor([-100.0] * 3 + [3.0] * 7))
-    found = units(hidden(model, batch))
+    found = unit_statistics(hidden_layers(model, batch))
     assert found["dead/1"] == pytest.approx(0.3 if activation == "relu" else 0)
     assert "saturated/1" not in found
 
@@ -60,7 +60,7 @@ def test_saturated_activations_are_counted(activation):
     with torch.no_grad():
         model.network[1].weight.zero_()
         model.network[1].bias.copy_(torch.tensor([20.0, 0.0, -20.0, 0.0]))
-    found = units(hidden(model, batch))
+    found = unit_statistics(hidden_layers(model, batch))
     assert found["saturated/1"] == pytest.approx(0.5) and "dead/1" not in found
     low, high = (0.0, 1.0) if activation == "sigmoid" else (-1.0, 1.0)
     assert [found["activation/p05/1"], found["activation/p95/1"]] == pytest.approx([low, high], abs=1e-3)
@@ -71,7 +71,7 @@ def test_a_convolutions_unit_is_a_map():
     data.setup()
     with torch.no_grad():
         next(part for part in model.network.modules() if isinstance(part, nn.Conv2d)).bias[0] = -1e3
-    assert units(hidden(model, data.sets["train"].first(32)))["dead/1"] == pytest.approx(0.25)
+    assert unit_statistics(hidden_layers(model, data.sets["train"].first(32)))["dead/1"] == pytest.approx(0.25)
 
 
 def test_looking_changes_nothing():
@@ -112,16 +112,16 @@ ROW = {"gradient/1": 1.0, "gradient/2": 1.0, "gradient/3": 1.0}
     ],
 )
 def test_words(first, last, said):
-    found = [*verdicts([{**ROW, **first}, {"train/loss": 1.0}, {**ROW, **last}])]
+    found = [*layer_warnings([{**ROW, **first}, {"train/loss": 1.0}, {**ROW, **last}])]
     assert len(found) == len(said) and all(part in sentence for part, sentence in zip(said, found, strict=True))
 
 
 def test_layers_are_in_their_order():
     """The tenth comes after the ninth, not after the first."""
     row = {f"dead/{layer}": 0.9 for layer in (1, 10, 2, 11)}
-    said = [sentence.split(":")[0] for sentence in verdicts([{**ROW, **row}])]
+    said = [sentence.split(":")[0] for sentence in layer_warnings([{**ROW, **row}])]
     assert said == ["hidden layer 1", "hidden layer 2", "hidden layer 10", "hidden layer 11"]
 
 
 def test_nothing_is_said_of_a_run_without_diagnostics():
-    assert [*verdicts([{"train/loss": 1.0}])] == []
+    assert [*layer_warnings([{"train/loss": 1.0}])] == []

@@ -18,7 +18,7 @@ from dlcourse.runs.checkpoint_file import load
 from dlcourse.runs.files import read_rows
 from dlcourse.runs.fit import train
 from dlcourse.runs.inference import predictions
-from dlcourse.sweeps.together import compositions
+from dlcourse.sweeps.together import compose_trials
 from dlcourse.sweeps.train_together import train_together
 from tests.composing import checked
 from tests.stopping import BATCHES, WORDS, assert_same_run, killed, resume
@@ -85,7 +85,7 @@ def test_a_vectorised_sweep_is_its_trials_run_alone(device, tmp_path):
     varied = [["optimizer.lr=0.003", "seed=3"], ["optimizer.lr=0.02", "seed=3"], ["optimizer.lr=0.02", "seed=4"]]
     paths = [tmp_path / "sweep" / str(k) for k in range(len(varied))]
     paths[0].parent.mkdir()
-    train_together(compositions([[*words, *own, f"run_dir={path}"] for own, path in zip(varied, paths, strict=True)]))
+    train_together(compose_trials([[*words, *own, f"run_dir={path}"] for own, path in zip(varied, paths, strict=True)]))
     for own, path in zip(varied, paths, strict=True):
         alone = train(checked([*words, *own, f"run_dir={path.with_name('alone' + path.name)}"]))
         ours, theirs = (load(each / "checkpoints/best.ckpt")["state_dict"] for each in (path, alone.run_dir))

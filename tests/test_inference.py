@@ -11,7 +11,7 @@ import dlcourse
 from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.inference import on_light_ground, predictions
+from dlcourse.runs.inference import has_light_background, predictions
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
 from dlcourse.tasks.answers import forward_batches
@@ -63,7 +63,7 @@ def test_evaluate_with_the_data_named_again(trained, name):
 def test_evaluate_on_other_data_that_does_not_fit(trained):
     with pytest.raises(Refused, match="data=iris.*shape.*trained on"):
         restore(trained("mlp"), Overrides.parse(["data=iris"]))
-    with pytest.raises(Refused, match="which data"):
+    with pytest.raises(Refused, match="choose the data"):
         restore(trained("mlp"), Overrides.parse(["data.path=x.csv"]))
 
 
@@ -102,16 +102,18 @@ def test_ink_on_paper_is_told_and_the_datas_own_pictures_are_not(trained, tmp_pa
     _, model, data = restore(trained("cnn"))
     data.setup()
     x = data.sets["test"].x.float()
-    assert not on_light_ground(model, data, x).any() and on_light_ground(model, data, 16 - x).all()
+    assert not has_light_background(model, data, x).any() and has_light_background(model, data, 16 - x).all()
     paper = np.full((80, 80), 255, np.uint8)
     paper[10:20, 15:65] = 0  # a seven
     paper[20:70, 50:60] = 0
     for name, pixels in (("paper", paper), ("board", 255 - paper)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    found = [bool(on_light_ground(model, data, data.read(tmp_path / f"{name}.png"))) for name in ("paper", "board")]
+    found = [
+        bool(has_light_background(model, data, data.read(tmp_path / f"{name}.png"))) for name in ("paper", "board")
+    ]
     assert found == [True, False]
     data.standardise = 16.0  # and the model knows no ground
-    assert not on_light_ground(model, data, 16 - x).any()
+    assert not has_light_background(model, data, 16 - x).any()
 
 
 def test_predictions_add_up_to_the_accuracy(trained):

@@ -11,7 +11,7 @@ from dlcourse.cli import guarded, train
 from dlcourse.config import compose as composing
 from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
-from dlcourse.sweeps.together import compositions
+from dlcourse.sweeps.together import compose_trials
 from tests.composing import checked, checked_multirun
 
 WORDS = [
@@ -99,7 +99,7 @@ def test_a_multirun_parses_each_value_once(counts):
 
 def test_trials_that_differ_in_numbers_share_the_words_that_are_the_same(counts, tmp_path):
     jobs = [["data=and", "logger=none", f"seed={k}", f"run_dir={tmp_path / str(k)}"] for k in range(3)]
-    assert [composed.tree["seed"] for composed, _ in compositions(jobs)] == [0, 1, 2]
+    assert [composed.tree["seed"] for composed, _ in compose_trials(jobs)] == [0, 1, 2]
     assert {word: counts[word] for job in jobs for word in job} == {word: 1 for job in jobs for word in job}
     assert counts["composed"] == 1 and counts["resolved"] == 3
 

@@ -17,7 +17,7 @@ def test_a_live_run_keeps_its_directory(tmp_path):
     run = RunDirectory(tmp_path)
     run.acquire()
     assert is_live(tmp_path)
-    with pytest.raises(Refused, match="still going") as refusal:
+    with pytest.raises(Refused, match="still training") as refusal:
         RunDirectory(tmp_path).acquire()
     assert refusal.value.code == ENVIRONMENT
     run.release()

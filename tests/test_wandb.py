@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from dlcourse.runs.wandb_logger import _answers
+from dlcourse.runs.wandb_logger import _server_answers
 from tests.faults.environment import recorded
 from tests.faults.process import start
 
@@ -83,4 +83,4 @@ def test_a_server_that_accepts_and_says_nothing_is_none() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        assert not _answers(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert not _server_answers(f"http://127.0.0.1:{server.getsockname()[1]}")

@@ -1,1 +1,1 @@
-"""What a person chooses to accompany a run: progress, the moving boundary, pruning."""
+"""Optional callbacks: progress, the decision boundary while training, pruning."""

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar in a terminal, otherwise a line every few seconds."""
 
 import sys
 import time
@@ -12,19 +12,19 @@ from dlcourse.runs.callback import Callback
 
 
 class Progress(Callback, ProgressBar):
-    """One bar over the whole training, redrawn by time; without a terminal, a line at most every ``seconds``."""
+    """One bar for the whole training; without a terminal, a line at most every ``seconds``."""
 
     def __init__(self, seconds: float = 5.0):
         super().__init__()
         self.seconds = seconds
         self.bar: tqdm | None = None
-        self.told = 0.0
+        self.last_printed = 0.0
 
     def disable(self) -> None:
         self.seconds = float("inf")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.told = time.monotonic()
+        self.last_printed = time.monotonic()
         if sys.stderr.isatty() and trainer.is_global_zero and self.seconds < float("inf"):
             steps = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
             total = int(steps) if steps < float("inf") else None
@@ -36,23 +36,23 @@ class Progress(Callback, ProgressBar):
             self.bar.update()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Figures of training are there only after the hooks of its epoch's end.
-        if trainer.current_epoch and (self.bar is not None or time.monotonic() - self.told >= self.seconds):
-            self._tell(trainer, trainer.current_epoch)
+        # Training metrics are available only after the hooks at the end of the epoch.
+        if trainer.current_epoch and (self.bar is not None or time.monotonic() - self.last_printed >= self.seconds):
+            self._show(trainer, trainer.current_epoch)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._tell(trainer, trainer.current_epoch)
+        self._show(trainer, trainer.current_epoch)
         self._close()
 
-    def _tell(self, trainer: pl.Trainer, epochs: int) -> None:
-        """The figures after so many epochs."""
-        figures = {k: f"{float(v):.4g}" for k, v in sorted(trainer.callback_metrics.items())}
+    def _show(self, trainer: pl.Trainer, epochs: int) -> None:
+        """Show the metrics after this many epochs."""
+        metrics = {k: f"{float(v):.4g}" for k, v in sorted(trainer.callback_metrics.items())}
         if self.bar is not None:
-            self.bar.set_postfix({"epoch": epochs, **figures})
+            self.bar.set_postfix({"epoch": epochs, **metrics})
         elif trainer.is_global_zero and self.seconds < float("inf"):
-            self.told = time.monotonic()
-            told = "  ".join(f"{key} {figure}" for key, figure in figures.items())
-            print(f"epoch {epochs}/{trainer.max_epochs}  {told}", flush=True)
+            self.last_printed = time.monotonic()
+            line = "  ".join(f"{key} {value}" for key, value in metrics.items())
+            print(f"epoch {epochs}/{trainer.max_epochs}  {line}", flush=True)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._close()

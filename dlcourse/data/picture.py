@@ -1,4 +1,4 @@
-"""One picture from a file to the shape that the data has."""
+"""Read picture files in the shape of the data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def picture(path: str | Path, shape: Sequence[int]) -> Tensor:
-    """One PNG or JPEG file, upright, converted to the channels and size of ``shape`` (C, H, W), uint8."""
+    """A PNG or JPEG file as uint8 (C, H, W): upright by its EXIF tag, with the channels and size of ``shape``."""
     from PIL import Image, ImageOps
 
     channels, height, width = shape
@@ -27,12 +27,12 @@ def picture(path: str | Path, shape: Sequence[int]) -> Tensor:
             upright = ImageOps.exif_transpose(file).convert("RGB" if channels == 3 else "L")
             pixels = np.array(upright.resize((width, height), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Refused(f"{path} is no readable PNG or JPEG picture ({error}); replace or remove it") from error
+        raise Refused(f"{path} is not a readable PNG or JPEG picture ({error}); replace or remove it") from error
     return torch.from_numpy(pixels).reshape(height, width, channels).permute(2, 0, 1)
 
 
 def described(path: str | Path) -> str:
-    """The channels, height and width of a picture file, as ``3, 32, 32``; of what is none, what ``picture`` refuses."""
+    """The channels, height and width of a picture file, as ``3, 32, 32``; ``no picture`` if it is unreadable."""
     from PIL import Image
 
     try:

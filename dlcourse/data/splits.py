@@ -1,17 +1,17 @@
-"""Which row is in which part: a function of the rows' y and of a seed, and of nothing else."""
+"""Assignment of samples to training, validation and test: it depends only on y and a seed."""
 
 import torch
 from torch import Tensor
 
-SMALL = 20  # fewer rows than this are not split
+SMALL = 20  # smaller data sets are not split
 TEST_FRACTION = 0.2
-TEST_SEED = 20  # a constant: no choice of seed moves a row into or out of the test set
+TEST_SEED = 20  # constant, so that no seed changes the test set
 
 
 def cut(y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
-    """The row numbers ``index`` (N,) that stay, and the ``fraction`` of them that is cut off; both in order.
+    """Split positions ``index`` (N,) into those that stay and a ``fraction`` that is cut off; both in order.
 
-    Class by class where y holds class numbers (N,), else at random; without a seed the last rows are cut off.
+    Stratified if y holds class numbers (N,), else at random; without a seed the last samples are cut off.
     ValueError: without a seed, class numbers that are in order of class.
     """
     count = round(fraction * len(index))
@@ -22,7 +22,7 @@ def cut(y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Te
         return index[: len(index) - count], index[len(index) - count :]
     groups = y[index].long() if classes else torch.zeros(len(index), dtype=torch.long)
     shuffled = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
-    # Rank the shuffled rows by class, and spread the cut evenly over the ranked list.
+    # Sort the shuffled samples by class, and cut evenly spaced ones off the sorted list.
     ranked = shuffled[groups[shuffled].argsort(stable=True)]
     chosen = torch.zeros(len(index), dtype=torch.bool)
     chosen[ranked[(torch.arange(count) * len(index) / max(count, 1)).long()]] = True

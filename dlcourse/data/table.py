@@ -1,4 +1,4 @@
-"""A person's own table: a CSV file."""
+"""The user's own table: a CSV file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from dlcourse.data.splits import SMALL
 from dlcourse.data.table_facts import Rows, find, label, present, shown, table, value
 from dlcourse.errors import Refused
 
-TEST_PART = 5  # one row in so many is for testing
+TEST_PART = 5  # about one row in five is for testing
 
 
 class Csv(Data):
     """Rows of a CSV file: numbers as they are, categories one-hot by their vocabulary (N, inputs), float32.
 
-    Facts, and what is refused: ``dlcourse.data.facts.csv_facts``. The test set is the rows whose own hash says so:
-    about a fifth, whatever the order of the rows, and whichever are added or removed.
+    ``dlcourse.data.table_facts.csv_facts`` reads the columns and refuses invalid files. A hash of each row decides
+    whether it is in the test set: about a fifth are, and other rows do not matter.
     """
 
     def __init__(self, *, path: str, target: str, columns: Sequence[dict[str, Any]], **facts: Any):

@@ -1,4 +1,4 @@
-"""The facts of a person's own data, read before torch is imported: standard library only."""
+"""Columns, task and classes of the user's own table, read before torch is imported: standard library only."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from dlcourse.errors import Refused
 
 MISSING = {"", "na", "n/a", "#n/a", "nan", "null"}
 LARGEST = (2 - 2**-23) * 2.0**127  # of float32
-MOST_CLASSES = 20  # up to so many different integers are classes, not values
-IDENTIFIERS = 20  # from so many rows on, a text that is different in each of them cannot be learned from
+MOST_CLASSES = 20  # up to this many different integers are classes, more are values
+IDENTIFIERS = 20  # with this many rows, a text that differs in every row is an identifier, not a feature
 
 Rows = list[tuple[int, list[str]]]  # (line in an editor, the header being line 1; cells)
 Cells = list[tuple[int, str]]
@@ -44,7 +44,7 @@ def csv_facts(
 
 
 def table(path: str | Path) -> tuple[list[str], Rows]:
-    """Column names and rows; fields are separated by comma, semicolon or tab, whichever the header has most of."""
+    """Column names and rows; the separator is comma, semicolon or tab, whichever is most frequent in the header."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = file.readline()
@@ -52,7 +52,7 @@ def table(path: str | Path) -> tuple[list[str], Rows]:
             reader = csv.reader(file, delimiter=max(",;\t", key=header.count), strict=True, skipinitialspace=True)
             lines: Rows = []
             start = 1
-            for row in reader:  # a quoted cell may span lines: a row is named by its first
+            for row in reader:  # a quoted cell may span lines: messages name the first line of a row
                 if row:
                     lines.append((start, [cell.strip() for cell in row]))
                 start = reader.line_num + 1
@@ -77,7 +77,7 @@ def table(path: str | Path) -> tuple[list[str], Rows]:
 
 
 def find(path: str | Path, names: Sequence[str], name: str | None, key: str = "") -> int:
-    """Where a column stands; a missing one is refused with the nearest name."""
+    """The index of a column; Refused suggests the nearest name if it is missing."""
     if name in names:
         return names.index(str(name))
     near = get_close_matches(str(name), names, 1)
@@ -87,12 +87,12 @@ def find(path: str | Path, names: Sequence[str], name: str | None, key: str = ""
 
 
 def shown(words: Sequence[str]) -> str:
-    """The first twenty words of a list."""
+    """The first twenty entries of a list, as text."""
     return ", ".join(words[:20]) + (", …" if len(words) > 20 else "")
 
 
 def number(text: str) -> float | None:
-    """The number a cell holds, which may be infinite; None for text."""
+    """The number in a cell, which may be infinite; None for text."""
     try:
         return float(text) if "_" not in text else None
     except ValueError:
@@ -100,7 +100,7 @@ def number(text: str) -> float | None:
 
 
 def value(path: str | Path, name: str, line: int, text: str) -> float:
-    """The finite number a cell must hold."""
+    """The number in a cell; Refused if it is not a finite number."""
     present(path, name, line, text)
     found = number(text)
     if found is None:
@@ -111,7 +111,7 @@ def value(path: str | Path, name: str, line: int, text: str) -> float:
 
 
 def present(path: str | Path, name: str, line: int, text: str) -> str:
-    """The cell, unless it stands for a missing value."""
+    """The text of a cell; Refused if the value is missing."""
     if text.lower() in MISSING:
         raise Refused(f"{path}, row {line}: column '{name}' is missing ('{text}'); fill it in or remove the row")
     return text

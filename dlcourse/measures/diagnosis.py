@@ -1,4 +1,4 @@
-"""What the layers of a network say of its training, in numbers and in words."""
+"""Statistics of a network's layers, and warnings about what they show."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +17,17 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LayerNorm)
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-#: Leaves of a network that are no activations.
+#: Modules without children that are not activations.
 OTHERS = (*WEIGHTED, *NORMS, *POOLS, *DROPOUTS, nn.Flatten, nn.Softmax)
-FLAT = 0.05  # of the steepest slope: below, an activation passes hardly any gradient
-FAR = 30.0  # a weighted input at which each activation shows its end
+FLAT_SLOPE = 0.05  # share of the steepest slope below which an activation passes hardly any gradient
+FAR_INPUT = 30.0  # a weighted input at which every activation is near its limit
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
-#: Shares and ratios from which on a word is said.
-DEAD, SATURATED, VANISHED, STILL, RESTLESS = 0.3, 0.5, 1e-2, 1e-6, 0.3
+#: Shares and ratios above (VANISHING and FROZEN: below) which there is a warning.
+DEAD, SATURATED, VANISHING, FROZEN, LARGE_STEP = 0.3, 0.5, 1e-2, 1e-6, 0.3
 
 
 def weights_of(network: nn.Module) -> list[Tensor]:
-    """The weights of the layers, in order."""
+    """The weights w of the layers, in order."""
     return [p.weight for p in network.modules() if isinstance(p, WEIGHTED)]
 
 
@@ -41,7 +41,7 @@ def gradients(model: Any, batch: Batch) -> dict[str, float]:
     return {f"gradient/{layer}": norm for layer, norm in enumerate(norms, 1)}
 
 
-def hidden(model: Any, batch: Batch) -> list[tuple[nn.Module, Tensor]]:
+def hidden_layers(model: Any, batch: Batch) -> list[tuple[nn.Module, Tensor]]:
     """The activation function f of each hidden layer, and the weighted inputs z that a batch gives it."""
     leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
     seen: dict[nn.Module, Tensor] = {}
@@ -55,33 +55,35 @@ def hidden(model: Any, batch: Batch) -> list[tuple[nn.Module, Tensor]]:
     return list(seen.items())
 
 
-def units(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
-    """Of each of the hidden layers: the quantiles of its activations, and what of it passes no gradient.
+def unit_statistics(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:
+    """For each hidden layer: quantiles of its activations, and the share that passes no gradient.
 
-    ``saturated``, where f is flat on both sides (sigmoid, tanh): the share of activations whose slope is below a
-    twentieth of the steepest. ``dead``, elsewhere (ReLU): the share of units (maps of a convolution) whose slope f'(z)
-    is 0 in every row. Lecture: L8b – L8e.
+    ``saturated``, if f is flat on both sides (sigmoid, tanh): the share of activations whose slope is below a
+    twentieth of the steepest. ``dead``, otherwise (ReLU): the share of units (maps of a convolution) whose slope f'(z)
+    is 0 for every sample. Lecture: L8b – L8e.
     """
     found: dict[str, float] = {}
     for layer, (f, z) in enumerate(layers, 1):
         a, slope = _slope(f, z)
-        spread = torch.quantile(some(a), torch.tensor([*QUANTILES.values()], device=a.device))
-        found |= {f"activation/{name}/{layer}": float(v) for name, v in zip(QUANTILES, spread, strict=True)}
-        ends = [bool(_slope(f, z.new_full((1, *z.shape[1:]), at))[1].abs().max() < 1e-3) for at in (-FAR, FAR)]
+        quantiles = torch.quantile(subsample(a), torch.tensor([*QUANTILES.values()], device=a.device))
+        found |= {f"activation/{name}/{layer}": float(v) for name, v in zip(QUANTILES, quantiles, strict=True)}
+        is_flat = [
+            bool(_slope(f, z.new_full((1, *z.shape[1:]), at))[1].abs().max() < 1e-3) for at in (-FAR_INPUT, FAR_INPUT)
+        ]
         steepest = _slope(f, torch.linspace(-4, 4, 81).to(z).reshape(-1, *[1] * (z.ndim - 1)).expand(81, *z.shape[1:]))
-        if all(ends):
-            flat = slope.abs() < FLAT * float(steepest[1].abs().max())
+        if all(is_flat):
+            flat = slope.abs() < FLAT_SLOPE * float(steepest[1].abs().max())
             found[f"saturated/{layer}"] = float(flat.float().mean())
         else:
-            places = [d for d in range(slope.ndim) if d != 1]
-            found[f"dead/{layer}"] = float((slope.abs().amax(places) < 1e-6).float().mean())
+            other_dims = [d for d in range(slope.ndim) if d != 1]
+            found[f"dead/{layer}"] = float((slope.abs().amax(other_dims) < 1e-6).float().mean())
     return found
 
 
-def some(a: Tensor) -> Tensor:
-    """Evenly spaced numbers of a tensor, in one row: some hundred thousand at most, as many as torch.quantile takes."""
+def subsample(a: Tensor) -> Tensor:
+    """Evenly spaced entries of a tensor, flattened: about 100,000 at most, since torch.quantile limits its input."""
     step = max(1, a.numel() // 100_000)
-    while math.gcd(step, a.numel()) > 1:  # it would meet some units only
+    while math.gcd(step, a.numel()) > 1:  # otherwise it would pick only some of the units
         step += 1
     return a.flatten()[::step].float()
 
@@ -95,19 +97,19 @@ def _slope(f: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
     return a.detach(), torch.zeros_like(a) if slope is None else slope
 
 
-def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What stands out in the diagnostics' rows of metrics.jsonl, with the way out."""
-    told = [row for row in rows if "gradient/1" in row]
-    if not told:
+def layer_warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Warnings about the diagnostics rows of metrics.jsonl, each with what to try."""
+    history = [row for row in rows if "gradient/1" in row]
+    if not history:
         return
-    norms, last = series(told[0])["gradient"], series(told[-1])
+    norms, last = series(history[0])["gradient"], series(history[-1])
     bottom, top = norms[min(norms)], norms[max(norms)]
-    if len(norms) > 2 and bottom < VANISHED * top:
+    if len(norms) > 2 and bottom < VANISHING * top:
         yield (
             f"the gradient vanishes: before training that of layer 1 is {bottom / top:.1g} of that of layer "
             f"{max(norms)}; use activation=relu with init=he, or fewer layers"
         )
-    elif len(norms) > 2 and top < VANISHED * bottom:
+    elif len(norms) > 2 and top < VANISHING * bottom:
         times = f"{bottom / top:.1g} times that of layer {max(norms)}"
         yield f"the gradient explodes: before training that of layer 1 is {times}; use init=xavier or init=he"
     for layer, share in last.get("dead", {}).items():
@@ -123,7 +125,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 "use smaller initial weights (init=xavier), or activation=relu"
             )
     for layer, ratio in last.get("update", {}).items():
-        if 0 < ratio < STILL:
+        if 0 < ratio < FROZEN:
             yield f"layer {layer} hardly moves any more: a step is {ratio:.1g} of its weights; raise optimizer.lr"
-        elif ratio > RESTLESS:
+        elif ratio > LARGE_STEP:
             yield f"layer {layer}: a step is still {ratio:.0%} of its weights; lower optimizer.lr"

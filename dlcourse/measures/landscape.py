@@ -15,42 +15,42 @@ from dlcourse.tasks.base import Batch
 
 
 def directions(model: Any, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Two random directions in the space of the weights, each unit's (filter's) as long as its own weights.
+    """Two random directions in weight space; for each unit (filter) as long as its own weights.
 
-    Biases and normalisation do not move. Li et al. (2018), Visualizing the Loss Landscape of Neural Nets.
+    Biases and normalisation stay fixed. Li et al. (2018), Visualizing the Loss Landscape of Neural Nets.
     """
-    chance = torch.Generator().manual_seed(seed)
-    found: list[dict[str, Tensor]] = []
+    generator = torch.Generator().manual_seed(seed)
+    both: list[dict[str, Tensor]] = []
     for _ in range(2):
         direction = {}
         for name, parameter in model.named_parameters():
             w = parameter.detach()
-            d = torch.randn(w.shape, generator=chance).to(w)
+            d = torch.randn(w.shape, generator=generator).to(w)
             lengths = [v.flatten(1).norm(dim=1).reshape(-1, *[1] * (w.ndim - 1)) for v in (w, d)] if w.ndim > 1 else []
             direction[name] = d * lengths[0] / lengths[1] if lengths else torch.zeros_like(w)
-        found.append(direction)
-    return found[0], found[1]
+        both.append(direction)
+    return both[0], both[1]
 
 
 def plane(model: Any, batch: Batch, seed: int = 0) -> Callable[[Tensor], Tensor]:
-    """C(α, β): the loss of a batch at w + α d₁ + β d₂, for a pair (2,); it can be differentiated."""
+    """C(α, β): the loss of a batch at w + α d₁ + β d₂, as a differentiable function of a pair (2,)."""
     model = deepcopy(model).eval()
     w = {name: p.detach() for name, p in model.named_parameters()}
     one, two = directions(model, seed)
     inputs, _ = model.task.prepare_batch(batch)
 
-    def cost(place: Tensor) -> Tensor:
-        moved = {name: w[name] + place[0] * one[name] + place[1] * two[name] for name in w}
-        return model.loss_of(batch, functional_call(model, moved, (inputs,))).loss
+    def cost(point: Tensor) -> Tensor:
+        weights = {name: w[name] + point[0] * one[name] + point[1] * two[name] for name in w}
+        return model.loss_of(batch, functional_call(model, weights, (inputs,))).loss
 
     return cost
 
 
 class Landscape(Measure):
-    """RUN/landscape.json: the loss of ``rows`` training rows on ``points``² places of a random plane around w.
+    """RUN/landscape.json: the loss of ``rows`` training samples at ``points``² points of a random plane through w.
 
-    The plane reaches ``reach`` times the length of each unit's weights to both sides. ``rim_loss`` is its median at
-    the ends of the two axes: how steeply the valley rises. The report draws the plane. Lecture: L12.
+    The plane extends ``reach`` times the length of each unit's weights to both sides. ``rim_loss`` is the median loss
+    at the ends of the two axes: how steeply the valley rises. The report plots the plane. Lecture: L12.
     """
 
     def __init__(self, points: int = 25, reach: float = 1.0, rows: int = 256, seed: int = 0):
@@ -58,10 +58,10 @@ class Landscape(Measure):
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
         cost = plane(model, data.sets["train"].first(self.rows).to(model.device), self.seed)
-        places = torch.linspace(-self.reach, self.reach, self.points).tolist()
+        coordinates = torch.linspace(-self.reach, self.reach, self.points).tolist()
         with torch.no_grad():
-            loss = [[float(cost(torch.tensor([a, b]).to(model.device))) for a in places] for b in places]
-        write_json(Path(model.trainer.default_root_dir) / "landscape.json", {"places": places, "loss": loss})
+            loss = [[float(cost(torch.tensor([a, b]).to(model.device))) for a in coordinates] for b in coordinates]
+        write_json(Path(model.trainer.default_root_dir) / "landscape.json", {"places": coordinates, "loss": loss})
         middle = self.points // 2
         ends = torch.tensor([loss[middle][0], loss[middle][-1], loss[0][middle], loss[-1][middle]])
         return {"rim_loss": float(ends.median())}

@@ -1,4 +1,4 @@
-"""A trained model beside what mathematics or another library says it should be."""
+"""Compare a trained model with a closed form, a formula of the lecture or another library."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -14,29 +14,29 @@ from dlcourse.measures.gradcheck import gradient_check
 from dlcourse.runs.export import export_onnx
 from dlcourse.tasks.answers import forward_batches
 
-ROWS = 16  # of the training set, for the check of the gradients
+SAMPLES = 16  # training samples for the gradient check
 
 
 class Optimum(Measure):
-    """``distance``: the largest |difference| of w, b of a unit without hidden layers from those of the lowest loss.
+    """``distance``: the largest |difference| between w, b of a single unit and those with the lowest loss.
 
-    Of mse: ordinary least squares, in closed form. Of bce: logistic regression without regularisation, by
-    scikit-learn. On raw inputs, and for values in their own units. Refused: another loss, or a deeper model.
+    For mse: ordinary least squares, in closed form. For bce: logistic regression without regularisation, by
+    scikit-learn. On raw inputs, and in the units of the targets. Refused: another loss, or a deeper model.
     Lecture: L2, L9.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
         layers = [p for _, p in model.network.named_parameters()]
         if len(layers) != 2 or len(layers[0]) != 1 or type(model.loss) not in OPTIMA:
-            raise Refused("the lowest loss is known of one unit without hidden layers, by mse or bce")
+            raise Refused("the lowest loss is known only for one unit without hidden layers, with mse or bce")
         w, b = (p.detach().double().cpu() for p in layers)
         std, mean = (v.double().cpu().expand(w.shape[1]) for v in (model.std, model.mean))
         moments = {name: value.double().cpu() for name, value in model.task.named_buffers()}
         w = w[0] / std * moments.get("y_std", 1)
         b = b * moments["y_std"] + moments["y_mean"] if moments else b
         ours = torch.cat([w, b - (w * mean).sum()]).numpy()
-        rows = data.sets["train"]
-        x, y = rows.x.flatten(1).double().numpy(), rows.y.flatten().double().numpy()
+        train = data.sets["train"]
+        x, y = train.x.flatten(1).double().numpy(), train.y.flatten().double().numpy()
         return {"distance": float(np.abs(ours - OPTIMA[type(model.loss)](x, y)).max())}
 
 
@@ -49,24 +49,24 @@ def logistic_regression(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """w and b of logistic regression without regularisation."""
     from sklearn.linear_model import LogisticRegression
 
-    peer = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(x, y)
-    return np.concatenate([peer.coef_[0], peer.intercept_])
+    fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(x, y)
+    return np.concatenate([fitted.coef_[0], fitted.intercept_])
 
 
 OPTIMA = {losses.MSE: least_squares, losses.BCE: logistic_regression}
 
 
 class Formula(Measure):
-    """``formula_error``: |loss on the test set − the lecture's formula in NumPy (scratch.py)|, by that loss.
+    """``formula_error``: |loss on the test set − the lecture's formula in NumPy (scratch.py)|, relative to the loss.
 
-    Of bce, cross_entropy, and mse with identity or sigmoid. Lecture: L9, L10, L11.
+    For bce, cross_entropy, and mse with identity or sigmoid. Lecture: L9, L10, L11.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
         square = scratch.MSE if getattr(model.loss, "output_name", None) == "identity" else scratch.SIGMOID_MSE
         formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
         if type(model.loss) not in formulas:
-            raise Refused(f"no formula of the lecture for {type(model.loss).__name__}")
+            raise Refused(f"the lecture has no formula for {type(model.loss).__name__}")
         batch = data.sets["test"].first(len(data.sets["test"]))
         z = forward_batches(model, batch.x).z.double()
         _, target = model.task.prepare_batch(batch)
@@ -78,9 +78,9 @@ class Formula(Measure):
 
 
 class Probabilities(Measure):
-    """What softmax is: ``sum_error`` = max |Σ_j a_j − 1|, ``shift_error`` = max |a(z + c) − a(z)|, c = 100.
+    """Properties of softmax: ``sum_error`` = max |Σ_j a_j − 1|, ``shift_error`` = max |a(z + c) − a(z)|, c = 100.
 
-    And ``lowest``, ``highest``: the ends of all a_j. Of the test set, in float64. Lecture: L2, L8f.
+    And ``lowest``, ``highest``: the range of all a_j. On the test set, in float64. Lecture: L2, L8f.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
@@ -94,18 +94,18 @@ class Probabilities(Measure):
 
 
 class Gradients(Measure):
-    """``gradient_error``: the worst relative difference of any parameter's gradient from finite differences.
+    """``gradient_error``: the largest relative difference of a parameter's gradient from finite differences.
 
     Lecture: L13.
     """
 
     def figures(self, model: Any, data: Any) -> dict[str, float]:
-        batch, copy = data.sets["train"].first(ROWS), deepcopy(model).cpu()
+        batch, copy = data.sets["train"].first(SAMPLES), deepcopy(model).cpu()
         return {"gradient_error": max(check.error for check in gradient_check(copy, batch))}
 
 
 class Exported(Measure):
-    """``export_error``: how far onnxruntime's outputs on the test set lie from the model's own. Lecture: L23.
+    """``export_error``: the largest difference of onnxruntime's outputs from the model's on the test set. Lecture: L23.
 
     The file is RUN/model.onnx.
     """

@@ -1,4 +1,4 @@
-"""What is measured while a model trains: the effective rate of adaptive optimizers, the test set after each epoch."""
+"""Measurements during training: the effective rate of adaptive optimizers, test accuracy after each epoch."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from dlcourse.tasks.answers import forward_batches
 
 
 class EffectiveRate(Callback):
-    """η/(√s + ε) of Adagrad, or √(u + ε)/√(s + ε) of AdaDelta: what the gradient is multiplied with, the median over w.
+    """The factor of the gradient, η/(√s + ε) for Adagrad or √(u + ε)/√(s + ε) for AdaDelta; the median over w.
 
-    s is the sum, or the running mean, of squared gradients, u that of squared steps. A row ``rate`` an epoch;
+    s is the sum, or the running mean, of squared gradients, u that of squared steps. Logs ``rate`` once an epoch, and
     ``measure/first_rate`` (after the first epoch) and ``measure/last_rate``. Lecture: L15, L16.
     """
 
@@ -40,7 +40,7 @@ class EffectiveRate(Callback):
                     squares = (state[name] + group["eps"] for name in ("acc_delta", "square_avg"))
                     rates.append(group["lr"] * next(squares).sqrt() / next(squares).sqrt())
                 else:
-                    raise Refused(f"{type(optimizer).__name__} has no effective rate that is measured here")
+                    raise Refused(f"{type(optimizer).__name__} has no effective rate that can be measured")
         self.rates.append(float(torch.cat([rate.flatten() for rate in rates]).median()))
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, "rate": self.rates[-1]}, step=trainer.global_step)
@@ -50,37 +50,43 @@ class EffectiveRate(Callback):
 
 
 class EachEpochTest(Callback):
-    """The test accuracy after each epoch, a row ``test_each/acc``, and of the best epoch ``measure/best_epoch_acc``.
+    """The test accuracy after each epoch, logged as ``test_each/acc``, and its maximum ``measure/best_epoch_acc``.
 
-    ``lost_classes``: of how many classes the tested model finds less than a tenth of the test rows.
-    As books and papers often read it. It chooses the epoch by the test set, so it is higher than what new rows would
-    give: dlcourse's own figure is test/acc, of the epoch that validation chooses.
+    ``lost_classes``: the number of classes with an accuracy below 0.1. Books and papers often report the maximum, but
+    it selects the epoch on the test set, so it is too high for new data; dlcourse's own metric is ``test/acc``, at the
+    epoch that validation selects.
     """
 
     def __init__(self) -> None:
-        self.found: list[float] = []
+        self.accuracies: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"found": self.found}
+        return {"found": self.accuracies}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.found = state_dict["found"]
+        self.accuracies = state_dict["found"]
 
     @staticmethod
-    def _right(model: Any, rows: Any) -> Tensor:
-        """Whether the model finds the class of each row (N,), 1 or 0."""
-        return (model.task.predicted_class(forward_batches(model, rows.x).z) == rows.y).float()
+    def _is_correct(model: Any, test: Any) -> Tensor:
+        """Whether the class of each sample is predicted correctly (N,), 1 or 0."""
+        return (model.task.predicted_class(forward_batches(model, test.x).z) == test.y).float()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != "fit":
             return
-        rows = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
-        self.found.append(float(self._right(pl_module, rows).mean()))
+        test = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
+        self.accuracies.append(float(self._is_correct(pl_module, test).mean()))
         for logger in trainer.loggers:
-            logger.log_metrics({"epoch": trainer.current_epoch, "test_each/acc": self.found[-1]}, trainer.global_step)
+            logger.log_metrics(
+                {"epoch": trainer.current_epoch, "test_each/acc": self.accuracies[-1]}, trainer.global_step
+            )
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        rows = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
-        right = self._right(pl_module, rows)
-        lost = sum(bool(right[rows.y == k].mean() < 0.1) for k in rows.y.unique())
-        log(trainer, pl_module, {"measure/best_epoch_acc": max(self.found), "measure/lost_classes": float(lost)})
+        test = trainer.datamodule.sets["test"]  # type: ignore[attr-defined]
+        correct = self._is_correct(pl_module, test)
+        lost_classes = sum(bool(correct[test.y == k].mean() < 0.1) for k in test.y.unique())
+        log(
+            trainer,
+            pl_module,
+            {"measure/best_epoch_acc": max(self.accuracies), "measure/lost_classes": float(lost_classes)},
+        )

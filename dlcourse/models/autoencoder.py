@@ -18,7 +18,7 @@ class Autoencoder(Model):
     convolutions of stride 2 first, one a number of maps, and transposed ones at the end. One activation for all, or a
     list over the encoder's hidden layers, convolutions first. Without hidden layers, with mse and output=identity, the
     code spans the plane of the principal components. Lecture: L4. Hinton and Salakhutdinov (2006).
-    ValueError: channels for rows that are no pictures, or for sizes that cannot be halved so often.
+    ValueError: channels for data that are not pictures, or whose size cannot be halved that often.
     """
 
     def __init__(

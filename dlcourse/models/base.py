@@ -1,4 +1,4 @@
-"""The base of all models: a network, a loss, an optimizer, and the only training step."""
+"""The base class of all models: a network, a loss, an optimizer, and the training step."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class BatchLoss(NamedTuple):
 class Model(pl.LightningModule):
     """A network that maps inputs x (N, *shape) to logits z (N, outputs), and what it takes to train it.
 
-    A model file builds ``network`` and hands everything else up. Inputs are raw: the standardisation
+    A subclass builds ``network`` and passes all other arguments on. Inputs are raw: the standardisation
     (x − mean) / std of the training set is part of the model (buffers), so exported files need no preparation.
     What is learned from a row is the ``task``'s. The loss of a batch, ``loss_of(batch)``, depends on parameters and
     batch alone.
@@ -71,21 +71,21 @@ class Model(pl.LightningModule):
         per_channel = (shape[0], *[1] * (len(shape) - 1))
         self.register_buffer("mean", torch.zeros(per_channel))
         self.register_buffer("std", torch.ones(per_channel))
-        # Every process takes the same ones from the data: DistributedDataParallel need not send them at every step.
+        # They are equal in all processes, so DistributedDataParallel need not broadcast them at every step.
         spare_broadcast(self, self.of_the_data)
         self.frozen = self._dry_forward(outputs)
         if compile:
             network.compile()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook that runs some forty times a step; it is neither parameter nor module.
+        # Lightning sets the running hook about forty times a step; it is neither a parameter nor a module.
         if name == CURRENT_HOOK:
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
 
     def _dry_forward(self, outputs: int) -> list[str]:
-        """Pass two rows through, before any data is read; freeze and name the parameters that no gradient reaches."""
+        """Run two samples before any data is read; freeze and return the parameters that get no gradient."""
         shape = tuple(self.example_input_array.shape[1:])  # type: ignore[union-attr]
         self.eval()
         try:
@@ -113,7 +113,7 @@ class Model(pl.LightningModule):
 
     @property
     def of_the_data(self) -> list[str]:
-        """The names of the buffers that are taken from the training rows, and so the same in all models on them."""
+        """The names of the buffers that depend only on the training set."""
         return ["mean", "std", *(f"task.{name}" for name, _ in self.task.named_buffers())]
 
     def load_pretrained(self) -> str | None:
@@ -124,17 +124,17 @@ class Model(pl.LightningModule):
         return None
 
     def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
-        """The loss of a batch; ``output``: what the model puts out for it, where it is known already."""
+        """The loss of a batch; ``output``: the model's output, if it is computed already."""
         inputs, target = self.task.prepare_batch(batch)
         output = self(inputs) if output is None else output
-        z, wanted, weight = self.task.loss_inputs(output, target)
+        z, loss_target, weight = self.task.loss_inputs(output, target)
         if batch.weight is not None:
             weight = batch.weight if weight is None else weight * batch.weight
-        loss, divisor = self.loss(z, wanted, weight)
+        loss, divisor = self.loss(z, loss_target, weight)
         return BatchLoss(loss, divisor, output, target)
 
     def output(self, z: Tensor) -> Tensor:
-        """What a person reads: probabilities or thresholds (N, outputs) of classes, values in the targets' units."""
+        """Readable predictions: probabilities or thresholds (N, outputs) of classes, values in the targets' units."""
         return self.task.postprocess(self.loss.output(z))
 
     def _step(self, batch: Batch, batch_idx: int, stage: str) -> Tensor:
@@ -165,12 +165,12 @@ class Model(pl.LightningModule):
                 config.scheduler.step(self.trainer.callback_metrics[self.monitor])  # type: ignore[arg-type]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Plateau has moved in ``on_train_epoch_end``, before the checkpoint of that epoch; Lightning comes later."""
+        """Skip plateau, which stepped in ``on_train_epoch_end``: Lightning would step after the epoch's checkpoint."""
         if metric is None:
             scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """In the middle of an epoch its figures so far belong to the state, added up over the processes."""
+        """Save the sums of the training metrics so far in this epoch, over all processes."""
         sums = self.stage_metrics["train"].total()
         reduce = self.trainer.strategy.reduce  # in place, so on copies
         checkpoint["train_sums"] = {k: reduce(v.clone(), reduce_op="sum") for k, v in sums.items()}
@@ -188,11 +188,11 @@ class Model(pl.LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, stage: str) -> None:
-        """Figures of the whole set to whoever monitors them, and to the loggers at the number of steps taken."""
-        figures = self.stage_metrics[stage].compute(lambda x: self.trainer.strategy.reduce(x, reduce_op="sum"))
+        """Log the metrics of a whole pass for callbacks, and for the loggers at the current step."""
+        metrics = self.stage_metrics[stage].compute(lambda x: self.trainer.strategy.reduce(x, reduce_op="sum"))
         if stage in self.chosen_metrics:
-            figures |= self.chosen_metrics[stage].compute(self.monitor.partition("/")[2])
-        named = {f"{stage}/{name}": value for name, value in figures.items()}
+            metrics |= self.chosen_metrics[stage].compute(self.monitor.partition("/")[2])
+        named = {f"{stage}/{name}": value for name, value in metrics.items()}
         self.log_dict(named, logger=False)
         row = {"epoch": self.current_epoch, **{name: float(value) for name, value in named.items()}}
         for logger in self.trainer.loggers:
@@ -217,7 +217,7 @@ class Model(pl.LightningModule):
         self.task.fit(rows.x, rows.y, rows.weight)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer over named parameters; what decays weights spares biases and normalisation (fewer than 2-D)."""
+        """The optimizer over named parameters; weight decay skips biases and normalisation (fewer than 2-D)."""
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         groups: list[Any] = named
         if getattr(self.optimizer_factory, "keywords", {}).get("weight_decay"):
@@ -226,11 +226,11 @@ class Model(pl.LightningModule):
             groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
             groups = [group for group in groups if group["params"]]
         optimizer = self.optimizer_factory(groups)
-        # A schedule that is told the number of steps moves every step, the others every epoch.
+        # A schedule that takes the number of steps changes every step, the others every epoch.
         each_step = depends_on_total(self.scheduler_factory)
         horizon = {"total_steps": int(self.trainer.estimated_stepping_batches)} if each_step else {}
         if each_step:
-            # To count them Lightning has set the loader up, before it restores the loader's place: once more, later.
+            # Lightning set up the loader to count the steps; it must do so again to restore the loader's position.
             forget_train_loader(self.trainer)
         schedule = {
             "scheduler": self.scheduler_factory(optimizer, **horizon),
@@ -241,5 +241,5 @@ class Model(pl.LightningModule):
 
 
 for _hook in (Model.training_step, Model.validation_step, Model.test_step, Model.predict_step):
-    # Lightning asks for it at every step, and would work it out anew.
+    # Lightning reads the signature at every step; this caches it.
     _hook.__signature__ = inspect.signature(_hook)  # type: ignore[attr-defined]

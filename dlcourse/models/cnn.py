@@ -13,7 +13,7 @@ from dlcourse.models.base import Model
 class CNN(Model):
     """Blocks of convolution, normalisation, activation and max pooling, then dense layers.
 
-    A kernel's weights are shared across space: the same features are found wherever they lie. ``channels`` lists
+    A kernel's weights are shared across space, so features are found wherever they are. ``channels`` lists
     the maps of each block, ``hidden`` the dense widths after them. One activation for all, or a list over blocks and
     hidden layers; one ``kernel`` and ``stride``, or a list over blocks. ``padding`` zeros on every side, null for
     ⌊kernel/2⌋: an odd kernel with stride 1 then keeps the size. ``dropout`` in [0, 1) silences that share of each
@@ -63,7 +63,9 @@ class CNN(Model):
                 layers.append(batch_norm(filters))
             a = next(f)()
             pooled = [pooling(pool)] if pool > 1 else []
-            layers += [*pooled, a] if after_pooling(a) else [a, *pooled]  # on fewer places where it is the same
+            layers += (
+                [*pooled, a] if after_pooling(a) else [a, *pooled]
+            )  # pooling first is cheaper, with the same result
             maps = filters
         layers.append(nn.Flatten())
         width = maps * prod(size)

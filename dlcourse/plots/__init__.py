@@ -1,1 +1,1 @@
-"""Drawing: curves, matrices, planes and pictures, as SVG or PNG. Knows no run and no model."""
+"""Plots: curves, matrices, planes and pictures, as SVG or PNG. Independent of runs and models."""

@@ -1,4 +1,4 @@
-"""Drawings of classes: a confusion matrix, the regions of the plane, how they moved."""
+"""Plots for classifiers: the confusion matrix, the decision boundary, and how it changed during training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from dlcourse.plots.drawing import COLOURS, INK, Drawing, thin
+from dlcourse.plots.drawing import COLOURS, INK, Drawing, evenly_chosen
 
 
 @dataclass
-class Map:
-    """A decision map: the ``classes`` and how sure the model is (0 … 1), (side, side) each, over ``extent``."""
+class DecisionMap:
+    """A decision map over ``extent``: the predicted ``classes`` and their ``confidence`` (0 … 1), (side, side) each."""
 
     extent: tuple[float, float, float, float]
     classes: np.ndarray
-    sure: np.ndarray
+    confidence: np.ndarray
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> Drawing:
@@ -30,15 +30,15 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Drawing:
     side = min(5.0, max(2.0, 0.36 * n))  # inches of the matrix itself
     with Drawing("confusion", side + 0.6 + longest, side + (0.7 if upright else 0.6 + longest)) as drawing:
         axes = drawing.axes
-        lines = {"edgecolors": "white", "lw": 0.6} if n <= 30 else {"rasterized": True}
-        axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1.15, **lines)
+        cell_style = {"edgecolors": "white", "lw": 0.6} if n <= 30 else {"rasterized": True}
+        axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=1.15, **cell_style)
         axes.grid(False)
         axes.set_frame_on(False)
         axes.invert_yaxis()
         axes.set_aspect("equal")
-        places = np.arange(0, n, max(1, n // 30))
-        axes.set_xticks(places + 0.5, [short[k] for k in places], rotation=0 if upright else 90)
-        axes.set_yticks(places + 0.5, [short[k] for k in places])
+        labelled = np.arange(0, n, max(1, n // 30))
+        axes.set_xticks(labelled + 0.5, [short[k] for k in labelled], rotation=0 if upright else 90)
+        axes.set_yticks(labelled + 0.5, [short[k] for k in labelled])
         axes.tick_params(length=0)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
@@ -48,18 +48,18 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> Drawing:
     return drawing
 
 
-def boundary(regions: Map, x: np.ndarray, true: np.ndarray, wrong: np.ndarray, names: Sequence[str]) -> Drawing:
-    """The plane (N, 2) in the colours of the predicted classes, paler where less sure; the test points on it."""
+def boundary(regions: DecisionMap, x: np.ndarray, true: np.ndarray, wrong: np.ndarray, names: Sequence[str]) -> Drawing:
+    """The plane in the colours of the predicted classes, paler where less confident; test samples (N, 2) on it."""
     palette = np.array([to_rgb(COLOURS[k % len(COLOURS)]) for k in range(len(names))])
     n = len(names)
-    sure = ((regions.sure[..., None] - 1 / n) / (1 - 1 / n)).clip(0, 1)
+    confidence = ((regions.confidence[..., None] - 1 / n) / (1 - 1 / n)).clip(0, 1)
     with Drawing("boundary", 4.8, 3.8) as drawing:
-        axes, some = drawing.axes, thin(len(x))
-        colours = 1 - (0.12 + 0.28 * sure) * (1 - palette[regions.classes])
+        axes, chosen = drawing.axes, evenly_chosen(len(x))
+        colours = 1 - (0.12 + 0.28 * confidence) * (1 - palette[regions.classes])
         axes.imshow(colours, extent=regions.extent, origin="lower", aspect="auto", interpolation="bilinear")
-        edges = np.where(wrong[some, None], [[0.1, 0.1, 0.1, 1]], [[1, 1, 1, 0.8]])
+        edges = np.where(wrong[chosen, None], [[0.1, 0.1, 0.1, 1]], [[1, 1, 1, 0.8]])
         size = 14 if len(x) > 200 else 36
-        axes.scatter(*x[some].T, c=palette[true[some]], s=size, edgecolors=edges, lw=0.6, rasterized=len(x) > 500)
+        axes.scatter(*x[chosen].T, c=palette[true[chosen]], s=size, edgecolors=edges, lw=0.6, rasterized=len(x) > 500)
         for k, name in enumerate(names if n <= 10 else ()):
             axes.scatter([], [], color=palette[k], s=20, label=name)
         axes.set_xlabel("x₁")
@@ -70,18 +70,18 @@ def boundary(regions: Map, x: np.ndarray, true: np.ndarray, wrong: np.ndarray, n
     return drawing
 
 
-def moving(maps: Sequence[dict[str, Any]], x: np.ndarray, true: np.ndarray) -> Drawing:
-    """The plane's classes after some epochs, side by side, with the rows (N, 2) on them."""
+def boundary_over_epochs(maps: Sequence[dict[str, Any]], x: np.ndarray, true: np.ndarray) -> Drawing:
+    """The predicted classes of the plane after some epochs, side by side, with samples (N, 2) on them."""
     palette = np.array([to_rgb(colour) for colour in COLOURS])
-    some = thin(len(x))
+    chosen = evenly_chosen(len(x))
     with Drawing("moving", min(10.0, 1.9 * len(maps)), 2.1 * -(-len(maps) // 5)) as drawing:
         drawing.axes.remove()
         panels = drawing.figure.subplots(-(-len(maps) // 5), min(5, len(maps)), squeeze=False).flatten()
-        for axes, one in zip(panels, maps, strict=False):
-            classes = np.array([[int(c) for c in line] for line in one["classes"]])
-            axes.imshow(1 - 0.4 * (1 - palette[classes]), extent=one["extent"], origin="lower", aspect="auto")
-            axes.scatter(*x[some].T, c=palette[true[some]], s=2, lw=0, rasterized=True)
-            axes.set_title(f"{one['epochs']} epoch{'s' * (one['epochs'] != 1)}", color=INK, fontsize=9)
+        for axes, each in zip(panels, maps, strict=False):
+            classes = np.array([[int(c) for c in line] for line in each["classes"]])
+            axes.imshow(1 - 0.4 * (1 - palette[classes]), extent=each["extent"], origin="lower", aspect="auto")
+            axes.scatter(*x[chosen].T, c=palette[true[chosen]], s=2, lw=0, rasterized=True)
+            axes.set_title(f"{each['epochs']} epoch{'s' * (each['epochs'] != 1)}", color=INK, fontsize=9)
         for axes in panels:
             axes.set_axis_off()
     return drawing

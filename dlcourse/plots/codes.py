@@ -1,21 +1,29 @@
-"""Drawings of codes: the plane that two units span."""
+"""A plot of an autoencoder's code of two units."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from dlcourse.plots.drawing import COLOURS, Drawing, thin
+from dlcourse.plots.drawing import COLOURS, Drawing, evenly_chosen
 
 
-def plane(code: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> Drawing:
-    """Rows at the places (N, 2) of their codes, in the colours of their classes (N,)."""
+def code_plane(code: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> Drawing:
+    """Samples at their codes (N, 2), in the colours of their classes (N,)."""
     with Drawing("code", 4.8, 3.8) as drawing:
-        axes, some = drawing.axes, thin(len(code))
-        places, numbers = code[some], classes[some]
+        axes, chosen = drawing.axes, evenly_chosen(len(code))
+        points, numbers = code[chosen], classes[chosen]
         for k, name in enumerate(names):
-            rows = places[numbers == k]
+            points_of_class = points[numbers == k]
             colour = COLOURS[k % len(COLOURS)]
-            axes.scatter(rows[:, 0], rows[:, 1], s=8, lw=0, color=colour, label=name, rasterized=len(places) > 500)
+            axes.scatter(
+                points_of_class[:, 0],
+                points_of_class[:, 1],
+                s=8,
+                lw=0,
+                color=colour,
+                label=name,
+                rasterized=len(points) > 500,
+            )
         axes.set_xlabel("code 1")
         axes.set_ylabel("code 2")
         if 1 < len(names) <= 10:

@@ -1,4 +1,4 @@
-"""Figures of a sweep: its course, and what each parameter does to the figure that is looked for."""
+"""Plots of a sweep: its progress, and the effect of each hyperparameter on the metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,36 +8,36 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.ticker import EngFormatter, NullFormatter
 
-from dlcourse.plots.drawing import COLOURS, INK, SOFT, Drawing, sane
+from dlcourse.plots.drawing import COLOURS, INK, SOFT, Drawing, plottable
 
-Line = Mapping[int, float]  # the values at places, as steps or layers
-DECADES = 100.0  # an axis is logarithmic from this ratio of its ends on
-APART = 0.06  # of an axis: closer marks would be written over each other
+Line = Mapping[int, float]  # value at each step or layer
+LOG_RATIO = 100.0  # ratio of the ends above which an axis is logarithmic
+MIN_TICK_DISTANCE = 0.06  # fraction of the axis: closer tick labels would overlap
 
 
-def wide(values: Sequence[Any]) -> bool:
-    """Whether numbers are all positive and spread so far that a logarithmic axis shows them better."""
+def needs_log_scale(values: Sequence[Any]) -> bool:
+    """Whether numbers are positive and spread so far that they need a logarithmic axis."""
     numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
-    return len(numbers) == len(values) > 1 and min(numbers) > 0 and max(numbers) >= DECADES * min(numbers)
+    return len(numbers) == len(values) > 1 and min(numbers) > 0 and max(numbers) >= LOG_RATIO * min(numbers)
 
 
-def places(values: Sequence[Any]) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Where values stand on an axis from 0 to 1, and its ticks; words stand in a row, in alphabetical order."""
+def axis_positions(values: Sequence[Any]) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    """Positions of values on an axis from 0 to 1, and its ticks; text is evenly spaced, in alphabetical order."""
     numeric = all(isinstance(v, int | float) for v in values)
-    known = sorted(set(values)) if numeric else sorted({str(v) for v in values})
-    if not numeric or len(known) < 2:
-        at = {value: k / max(1, len(known) - 1) for k, value in enumerate(known)}
+    distinct = sorted(set(values)) if numeric else sorted({str(v) for v in values})
+    if not numeric or len(distinct) < 2:
+        at = {value: k / max(1, len(distinct) - 1) for k, value in enumerate(distinct)}
         found = np.array([at[v if numeric else str(v)] for v in values], dtype=float)
-        return found, [(place, f"{value:g}" if numeric else str(value)[:14]) for value, place in at.items()]
-    scale = np.log10 if wide(values) else np.asarray
-    low, high = scale(known[0]), scale(known[-1])
-    ticks = [(float((scale(value) - low) / (high - low)), f"{value:.3g}") for value in known]
-    apart = all(b - a > APART for (a, _), (b, _) in zip(ticks, ticks[1:], strict=False))
+        return found, [(position, f"{value:g}" if numeric else str(value)[:14]) for value, position in at.items()]
+    scale = np.log10 if needs_log_scale(values) else np.asarray
+    low, high = scale(distinct[0]), scale(distinct[-1])
+    ticks = [(float((scale(value) - low) / (high - low)), f"{value:.3g}") for value in distinct]
+    apart = all(b - a > MIN_TICK_DISTANCE for (a, _), (b, _) in zip(ticks, ticks[1:], strict=False))
     return (scale(np.array(values, dtype=float)) - low) / (high - low), ticks if apart else [ticks[0], ticks[-1]]
 
 
-def stretch(axes: Any, which: str) -> None:
-    """A logarithmic axis, x or y, its numbers written out."""
+def use_log_scale(axes: Any, which: str) -> None:
+    """Make axis ``which`` (x or y) logarithmic, with plain numbers."""
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -45,18 +45,18 @@ def stretch(axes: Any, which: str) -> None:
 
 
 def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing:
-    """A figure over steps or by layer; a line for each group of runs."""
+    """A metric over steps or layers; a line for each group of runs."""
     with Drawing(f"line {name}", 3.6, 2.8) as drawing:
         axes = drawing.axes
         for k, (key, values) in enumerate(lines.items()):
             look = {"ms": 3.5 if len(values) < 30 else 0, "color": COLOURS[k % len(COLOURS)], "label": key}
-            axes.plot([*values], sane([*values.values()]), "o-", **look)
-        known = [value for values in lines.values() for value in values.values()]
-        if known and min(known) > 0 and max(known) > 30 * min(known):
+            axes.plot([*values], plottable([*values.values()]), "o-", **look)
+        all_values = [value for values in lines.values() for value in values.values()]
+        if all_values and min(all_values) > 0 and max(all_values) > 30 * min(all_values):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if across == "layer":
-            axes.set_xticks(sorted({place for values in lines.values() for place in values}))
+            axes.set_xticks(sorted({position for values in lines.values() for position in values}))
         else:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 150k
         axes.set_xlabel(across)
@@ -67,15 +67,15 @@ def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing
 
 
 def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str) -> Drawing:
-    """The figure of each trial, and the best so far."""
+    """The metric of each trial, and the best so far."""
     with Drawing(f"history {name}", 4.4, 2.8) as drawing:
         axes, best = drawing.axes, np.minimum.accumulate if mode == "min" else np.maximum.accumulate
         order = np.argsort(trials)
-        steps, found = np.array(trials)[order], sane(values)[order]
+        steps, found = np.array(trials)[order], plottable(values)[order]
         axes.plot(steps, found, "o", ms=4, color=COLOURS[0] + "99")
         axes.step(steps, best(found), where="post", color=COLOURS[1], label="best so far")
-        if wide([float(v) for v in found]):
-            stretch(axes, "y")
+        if needs_log_scale([float(v) for v in found]):
+            use_log_scale(axes, "y")
         axes.set_xlabel("trial")
         axes.set_title(name, loc="left", color=INK)
         axes.legend()
@@ -85,9 +85,9 @@ def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str
 def parallel(
     columns: Mapping[str, Sequence[Any]], values: Sequence[float], rows: Sequence[int], name: str, mode: str
 ) -> Drawing:
-    """A line a trial through its parameters; the better, the darker and the further in front."""
-    axes_of = {key: places([column[k] for k in rows]) for key, column in columns.items()}
-    axes_of[name] = places([float(values[k]) for k in rows])
+    """Parallel coordinates: a line for each trial; better ones are darker and in front."""
+    axes_of = {key: axis_positions([column[k] for k in rows]) for key, column in columns.items()}
+    axes_of[name] = axis_positions([float(values[k]) for k in rows])
     rank = np.argsort(np.argsort([values[k] for k in rows])) / max(1, len(rows) - 1)
     good = 1 - rank if mode == "min" else rank
     with Drawing("parallel", max(4.4, 1.5 * len(axes_of)), 3.2) as drawing:
@@ -108,25 +108,25 @@ def parallel(
 
 
 def importance(columns: Mapping[str, Sequence[Any]], values: Sequence[float], rows: Sequence[int]) -> Drawing:
-    """The share of the figure's variance that each parameter explains."""
+    """The share of the metric's variance that each hyperparameter explains."""
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    known: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     chosen = {key: [column[k] for k in rows] for key, column in columns.items()}
     for key, column in chosen.items():
         if all(isinstance(v, int | float) for v in column):
-            known[key] = FloatDistribution(float(min(column)), float(max(column)), log=wide(column))
+            distributions[key] = FloatDistribution(float(min(column)), float(max(column)), log=needs_log_scale(column))
             chosen[key] = [float(v) for v in column]
         else:
             chosen[key] = [str(v) for v in column]
-            known[key] = CategoricalDistribution(sorted(set(chosen[key])))
+            distributions[key] = CategoricalDistribution(sorted(set(chosen[key])))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    for place, k in enumerate(rows):
-        params = {key: column[place] for key, column in chosen.items()}
-        study.add_trial(optuna.create_trial(params=params, distributions=known, value=values[k]))
+    for position, k in enumerate(rows):
+        params = {key: column[position] for key, column in chosen.items()}
+        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=values[k]))
     shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     with Drawing("importance", 4.4, 0.9 + 0.32 * len(shares)) as drawing:
         axes = drawing.axes
@@ -138,37 +138,37 @@ def importance(columns: Mapping[str, Sequence[Any]], values: Sequence[float], ro
     return drawing
 
 
-def piece(key: str, column: Sequence[Any], values: Sequence[float], name: str) -> Drawing:
-    """The figure against one parameter."""
+def slice_plot(key: str, column: Sequence[Any], values: Sequence[float], name: str) -> Drawing:
+    """The metric against one hyperparameter."""
     rows = [k for k, value in enumerate(column) if value is not None]
-    there, found = [column[k] for k in rows], sane([values[k] for k in rows])
+    settings, found = [column[k] for k in rows], plottable([values[k] for k in rows])
     with Drawing(f"piece {key}", 3.2, 2.6) as drawing:
         axes = drawing.axes
-        if all(isinstance(v, int | float) for v in there):
-            axes.plot(there, found, "o", ms=4, color=COLOURS[0] + "99")
-            if wide(there):
-                stretch(axes, "x")
+        if all(isinstance(v, int | float) for v in settings):
+            axes.plot(settings, found, "o", ms=4, color=COLOURS[0] + "99")
+            if needs_log_scale(settings):
+                use_log_scale(axes, "x")
         else:
-            at, ticks = places(there)
+            at, ticks = axis_positions(settings)
             axes.plot(at, found, "o", ms=4, color=COLOURS[0] + "99")
-            axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
+            axes.set_xticks([position for position, _ in ticks], [text for _, text in ticks])
             axes.margins(x=0.15)
-        if wide([float(v) for v in found]):
-            stretch(axes, "y")
+        if needs_log_scale([float(v) for v in found]):
+            use_log_scale(axes, "y")
         axes.set_xlabel(key)
         axes.set_title(name, loc="left", color=INK)
     return drawing
 
 
-def front(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, str]) -> Drawing:
+def pareto_front(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, str]) -> Drawing:
     """Two objectives against each other, with the Pareto front."""
     (one, mode), (two, other) = list(objectives.items())[:2]
     signs = np.array([1 if m == "min" else -1 for m in (mode, other)])
-    points = sane([[row.get(one, np.nan), row.get(two, np.nan)] for row in rows])
+    points = plottable([[row.get(one, np.nan), row.get(two, np.nan)] for row in rows])
     points = points[np.isfinite(points).all(1)]
     costs = points * signs
-    free = [k for k, c in enumerate(costs) if not ((costs <= c).all(1) & (costs < c).any(1)).any()]
-    best = points[sorted(free, key=lambda k: points[k, 0])]
+    undominated = [k for k, c in enumerate(costs) if not ((costs <= c).all(1) & (costs < c).any(1)).any()]
+    best = points[sorted(undominated, key=lambda k: points[k, 0])]
     with Drawing("front", 4.4, 3.2) as drawing:
         axes = drawing.axes
         axes.plot(*points.T, "o", ms=4, color=COLOURS[0] + "99")

@@ -1,4 +1,4 @@
-"""The look of the report's figures, and how matplotlib's SVG comes to stand in a page."""
+"""The style of the report's plots, and matplotlib's SVG made ready for an HTML page."""
 
 import io
 import re
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 COLOURS = ["#2f6db3", "#d9772b", "#3c9a6a", "#b8444f", "#7b5ea7", "#8c6d4f", "#d178a8", "#6f7b86", "#b5a02f", "#33a5b8"]
 INK, SOFT, FAINT = "#1f2937", "#4b5563", "#8a919b"
-POINTS = 2000  # more are not told apart, and make the page heavy
-HUGE = 1e30  # beyond it an axis has no room
+POINTS = 2000  # more cannot be distinguished and make the page large
+HUGE = 1e30  # larger values do not fit on an axis
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -43,13 +43,13 @@ STYLE: dict[Any, Any] = {
 
 
 class Drawing:
-    """A figure with one set of axes, w × h inches: ``with Drawing(…) as drawing:`` draw on its axes, then ``svg``."""
+    """A plot of w × h inches: ``with Drawing(…) as drawing:``, plot on ``drawing.axes``, then read ``svg``."""
 
     def __init__(self, name: str, w: float = 3.6, h: float = 2.7):
         self.name, self.width, self.height, self.svg = name, w, h, ""
 
     def __enter__(self) -> "Drawing":
-        # The salt keeps the marks of this figure apart from those of the others in the page, and the page the same.
+        # The salt keeps the SVG ids unique within the page, and the page reproducible.
         self._style = matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name})
         self._style.__enter__()
         self.figure = Figure(figsize=(self.width, self.height), layout="constrained")
@@ -66,21 +66,21 @@ class Drawing:
     def _draw(self) -> str:
         out = io.StringIO()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a glyph that this font lacks is drawn by the browser's
+            warnings.simplefilter("ignore")  # the browser's fonts have the glyphs that this one lacks
             FigureCanvasSVG(self.figure).print_svg(out, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
         svg = re.sub(r"<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
         svg = svg[svg.index("<svg") :]
-        svg = re.sub(r'<g id="\w+_\d+">', "<g>", svg)  # not unique in a page of several figures
+        svg = re.sub(r'<g id="\w+_\d+">', "<g>", svg)  # not unique in a page with several plots
         svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, 'Segoe UI', Arial, sans-serif", svg)
         return re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"| version="1.1"', "", svg, count=3)
 
 
-def sane(values: Any) -> np.ndarray:
-    """Numbers that an axis can hold; the others become gaps."""
+def plottable(values: Any) -> np.ndarray:
+    """Values with those too large for an axis replaced by NaN, which leaves a gap."""
     array = np.array(values, dtype=float)
     return np.where(np.abs(array) < HUGE, array, np.nan)
 
 
-def thin(count: int) -> slice | np.ndarray:
-    """At most POINTS of ``count`` places, evenly."""
+def evenly_chosen(count: int) -> slice | np.ndarray:
+    """At most POINTS of ``count`` positions, evenly spaced."""
     return slice(None) if count <= POINTS else np.linspace(0, count - 1, POINTS).astype(int)

@@ -1,4 +1,4 @@
-"""Pictures: rows and filters, as PNG in the page itself."""
+"""Pictures of samples and filters, as PNG data in the page."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ def is_picture(shape: Sequence[int]) -> bool:
 
 
 def picture(x: Tensor, low: float, high: float) -> Image.Image:
-    """One input (C, H, W), C in 1, 3, with the values low … high as black … white."""
+    """One input (C, H, W), C in 1, 3; values low … high become black … white."""
     levels = np.nan_to_num((x.float().numpy() - low) / max(high - low, 1e-12)) * 255
     image = _image(levels.clip(0, 255).astype(np.uint8))
     if max(image.size) > LARGEST:
@@ -59,16 +59,16 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def span(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:
-    """The values that black and white stand for: 0 … 255 for bytes, else what the chosen rows hold."""
+def value_range(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:
+    """The values for black and white: 0 … 255 for bytes, else the range of the chosen samples."""
     if not x.is_floating_point():
         return 0.0, 255.0
     finite = np.nan_to_num(x[list(rows)].numpy())
     return float(finite.min()), float(finite.max())
 
 
-def pairs(above: Tensor, below: Tensor, low: float, high: float) -> Image.Image:
-    """Pictures (N, C, H, W) in a line, others (N, C, H, W) below them, with the values low … high as black … white."""
+def stacked_pairs(above: Tensor, below: Tensor, low: float, high: float) -> Image.Image:
+    """Pictures (N, C, H, W) in a row, others (N, C, H, W) below them; values low … high become black … white."""
     tiles = torch.stack([above, below]).clamp(low, high).sub(low).div(max(high - low, 1e-12))
     _, n, channels, height, width = tiles.shape
     page = np.full((channels, 2 * (height + 1) - 1, n * (width + 1) - 1), 0.5)

@@ -1,4 +1,4 @@
-"""What a section of a report holds: figures, pictures with words below them, a table. Loggers show the same."""
+"""Sections of a report: plots, pictures with captions, a table. Loggers show the same."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Figure:
-    """A drawing, described in words (``alt``) and explained (``caption``); or the trouble there was in drawing it."""
+class Plot:
+    """A plot (``svg`` or ``uri``) with its ``alt`` text and ``caption``, or the ``problem`` that prevented it."""
 
     alt: str
     caption: str = ""
     svg: Markup | None = None
     uri: str | None = None
-    trouble: str = ""
+    problem: str = ""
     width: float = 4.4  # inches
 
 
 class Cell(NamedTuple):
-    """A value of a table, and how the page writes it; ``look`` is right, wrong or nothing."""
+    """A value of a table and its text on the page; ``look`` is ``right``, ``wrong`` or empty."""
 
     value: Any
     text: str
@@ -41,7 +41,7 @@ class Table:
 
 @dataclass
 class Picture:
-    """A PIL image, the same as a data URI, described in words, and the lines below it with their look."""
+    """A PIL image, the same as a data URI, its alt text, and the lines below it with their look."""
 
     image: Any
     uri: str
@@ -51,32 +51,32 @@ class Picture:
 
 @dataclass
 class Section:
-    """A titled part of a report. ``key`` is its name for loggers.
+    """A section of a report; ``key`` is its name for loggers.
 
-    ``classes`` are the class names with the true and the predicted class of each test row, for a logger's own
-    confusion matrix.
+    ``classes``: the class names with the true and the predicted class of each test sample, for a logger's own confusion
+    matrix.
     """
 
     key: str
     title: str
     text: str = ""
-    figures: list[Figure] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     table: Table | None = None
     classes: tuple[Sequence[str], list[int], list[int]] | None = None
 
 
-def draw(alt: str, make: Callable[[], "Drawing"], caption: str = "") -> Figure:
-    """One figure, or the reason why there is none."""
+def draw(alt: str, make: Callable[[], "Drawing"], caption: str = "") -> Plot:
+    """A plot, or the reason why it failed."""
     try:
         drawing = make()
-        return Figure(alt, caption, svg=Markup(drawing.svg), width=drawing.width)  # its text is escaped by matplotlib
+        return Plot(alt, caption, svg=Markup(drawing.svg), width=drawing.width)  # its text is escaped by matplotlib
     except Exception as error:
-        return Figure(alt, trouble=complain(alt, error))
+        return Plot(alt, problem=warn_section_failed(alt, error))
 
 
-def complain(what: str, error: Exception) -> str:
-    """What the page says in place of something that failed; the terminal is told as well."""
-    trouble = f"{what} cannot be shown: {type(error).__name__}: {error}"
-    warnings.warn(f"report: {trouble}", stacklevel=3)
-    return trouble
+def warn_section_failed(title: str, error: Exception) -> str:
+    """Warn that a part of the page failed; returns the message that the page shows instead."""
+    problem = f"{title} cannot be shown: {type(error).__name__}: {error}"
+    warnings.warn(f"report: {problem}", stacklevel=3)
+    return problem

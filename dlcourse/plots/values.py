@@ -1,17 +1,17 @@
-"""Drawings of values: predicted against true ones, residuals, a fitted curve."""
+"""Plots for regression: predicted against true values, residuals, a fitted curve."""
 
 from typing import Any
 
 import numpy as np
 
-from dlcourse.plots.drawing import COLOURS, SOFT, Drawing, sane, thin
+from dlcourse.plots.drawing import COLOURS, SOFT, Drawing, evenly_chosen, plottable
 
 DASHED: dict[str, Any] = {"color": SOFT, "lw": 0.9, "ls": (0, (3, 3))}
 
 
-def against(y: np.ndarray, a: np.ndarray) -> Drawing:
-    """Predicted values a over true values y, (N, K) each, with the line on which they agree."""
-    y, a = sane(y), sane(a)
+def predicted_against_true(y: np.ndarray, a: np.ndarray) -> Drawing:
+    """Predicted values a against true values y, (N, K) each, with the line a = y."""
+    y, a = plottable(y), plottable(a)
     with Drawing("against", 3.2, 3.0) as drawing:
         axes = drawing.axes
         both = np.concatenate([y[np.isfinite(y)], a[np.isfinite(a)]])
@@ -24,22 +24,22 @@ def against(y: np.ndarray, a: np.ndarray) -> Drawing:
 
 
 def residuals(y: np.ndarray, a: np.ndarray) -> Drawing:
-    """How often a − y, predicted less true, takes which value."""
-    error = sane(a - y)
+    """A histogram of the residuals a − y."""
+    error = plottable(a - y)
     with Drawing("residuals", 3.2, 3.0) as drawing:
         drawing.axes.hist(error[np.isfinite(error)], bins=30, color=COLOURS[0] + "b3", edgecolor="white", lw=0.6)
         drawing.axes.axvline(0, **DASHED)
         drawing.axes.set_xlabel("predicted − true")
-        drawing.axes.set_ylabel("test rows")
+        drawing.axes.set_ylabel("test samples")
         drawing.axes.grid(False, axis="x")
     return drawing
 
 
 def fit(x: np.ndarray, y: np.ndarray, line: tuple[np.ndarray, np.ndarray]) -> Drawing:
-    """Test points (N,), (N, K) and the fitted curve through them."""
+    """Test samples x (N,), y (N, K) and the fitted curve."""
     with Drawing("fit", 3.2, 3.0) as drawing:
         _points(drawing.axes, np.repeat(x[:, None], y.shape[1], 1), y)
-        for k, values in enumerate(sane(line[1]).T):
+        for k, values in enumerate(plottable(line[1]).T):
             drawing.axes.plot(line[0], values, color=COLOURS[(k + 1) % len(COLOURS)], lw=2, label="model")
         drawing.axes.set_xlabel("x")
         drawing.axes.set_ylabel("y")
@@ -48,9 +48,9 @@ def fit(x: np.ndarray, y: np.ndarray, line: tuple[np.ndarray, np.ndarray]) -> Dr
 
 
 def _points(axes: Any, x: np.ndarray, y: np.ndarray) -> None:
-    """Test rows, a colour for each of K outputs."""
-    some = thin(len(x))
+    """Test samples, a colour for each of K outputs."""
+    chosen = evenly_chosen(len(x))
     for k, (across, up) in enumerate(zip(x.T, y.T, strict=True)):
-        label = "test rows" if x.shape[1] == 1 else f"output {k}"
+        label = "test samples" if x.shape[1] == 1 else f"output {k}"
         look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "s": 9, "lw": 0, "alpha": 0.45}
-        axes.scatter(across[some], sane(up)[some], label=label, rasterized=len(x) > 500, **look)
+        axes.scatter(across[chosen], plottable(up)[chosen], label=label, rasterized=len(x) > 500, **look)

@@ -1,4 +1,4 @@
-"""The lecture as one page: each experiment's claim, what was expected, what was obtained, and the command."""
+"""The course as one page: each experiment's claim, what was expected, what was obtained, and the command."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from dlcourse.config.claims import Verdict, judge
 from dlcourse.config.groups import CHECKOUT, CONF
 from dlcourse.config.overrides import word
 from dlcourse.plots.comparison import line
-from dlcourse.plots.section import Figure, draw
+from dlcourse.plots.section import Plot, draw
 from dlcourse.report.html import number, template
-from dlcourse.report.sweep import by_steps, curves, finite, said_of
+from dlcourse.report.sweep import finite, metric_by_step, training_plots, trial_overrides
 from dlcourse.runs.files import read_rows, series, write, write_json
 
-#: Of the library, what no figure of a run depends on.
-ASIDE = ("plots", "report", "cli.py")
+#: Parts of the library that do not affect the metrics of a run.
+UNRELATED = ("plots", "report", "cli.py")
 
 
 @dataclass
@@ -46,32 +46,34 @@ class Experiment:
         return "long" in self.yaml.get("tags", [])
 
     @property
-    def words(self) -> list[str]:
+    def overrides(self) -> list[str]:
         return [f"experiment={self.name}"]
 
     @property
     def command(self) -> str:
-        return " ".join(["python train.py", *self.words])
+        return " ".join(["python train.py", *self.overrides])
 
     def run(self) -> int:
-        """Begin it, or go on with it where it was stopped; the exit code of its command."""
+        """Start it, or resume it if it was interrupted; returns the exit code."""
         if self.is_study:
             workers = self.yaml.get("sweep", {}).get("workers") or os.cpu_count() or 1
-            place = [word("sweep_dir", self.folder), f"sweep.workers={workers}"]
+            location = [word("sweep_dir", self.folder), f"sweep.workers={workers}"]
         else:
-            place = [word("run_dir", self.folder), "resume=auto"]
-        words = [*self.words, "logger=csv", *place]
-        began, note = time.monotonic(), {"code": code_hash(self.name)}
+            location = [word("run_dir", self.folder), "resume=auto"]
+        overrides = [*self.overrides, "logger=csv", *location]
+        started, note = time.monotonic(), {"code": code_hash(self.name)}
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.note_path, note)
-        code = subprocess.run([sys.executable, str(CHECKOUT / "train.py"), *words]).returncode
+        code = subprocess.run([sys.executable, str(CHECKOUT / "train.py"), *overrides]).returncode
         if self.rows:
-            write_json(self.note_path, {**note, "date": f"{date.today()}", "seconds": round(time.monotonic() - began)})
+            write_json(
+                self.note_path, {**note, "date": f"{date.today()}", "seconds": round(time.monotonic() - started)}
+            )
         return code
 
     @property
     def note_path(self) -> Path:
-        """Beside its directory: the code that it was begun on, and how long it took."""
+        """A file beside its directory: the hash of the code that started it, and how long it took."""
         return self.folder.with_name(f"{self.name}.json")
 
     @property
@@ -80,12 +82,12 @@ class Experiment:
 
     @property
     def is_current(self) -> bool:
-        """Whether it was run to its end on this code."""
+        """Whether it finished with the current code."""
         return bool(self.rows) and self.note.get("code") == code_hash(self.name)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The figures of the run, or of each trial; none while some are missing."""
+        """The metrics of the run, or of each trial; empty while some are missing."""
         if not self.is_study:
             path = self.folder / "metrics.json"
             return [json.loads(path.read_text("utf-8"))] if path.exists() else []
@@ -101,57 +103,57 @@ class Experiment:
     def is_met(self) -> bool:
         return bool(self.rows) and all(verdict.met for verdict in self.verdicts)
 
-    def figures(self) -> list[Figure]:
-        """What its runs draw: the course of training by group, and numbered measures."""
+    def plots(self) -> list[Plot]:
+        """Plots of its runs: the validation loss over training, and numbered measurements."""
         if not self.is_study:
-            found = {"val/loss": by_steps(self.folder, "val/loss"), **(series(self.rows[0]) if self.rows else {})}
+            lines = {"val/loss": metric_by_step(self.folder, "val/loss"), **(series(self.rows[0]) if self.rows else {})}
             return [
                 draw(name, partial(line, {"": values}, name, "step" if name == "val/loss" else "layer"))
-                for name, values in found.items()
+                for name, values in lines.items()
                 if values
             ]
-        said, _, parameters = said_of(self.rows)
-        pairs = zip(self.rows, said, strict=True)
+        overrides_of_trials, _, parameters = trial_overrides(self.rows)
+        pairs = zip(self.rows, overrides_of_trials, strict=True)
         done = [(row, each) for row, each in pairs if finite(row.get("val/loss")) is not None]
-        return curves(self.folder, done, parameters, "val/loss")
+        return training_plots(self.folder, done, parameters, "val/loss")
 
 
 def experiments(folder: Path) -> list[Experiment]:
-    """Those with a claim, in the order of the lecture."""
+    """The experiments with a claim, in the order of the lecture."""
     found = []
     for path in sorted((CONF / "experiment").glob("*.yaml")):
         yaml: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
         if yaml.get("claim"):
             found.append(Experiment(path.stem, yaml, folder.resolve() / path.stem))
-    return sorted(found, key=lambda each: (_place(each.yaml["lecture"][0]), each.name))
+    return sorted(found, key=lambda each: (_lecture_order(each.yaml["lecture"][0]), each.name))
 
 
-def _place(row: str) -> tuple[int, str]:
-    """L8b after L8a and before L9."""
+def _lecture_order(row: str) -> tuple[int, str]:
+    """Sort key: L8b after L8a and before L9."""
     digits = "".join(c for c in row if c.isdigit())
     return int(digits), row[1 + len(digits) :]
 
 
 def code_hash(name: str) -> str:
-    """Of all that an experiment's figures depend on: the library, and conf/ but for the other experiments."""
-    found = hashlib.sha256()
+    """A hash of all that affects an experiment's metrics: the library, and conf/ without the other experiments."""
+    digest = hashlib.sha256()
     library = CHECKOUT / "dlcourse"
     for path in sorted([*library.rglob("*.py"), *CONF.rglob("*.yaml")]):
-        inside = path.relative_to(CHECKOUT).as_posix()
-        aside = path.is_relative_to(library) and path.relative_to(library).parts[0] in ASIDE
-        if not aside and (path.parent.name != "experiment" or path.stem == name):
-            found.update(f"{inside}\0".encode() + path.read_bytes())
-    return found.hexdigest()[:16]
+        relative = path.relative_to(CHECKOUT).as_posix()
+        is_unrelated = path.is_relative_to(library) and path.relative_to(library).parts[0] in UNRELATED
+        if not is_unrelated and (path.parent.name != "experiment" or path.stem == name):
+            digest.update(f"{relative}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def course(chosen: list[Experiment], keep: bool, tell: Callable[[str], None]) -> None:
-    """Run each that has no figures of this code yet (``keep``: of any code)."""
+    """Run each experiment without results of this code (``keep``: of any code); ``tell`` shows the progress."""
     for k, each in enumerate(chosen, 1):
-        known = each.is_current or keep and bool(each.rows)
-        tell(f"{k}/{len(chosen)}  {each.name}" + ("  kept" if known else ""))
-        if known:
+        is_kept = each.is_current or keep and bool(each.rows)
+        tell(f"{k}/{len(chosen)}  {each.name}" + ("  kept" if is_kept else ""))
+        if is_kept:
             continue
-        if each.folder.exists() and each.note.get("code") != code_hash(each.name):  # begun, or finished, on other code
+        if each.folder.exists() and each.note.get("code") != code_hash(each.name):  # started with other code
             shutil.rmtree(each.folder)
         code = each.run()
         if code in (130, 143):
@@ -159,11 +161,11 @@ def course(chosen: list[Experiment], keep: bool, tell: Callable[[str], None]) ->
 
 
 def build_course(chosen: list[Experiment], path: Path) -> Path:
-    """Write the page."""
-    shown = []
+    """Write the page of the course."""
+    entries = []
     for each in chosen:
         report = each.folder / "report.html"
-        shown.append(
+        entries.append(
             {
                 "name": each.name,
                 "lecture": each.yaml["lecture"],
@@ -171,7 +173,7 @@ def build_course(chosen: list[Experiment], path: Path) -> Path:
                 "command": each.command,
                 "verdicts": each.verdicts,
                 "status": "met" if each.is_met else "not met" if each.rows else "not run",
-                "figures": each.figures()[:3] if each.rows else [],
+                "plots": each.plots()[:3] if each.rows else [],
                 "report": os.path.relpath(report, path.parent) if report.exists() else None,
                 "runs": len(each.rows),
                 "seconds": number(each.note.get("seconds")),
@@ -179,5 +181,5 @@ def build_course(chosen: list[Experiment], path: Path) -> Path:
                 "old": bool(each.rows) and not each.is_current,
             }
         )
-    write(path, template("course.html.j2").render(title="The lecture, run", experiments=shown))
+    write(path, template("course.html.j2").render(title="The lecture, run", experiments=entries))
     return path

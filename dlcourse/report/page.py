@@ -1,4 +1,4 @@
-"""RUN/report.html: what was run, how it went, and where the model errs, on one page that needs nothing else."""
+"""RUN/report.html: what was run, its results and the model's mistakes, on one self-contained page."""
 
 import json
 import math
@@ -10,22 +10,22 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlcourse.config.claims import judge
-from dlcourse.measures.diagnosis import verdicts
+from dlcourse.measures.diagnosis import layer_warnings
 from dlcourse.plots.comparison import line
-from dlcourse.plots.section import Section, complain, draw
+from dlcourse.plots.section import Section, draw, warn_section_failed
 from dlcourse.report.html import command, number, template
-from dlcourse.report.learning import layers, left, training_curves
+from dlcourse.report.learning import callback_plots, layer_plots, training_curves
 from dlcourse.report.sections import first_layer_section
 from dlcourse.runs.files import read_overrides, read_rows, series, write
 from dlcourse.tasks.answers import forward_batches
 
-#: What metrics.json holds beside figures, and how the page calls it.
+#: Other keys of metrics.json, and their labels on the page.
 FACTS = {
     "best_epoch": "best epoch",
     "epochs": "epochs",
     "steps": "steps",
     "seconds": "seconds",
-    "samples_per_s": "rows/s",
+    "samples_per_s": "samples/s",
 }
 MEASURE = "measure/"
 ERROR_TAIL = 20_000  # characters of error.txt that are shown
@@ -33,7 +33,7 @@ ERROR_TAIL = 20_000  # characters of error.txt that are shown
 
 @dataclass
 class Report:
-    """The page, and what of it a logger shows: the sections about the test set, the best figures."""
+    """A written report, and its parts that loggers show: the sections about the test set, the best metrics."""
 
     path: Path
     sections: list[Section] = field(default_factory=list)
@@ -41,54 +41,54 @@ class Report:
 
 
 def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: dict[str, Any] | None = None) -> Report:
-    """Write RUN/report.html from the run's files and, where there is a model, from its answers on the test set.
+    """Write RUN/report.html from the run's files and, with a model, from its outputs on the test set.
 
-    What cannot be drawn is named in the page and warned of: a picture never costs a run its figures.
-    OSError: a file cannot be read, or the page not written.
+    A plot that fails is named on the page and only warns.
+    OSError: a file cannot be read, or the page cannot be written.
     """
-    told = files(run_dir)
-    metrics = metrics or told["metrics"]
-    config = told["config"]
+    contents = read_run_files(run_dir)
+    metrics = metrics or contents["metrics"]
+    config = contents["config"]
     choices = config.get("choice", {})
-    report = Report(run_dir / "report.html", best=best_figures(metrics))
-    trouble = ""
+    report = Report(run_dir / "report.html", best=best_metrics(metrics))
+    problem = ""
     if model is not None:
         try:
             answers = forward_batches(model, data.sets["test"].x)
             report.sections = [*model.task.visualize(model, data, answers), *first_layer_section(model, data)]
         except Exception as error:
-            trouble = complain("what the model answers on the test set", error)
+            problem = warn_section_failed("the section on the test set", error)
     page = template("run.html.j2").render(
         title=f"{choices.get('model', '?')} on {choices.get('data', '?')}",
-        **{key: told[key] for key in ("status", "error", "environment", "yaml")},
-        command=command(told["words"]),
+        **{key: contents[key] for key in ("status", "error", "environment", "yaml")},
+        command=command(contents["overrides"]),
         choices={group: name for group, name in sorted(choices.items()) if name not in ("none", "default")},
         claim=config.get("claim"),
         lecture=config.get("lecture", []),
         verdicts=judge(config.get("expect", []), [metrics]) if metrics else [],
-        table=figure_table(metrics),
-        measures=measured(metrics),
-        measured=[draw(name, partial(line, {"": found}, name)) for name, found in series(metrics).items()],
+        table=metric_table(metrics),
+        measurements=measurements(metrics),
+        measurement_plots=[draw(name, partial(line, {"": found}, name)) for name, found in series(metrics).items()],
         facts=facts(metrics),
         note=metrics.get("note") or getattr(data, "note", None),
-        diagnosis=[*verdicts(told["rows"])],
-        layers=layers(told["rows"]),
+        diagnosis=[*layer_warnings(contents["rows"])],
+        layer_plots=layer_plots(contents["rows"]),
         curves=training_curves(
-            told["rows"],
+            contents["rows"],
             config.get("monitor", "val/loss"),
             config.get("mode", "min"),
             list(config.get("metrics", {})),
         ),
-        trouble=trouble,
-        left=left(run_dir, data),
+        problem=problem,
+        callback_plots=callback_plots(run_dir, data),
         sections=report.sections,
     )
     write(report.path, page)
     return report
 
 
-def files(run_dir: Path) -> dict[str, Any]:
-    """What the files of a run tell; of one that stopped early, some are not there."""
+def read_run_files(run_dir: Path) -> dict[str, Any]:
+    """The contents of a run's files; those that a stopped run lacks are empty."""
 
     def text(name: str) -> str:
         path = run_dir / name
@@ -98,7 +98,7 @@ def files(run_dir: Path) -> dict[str, Any]:
     return {
         "config": OmegaConf.to_container(OmegaConf.create(config)),
         "yaml": config,
-        "words": read_overrides(run_dir),
+        "overrides": read_overrides(run_dir),
         "environment": json.loads(text("environment.json") or "null"),
         "status": json.loads(text("status.json") or '{"status": "unknown", "reason": null}'),
         "metrics": json.loads(text("metrics.json") or "{}"),
@@ -107,24 +107,24 @@ def files(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def best_figures(metrics: dict[str, Any]) -> dict[str, float]:
-    """The figures of the best weights: val/… and test/…, as far as they are finite."""
+def best_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """The metrics of the best weights: the finite ones of val/… and test/…"""
     return {k: v for k, v in metrics.items() if "/" in k and isinstance(v, int | float) and math.isfinite(v)}
 
 
-def figure_table(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Rows (loss, acc, …) of test and validation figures."""
+def metric_table(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Table rows (loss, acc, …) of test and validation metrics."""
     names = dict.fromkeys(key.partition("/")[2] for key in metrics if "/" in key and not key.startswith(MEASURE))
     return [(name, [number(metrics.get(f"{stage}/{name}")) for stage in ("test", "val")]) for name in names]
 
 
-def measured(metrics: dict[str, Any]) -> dict[str, str]:
-    """What an experiment measured, by name; numbered ones are drawn."""
+def measurements(metrics: dict[str, Any]) -> dict[str, str]:
+    """The measurements of an experiment by name, without numbered ones, which are plotted."""
     found = {key.removeprefix(MEASURE): value for key, value in metrics.items() if key.startswith(MEASURE)}
     return {key: number(value) for key, value in found.items() if not key.rpartition("/")[2].isdigit()}
 
 
 def facts(metrics: dict[str, Any]) -> dict[str, str]:
-    """How long it took; epochs are counted from 1, as while training."""
-    known = {key: metrics[key] for key in FACTS if isinstance(metrics.get(key), int | float)}
-    return {FACTS[key]: number(value + 1 if key == "best_epoch" else value) for key, value in known.items()}
+    """Duration and size of the training; epochs are counted from 1, as in the terminal."""
+    present = {key: metrics[key] for key in FACTS if isinstance(metrics.get(key), int | float)}
+    return {FACTS[key]: number(value + 1 if key == "best_epoch" else value) for key, value in present.items()}

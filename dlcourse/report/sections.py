@@ -1,4 +1,4 @@
-"""The sections of the report that every model has: what its first layer looks for, and what it finds."""
+"""The report's section on the first layer: its filters and feature maps."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -8,21 +8,21 @@ import numpy as np
 from torch import Tensor, nn
 
 from dlcourse.plots.pictures import data_uri, is_picture, mosaic
-from dlcourse.plots.section import Figure, Section, complain
+from dlcourse.plots.section import Plot, Section, warn_section_failed
 from dlcourse.tasks.answers import forward_batches
 
-FILTERS = 64
+MAX_FILTERS = 64
 
 
 def first_layer_section(model: Any, data: Any) -> list[Section]:
-    """The first layer's filters and maps, where it looks at pictures."""
-    drawn = [first_layer(model, data.shape), feature_maps(model, data.sets["test"].x)]
-    found = [figure for figure in drawn if figure is not None]
-    return [Section("filters", "The first layer", figures=found)] if found else []
+    """The first layer's filters and feature maps, if its inputs are pictures."""
+    attempts = [first_layer(model, data.shape), feature_maps(model, data.sets["test"].x)]
+    plots = [plot for plot in attempts if plot is not None]
+    return [Section("filters", "The first layer", plots=plots)] if plots else []
 
 
 def filters(model: Any, shape: Sequence[int], limit: int) -> np.ndarray | None:
-    """The first layer's weights as pictures (n, C, H, W), C in 1, 3, if that layer looks at pictures."""
+    """The first layer's weights as pictures (n, C, H, W), C in 1, 3, if its inputs are pictures."""
     has_weights: Callable[[nn.Module], bool] = lambda part: any(True for _ in part.parameters(recurse=False))  # noqa: E731
     first = next(filter(has_weights, model.network.modules()), None)
     if not is_picture(shape):
@@ -36,23 +36,23 @@ def filters(model: Any, shape: Sequence[int], limit: int) -> np.ndarray | None:
     return weights[:limit].detach().float().cpu().numpy()
 
 
-def first_layer(model: Any, shape: Sequence[int]) -> Figure | None:
-    """The weights of the first layer as pictures, where it looks at pictures."""
+def first_layer(model: Any, shape: Sequence[int]) -> Plot | None:
+    """A plot of the first layer's weights, if its inputs are pictures."""
     title = "Filters of the first layer"
     try:
-        weights = filters(model, shape, FILTERS)
+        weights = filters(model, shape, MAX_FILTERS)
         if weights is None:
             return None
         n, channels, height, width = weights.shape
         colours = "the three colours, grey is zero" if channels == 3 else "blue below zero, white zero, red above"
         caption = f"{n} filters of {height} × {width} weights, all on one scale: {colours}."
-        return Figure(title, caption, uri=data_uri(mosaic(weights)))
+        return Plot(title, caption, uri=data_uri(mosaic(weights)))
     except Exception as error:
-        return Figure(title, trouble=complain(title, error))
+        return Plot(title, problem=warn_section_failed(title, error))
 
 
-def feature_maps(model: Any, x: Tensor) -> Figure | None:
-    """What the first convolution makes of the first test picture."""
+def feature_maps(model: Any, x: Tensor) -> Plot | None:
+    """A plot of the first convolution's output for the first test picture."""
     first = next((part for part in model.network.modules() if isinstance(part, nn.Conv2d)), None)
     if first is None:
         return None
@@ -64,8 +64,8 @@ def feature_maps(model: Any, x: Tensor) -> Figure | None:
             forward_batches(model, x[:1])
         finally:
             hook.remove()
-        maps = seen[0][0, :FILTERS, None].numpy()
+        maps = seen[0][0, :MAX_FILTERS, None].numpy()
         caption = f"{len(maps)} maps of the first test picture, on one scale: blue below zero, white zero, red above."
-        return Figure(title, caption, uri=data_uri(mosaic(maps)))
+        return Plot(title, caption, uri=data_uri(mosaic(maps)))
     except Exception as error:
-        return Figure(title, trouble=complain(title, error))
+        return Plot(title, problem=warn_section_failed(title, error))

@@ -1,4 +1,4 @@
-"""A sweep as one HTML page: the best trial, a leaderboard, what each parameter does, and what failed."""
+"""A sweep as one HTML page: the best trial, a leaderboard, the effect of each hyperparameter, failed trials."""
 
 import math
 import shlex
@@ -13,13 +13,13 @@ from dlcourse.config.claims import Verdict
 from dlcourse.config.overrides import plain
 from dlcourse.plots import comparison
 from dlcourse.plots.comparison import Line
-from dlcourse.plots.section import Figure, draw
+from dlcourse.plots.section import Plot, draw
 from dlcourse.report.html import command, number, template
 from dlcourse.runs.files import read_rows, series, write
 
-LINES = 50  # of the leaderboard
-LINES_DRAWN = 10  # groups of trials that a figure tells apart
-SLICES = 8  # parameters that get a figure of their own
+LEADERBOARD_ROWS = 50  # rows of the leaderboard
+MAX_LINES = 10  # most groups of trials in one plot
+MAX_SLICES = 8  # hyperparameters with a plot of their own
 Row = dict[str, Any]
 
 
@@ -27,42 +27,47 @@ def build_sweep_report(
     folder: Path,
     rows: Sequence[Row],
     objectives: dict[str, str],
-    words: Sequence[str],
+    overrides_of_sweep: Sequence[str],
     claim: tuple[str | None, Sequence[Verdict]] = (None, ()),
 ) -> Path:
-    """Write FOLDER/report.html from the rows of sweep.jsonl; ``objectives`` maps figures to min or max.
+    """Write FOLDER/report.html from the rows of sweep.jsonl; ``objectives`` maps metrics to min or max.
 
-    ``claim`` is what an experiment claims, and the verdicts on what it expects.
-    A picture that fails is named in the page. OSError: the page cannot be written.
+    ``claim``: an experiment's claim, and the verdicts on its expectations.
+    A plot that fails is named on the page. OSError: the page cannot be written.
     """
-    said, varied, parameters = said_of(rows)
-    first, mode = next(iter(objectives.items()))
+    overrides, varied, parameters = trial_overrides(rows)
+    metric, mode = next(iter(objectives.items()))
     sign = -1 if mode == "max" else 1
-    done = [(row, each) for row, each in zip(rows, said, strict=True) if finite(row.get(first)) is not None]
-    best = min((row for row, _ in done if row["status"] == "finished"), key=lambda row: sign * row[first], default=None)
-    shown = [*objectives, *sorted({k for row, _ in done for k in row if k.startswith("test/")} - set(objectives))]
-    board = leaderboard([*done], parameters, shown, sign, folder)
+    done = [(row, each) for row, each in zip(rows, overrides, strict=True) if finite(row.get(metric)) is not None]
+    best = min(
+        (row for row, _ in done if row["status"] == "finished"), key=lambda row: sign * row[metric], default=None
+    )
+    metrics_shown = [
+        *objectives,
+        *sorted({k for row, _ in done for k in row if k.startswith("test/")} - set(objectives)),
+    ]
+    board = leaderboard([*done], parameters, metrics_shown, sign, folder)
     page = template("sweep.html.j2").render(
         title=f"Sweep of {', '.join(parameters) or 'one trial'}",
         counts=Counter(row["status"] for row in rows),
-        command=shlex.join(["python", "train.py", "-m", *words]),
+        command=shlex.join(["python", "train.py", "-m", *overrides_of_sweep]),
         best=best
         and {
             "trial": best["trial"],
             "link": link(folder, best),
-            "told": ", ".join(f"{name} {number(best[name])}" for name in shown if name in best),
+            "summary": ", ".join(f"{name} {number(best[name])}" for name in metrics_shown if name in best),
             "command": command(best["words"]),
         },
         claim=claim[0],
         verdicts=claim[1],
         parameters=parameters,
-        figures=shown,
-        board=board[:LINES],
-        left_out=max(0, len(board) - LINES),
-        drawn=[*curves(folder, done, parameters, first), *drawn(done, parameters, objectives)],
+        metrics=metrics_shown,
+        board=board[:LEADERBOARD_ROWS],
+        left_out=max(0, len(board) - LEADERBOARD_ROWS),
+        plots=[*training_plots(folder, done, parameters, metric), *trial_plots(done, parameters, objectives)],
         unfinished=[
             {**row, "link": link(folder, row), "own": " ".join(f"{k}={v}" for k, v in each.items() if k in varied)}
-            for row, each in zip(rows, said, strict=True)
+            for row, each in zip(rows, overrides, strict=True)
             if row["status"] != "finished"
         ],
     )
@@ -70,12 +75,12 @@ def build_sweep_report(
     return folder / "report.html"
 
 
-def said_of(rows: Sequence[Row]) -> tuple[list[dict[str, str]], list[str], list[str]]:
-    """The words of each trial by their keys, the keys in which trials differ, and those of them but the seed."""
-    said = [dict(word.split("=", 1) for word in row["words"] if "=" in word) for row in rows]
-    keys = dict.fromkeys(key for each in said for key in each)
-    varied = [key for key in keys if len({each.get(key) for each in said}) > 1]
-    return said, varied, [key for key in varied if key != "seed"] or varied
+def trial_overrides(rows: Sequence[Row]) -> tuple[list[dict[str, str]], list[str], list[str]]:
+    """The overrides of each trial by key, the keys in which trials differ, and those without the seed."""
+    overrides = [dict(override.split("=", 1) for override in row["words"] if "=" in override) for row in rows]
+    keys = dict.fromkeys(key for each in overrides for key in each)
+    varied = [key for key in keys if len({each.get(key) for each in overrides}) > 1]
+    return overrides, varied, [key for key in varied if key != "seed"] or varied
 
 
 def finite(value: Any) -> float | None:
@@ -83,18 +88,18 @@ def finite(value: Any) -> float | None:
 
 
 def link(folder: Path, row: Row) -> str:
-    """Where a trial is looked at: its page, or its folder."""
+    """The link to a trial: its report, or its folder."""
     return f"{row['run']}/report.html" if (folder / row["run"] / "report.html").exists() else f"{row['run']}/"
 
 
 def leaderboard(
     done: Sequence[tuple[Row, dict[str, str]]],
     parameters: Sequence[str],
-    figures: Sequence[str],
+    metrics: Sequence[str],
     sign: int,
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """A line for trials that agree in everything but the seed, the best mean first."""
+    """A row for each group of trials that differ only in the seed, the best mean first."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row, each in done:
         groups.setdefault(tuple(each.get(key) for key in parameters), []).append(row)
@@ -104,93 +109,97 @@ def leaderboard(
         deviation = f" ± {number(stdev(values))}" if len(values) > 1 else ""
         return f"{number(mean(values))}{deviation}" if values else "–"
 
-    ordered = sorted(groups.items(), key=lambda group: sign * mean(row[figures[0]] for row in group[1]))
+    ordered = sorted(groups.items(), key=lambda group: sign * mean(row[metrics[0]] for row in group[1]))
     return [
         {
             "parameters": ["–" if value is None else number(plain(value)) for value in values],
-            "figures": [cell(rows, key) for key in figures],
+            "metrics": [cell(rows, key) for key in metrics],
             "runs": [(row["trial"], link(folder, row)) for row in rows],
         }
         for values, rows in ordered
     ]
 
 
-def curves(
-    folder: Path, done: Sequence[tuple[Row, dict[str, str]]], parameters: Sequence[str], first: str
-) -> list[Figure]:
-    """The looked-for figure over the steps of training, and numbered measures: a line for trials but for the seed."""
+def training_plots(
+    folder: Path, done: Sequence[tuple[Row, dict[str, str]]], parameters: Sequence[str], metric: str
+) -> list[Plot]:
+    """The metric over training steps, and numbered measurements: a line for trials that differ only in the seed."""
     groups: dict[str, list[Row]] = {}
     for row, each in done:
         groups.setdefault(" ".join(each.get(key, "–") for key in parameters), []).append(row)
-    if not 1 < len(groups) <= LINES_DRAWN:
+    if not 1 < len(groups) <= MAX_LINES:
         return []
     lines: dict[str, dict[str, Line]] = {}
     for name, rows in groups.items():
-        theirs = [{first: by_steps(folder / row["run"], first), **series(row)} for row in rows]
-        for key in dict.fromkeys(key for one in theirs for key, line in one.items() if line):
-            lines.setdefault(key, {})[name] = mean_line([one[key] for one in theirs if key in one])
+        run_lines = [{metric: metric_by_step(folder / row["run"], metric), **series(row)} for row in rows]
+        for key in dict.fromkeys(key for one in run_lines for key, line in one.items() if line):
+            lines.setdefault(key, {})[name] = mean_line([one[key] for one in run_lines if key in one])
     by = f"By {', '.join(parameters)}{'; the mean over seeds' * any(len(rows) > 1 for rows in groups.values())}."
     return [
-        draw(key, partial(comparison.line, lines[key], key, "step" if key == first else "layer"), by) for key in lines
+        draw(key, partial(comparison.line, lines[key], key, "step" if key == metric else "layer"), by) for key in lines
     ]
 
 
-def by_steps(run: Path, figure: str) -> Line:
-    """A figure of a run by its steps."""
-    return {row["step"]: row[figure] for row in read_rows(run / "metrics.jsonl") if finite(row.get(figure)) is not None}
+def metric_by_step(run: Path, metric: str) -> Line:
+    """The finite values of a metric of a run by step."""
+    return {row["step"]: row[metric] for row in read_rows(run / "metrics.jsonl") if finite(row.get(metric)) is not None}
 
 
 def mean_line(lines: Sequence[Line]) -> Line:
-    """The mean of lines, at the places that all of them have."""
-    return {place: mean(line[place] for line in lines) for place in lines[0] if all(place in line for line in lines)}
+    """The mean of several lines, at the positions that all of them have."""
+    return {
+        position: mean(line[position] for line in lines)
+        for position in lines[0]
+        if all(position in line for line in lines)
+    }
 
 
-def drawn(
+def trial_plots(
     done: Sequence[tuple[Row, dict[str, str]]], parameters: Sequence[str], objectives: dict[str, str]
-) -> list[Figure]:
-    """The figures of trials that ended with a number."""
+) -> list[Plot]:
+    """Plots of the trials that have a metric."""
     if len(done) < 2:
         return []
-    first, mode = next(iter(objectives.items()))
-    values = [row[first] for row, _ in done]
+    metric, mode = next(iter(objectives.items()))
+    values = [row[metric] for row, _ in done]
     columns = {key: [plain(each[key]) if key in each else None for _, each in done] for key in parameters}
     numbers = [row["trial"] for row, _ in done]
-    made = [
+    plots = [
         draw(
-            f"{first} by trial",
-            lambda: comparison.history(numbers, values, first, mode),
-            "Every trial that ended with a figure, and the best so far.",
+            f"{metric} by trial",
+            lambda: comparison.history(numbers, values, metric, mode),
+            "Every trial that has this metric, and the best so far.",
         )
     ]
     if len(parameters) > 1:
-        whole = [k for k in range(len(done)) if all(column[k] is not None for column in columns.values())]
-        if len(whole) > 1:
-            made.append(
+        complete = [k for k in range(len(done)) if all(column[k] is not None for column in columns.values())]
+        if len(complete) > 1:
+            plots.append(
                 draw(
                     "Parallel coordinates",
-                    lambda: comparison.parallel(columns, values, whole, first, mode),
-                    "A line a trial through its parameters to its figure; the darker the better.",
+                    lambda: comparison.parallel(columns, values, complete, metric, mode),
+                    "A line for each trial through its hyperparameters to the metric; darker is better.",
                 )
             )
-        if len(whole) > 3 and len(set(values)) > 1:
-            made.append(
+        if len(complete) > 3 and len(set(values)) > 1:
+            plots.append(
                 draw(
-                    "Importance of parameters",
-                    lambda: comparison.importance(columns, values, whole),
-                    f"The share of the variance of {first} that each explains (fANOVA, Hutter et al. 2014).",
+                    "Importance of hyperparameters",
+                    lambda: comparison.importance(columns, values, complete),
+                    f"The share of the variance of {metric} that each explains (fANOVA, Hutter et al. 2014).",
                 )
             )
-    for key in parameters[:SLICES]:
-        made.append(
-            draw(f"{first} by {key}", lambda key=key: comparison.piece(key, columns[key], values, first))  # type: ignore[misc]
+    for key in parameters[:MAX_SLICES]:
+        plots.append(
+            draw(f"{metric} by {key}", lambda key=key: comparison.slice_plot(key, columns[key], values, metric))  # type: ignore[misc]
         )
     if len(objectives) > 1:
         second = list(objectives)[1]
-        made.append(
+        plots.append(
             draw(
-                f"{first} and {second}",
-                lambda: comparison.front([row for row, _ in done], objectives),
-                "Both objectives; those that no other trial beats in both are joined.",
+                f"{metric} and {second}",
+                lambda: comparison.pareto_front([row for row, _ in done], objectives),
+                "Both objectives; the line joins the trials that no other trial beats in both.",
             )
         )
-    return made
+    return plots

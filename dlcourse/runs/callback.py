@@ -1,10 +1,10 @@
-"""The base of every callback of ours."""
+"""The base class of dlcourse's callbacks."""
 
 import lightning.pytorch as pl
 
 
 class Callback(pl.Callback):
-    """Lightning's callback, without the hooks inside a step that do nothing: what is None, Lightning does not call."""
+    """Lightning's callback without the empty hooks inside a step: Lightning skips a hook that is None."""
 
     on_train_batch_start = None  # type: ignore[assignment]
     on_before_zero_grad = None  # type: ignore[assignment]

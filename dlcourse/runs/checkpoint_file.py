@@ -1,4 +1,4 @@
-"""A checkpoint file: written whole or not at all, checked before it is read, tensors and plain values only."""
+"""Checkpoint files: written atomically, verified before they are loaded, tensors and plain values only."""
 
 import os
 import pickle
@@ -16,51 +16,51 @@ LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint that was read: its file, and what it holds."""
+    """A loaded checkpoint: its file and its contents."""
 
     path: Path
     state: dict[str, Any]
 
 
 class AtomicIO(CheckpointIO):
-    """Writes beside the target, flushes to the disk, then takes the target's place; the last one but one is kept.
+    """Writes a temporary file, flushes it to disk and renames it; the previous ``last.ckpt`` is kept.
 
-    ``read`` is a checkpoint that was read and checked already; it is handed out once, and the file is not read again.
+    ``loaded``: a checkpoint that was already loaded and verified; it is returned once instead of reading the file.
     """
 
-    def __init__(self, read: Checkpoint | None = None):
-        self.read = read
+    def __init__(self, loaded: Checkpoint | None = None):
+        self.loaded = loaded
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
-        beside = path.with_name(f".{path.name}.part")  # the run's lock lets one process write here
+        temporary = path.with_name(f".{path.name}.part")  # the run's lock admits one writing process
         try:
-            with open(beside, "wb") as file:
+            with open(temporary, "wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
         except Exception as error:
-            beside.unlink(missing_ok=True)  # or a folder that cannot be written would be reported as a missing file
-            # PyTorch's writer tells a full disk as a position that it did not expect.
-            full = error if isinstance(error, OSError) else error.__context__
-            if isinstance(full, OSError):
-                raise OSError(full.errno, full.strerror, str(path)) from None
+            temporary.unlink(missing_ok=True)  # otherwise a read-only folder would be reported as a missing file
+            # On a full disk PyTorch's writer complains about an unexpected position.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if isinstance(cause, OSError):
+                raise OSError(cause.errno, cause.strerror, str(path)) from None
             raise
         if path.name == LAST and path.exists():
             os.replace(path, path.with_name(PREVIOUS))
-        os.replace(beside, path)
+        os.replace(temporary, path)
         sync_folder(path.parent)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        read, self.read = self.read, None
-        return read.state if read is not None and read.path == Path(path) else load(Path(path), map_location)
+        loaded, self.loaded = self.loaded, None
+        return loaded.state if loaded is not None and loaded.path == Path(path) else load(Path(path), map_location)
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk, or a power failure could undo a rename; not every system can."""
+    """Flush a folder's entries to disk, where the system can: a power failure could otherwise undo a rename."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -70,9 +70,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint, after every byte has passed its checksum; nothing in it can run."""
-    if re.match(r"\w+:/", str(path)):  # a Path has made one slash of two
-        raise Refused(f"{path}: checkpoints are files, not addresses", CHECKPOINT)
+    """Load a checkpoint after verifying the checksum of every entry; nothing in it can run code."""
+    if re.match(r"\w+:/", str(path)):  # Path turns // into /
+        raise Refused(f"{path}: checkpoints must be files, not URLs", CHECKPOINT)
     try:
         with open(path, "rb") as file:
             with zipfile.ZipFile(file) as archive:
@@ -82,26 +82,28 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             file.seek(0)
             return torch.load(file, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
-        raise Refused(f"{path}: there is no such checkpoint", CHECKPOINT) from None
+        raise Refused(f"{path}: checkpoint not found", CHECKPOINT) from None
     except pickle.UnpicklingError:
-        raise Refused(f"{path} holds more than tensors and plain values; it is not loaded", CHECKPOINT) from None
+        raise Refused(
+            f"{path} holds objects other than tensors and plain values; it was not loaded", CHECKPOINT
+        ) from None
     except (Refused, PermissionError, MemoryError):
         raise
     except Exception:  # a damaged header can look like anything
-        raise Refused(f"{path} is damaged or no checkpoint", CHECKPOINT) from None
+        raise Refused(f"{path} is damaged or not a checkpoint", CHECKPOINT) from None
 
 
-def usable(folder: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest checkpoint to continue from that can be read, and what was found wrong with those before it."""
-    complaints: list[str] = []
+def newest_readable(folder: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest checkpoint that can be loaded to resume from, and what is wrong with newer ones."""
+    problems: list[str] = []
     for name in (LAST, PREVIOUS):
         try:
-            return Checkpoint(folder / name, load(folder / name)), complaints
+            return Checkpoint(folder / name, load(folder / name)), problems
         except Refused as refusal:
-            complaints.append(str(refusal))
-    raise Refused("\n".join(complaints), CHECKPOINT)
+            problems.append(str(refusal))
+    raise Refused("\n".join(problems), CHECKPOINT)
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Whether a run was killed after its first checkpoint, in whatever state that is."""
+    """Whether a run has a checkpoint to resume from; it may be damaged."""
     return any((run / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))

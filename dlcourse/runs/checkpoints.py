@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked before they are read, tensors and plain values only."""
+"""The callback that writes checkpoints and remembers the best weights."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ class Checkpoints(Callback, Checkpoint):
     """``last.ckpt`` after the first epoch, then at most once a second, at the end, and by ``every``; ``best.ckpt``.
 
     Best is the lowest (``mode=min``) or highest ``monitor``, at the first validation that reaches it. Its weights are
-    written (without the optimizer's state) together with ``last.ckpt`` or a second after it, whichever comes first.
+    written (without the optimizer's state) with the next ``last.ckpt``, or at once if that is over a second old.
     """
 
     def __init__(self, run: RunDirectory, monitor: str, mode: str, every: str | None, hyper_parameters: dict[str, Any]):
@@ -32,9 +32,9 @@ class Checkpoints(Callback, Checkpoint):
         self.every_steps = int(float(amount)) if unit == "steps" else None
         self.every_seconds = float(amount) * {"s": 1, "m": 60, "h": 3600, "steps": float("inf")}[unit]
         self.best: dict[str, float] = {}
-        self.before: dict[str, Any] = {}  # the hyper-parameters of the checkpoint that a resume began with
-        self.held: dict[str, Any] | None = None  # the state at trainer.max_steps
-        self.held_best: dict[str, Any] | None = None  # the best weights, until they are written
+        self.old_hyper_parameters: dict[str, Any] = {}  # those of the checkpoint that the run resumed from
+        self.state_at_stop: dict[str, Any] | None = None  # in mid-epoch, where a longer run would continue
+        self.pending_best: dict[str, Any] | None = None  # the best weights, until they are written
         self.saved_step = 0
         self.saved_at = -float("inf")
 
@@ -44,7 +44,7 @@ class Checkpoints(Callback, Checkpoint):
         return self.run.path / "checkpoints"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """The first process tells the others where the run is written."""
+        """Broadcast the run directory from the first process to the others."""
         self.run.path = trainer.strategy.broadcast(self.run.path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,11 +67,11 @@ class Checkpoints(Callback, Checkpoint):
         if trainer.state.fn == "fit":
             set_random_state(checkpoint["rng"])
             trainer.should_stop = checkpoint["stopped"] == "early"
-            self.before = checkpoint["hyper_parameters"]["model"]
+            self.old_hyper_parameters = checkpoint["hyper_parameters"]["model"]
             self.saved_step = checkpoint["global_step"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """What a resume was asked to change holds again after Lightning has restored the old values."""
+        """Set the hyperparameters that a resume changes again, after Lightning has restored the old values."""
         if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)):
             trainer.should_stop = True
         if self.best and not self._has_best():
@@ -80,24 +80,24 @@ class Checkpoints(Callback, Checkpoint):
             ("optimizer", trainer.optimizers[0].param_groups),
             ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
         ):
-            new, old = self.hyper_parameters["model"][part], self.before.get(part, {})
-            for key in [key for key in old if new[key] != old[key]]:
+            new_values, old_values = self.hyper_parameters["model"][part], self.old_hyper_parameters.get(part, {})
+            for key in [key for key in old_values if new_values[key] != old_values[key]]:
                 for values in objects:
                     if key == "lr":
-                        values["initial_lr"] = new[key]
-                        values["lr"] *= new[key] / old[key]
-                    elif values.get(key) == old[key]:
-                        values[key] = new[key]
+                        values["initial_lr"] = new_values[key]
+                        values["lr"] *= new_values[key] / old_values[key]
+                    elif values.get(key) == old_values[key]:
+                        values[key] = new_values[key]
                 if key == "lr":
                     for config in trainer.lr_scheduler_configs:
                         config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
 
     def _has_best(self) -> bool:
-        """Whether best.ckpt is what ``best`` says: not damaged, and not of steps that a resume takes once more."""
+        """Whether best.ckpt can be read and is not from steps after the checkpoint, which a resumed run repeats."""
         try:
             return load(self.folder / BEST)["global_step"] <= self.best["step"]
         except Refused as refusal:
-            print(f"{refusal}: the best weights will be chosen again", file=sys.stderr)
+            print(f"{refusal}: the best weights will be selected again", file=sys.stderr)
             return False
 
     def save_last(self, trainer: pl.Trainer) -> None:
@@ -105,30 +105,30 @@ class Checkpoints(Callback, Checkpoint):
         trainer.save_checkpoint(self.folder / LAST)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
-    def hold_best(self, trainer: pl.Trainer, figures: dict[str, float]) -> None:
-        self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
+    def remember_best(self, trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+        self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics}
         weights = dump_checkpoint(trainer, weights_only=True)
-        self.held_best = {**deepcopy(weights), "hyper_parameters": self.hyper_parameters}
+        self.pending_best = {**deepcopy(weights), "hyper_parameters": self.hyper_parameters}
 
     def write_best(self, trainer: pl.Trainer) -> None:
-        if self.held_best is not None:
-            trainer.strategy.save_checkpoint(self.held_best, self.folder / BEST)
-            self.held_best = None
+        if self.pending_best is not None:
+            trainer.strategy.save_checkpoint(self.pending_best, self.folder / BEST)
+            self.pending_best = None
 
-    def a_second_ago(self, trainer: pl.Trainer) -> bool:
-        """Whether ``last.ckpt`` is that old, by the first process's clock."""
+    def last_is_a_second_old(self, trainer: pl.Trainer) -> bool:
+        """Whether ``last.ckpt`` is at least a second old, by the first process's clock."""
         return trainer.strategy.broadcast(time.monotonic() - self.saved_at >= 1)
 
     def _stopped(self, trainer: pl.Trainer) -> str:
-        """What ended the training: ``early`` stopping, ``time`` (until there is more of it), or nothing for good."""
-        by_signal = any(getattr(callback, "stops", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        """Why training stopped: ``early`` (stopping), ``time`` (trainer.max_time), or empty for other reasons."""
+        by_signal = any(getattr(callback, "stops_epoch", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         if not trainer.should_stop or by_signal or self._at_last_step(trainer):
             return ""
         return "time" if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)) else "early"
 
     @staticmethod
     def _timers(trainer: pl.Trainer) -> list[Any]:
-        """Of trainer.max_time."""
+        """The timers of ``trainer.max_time``."""
         return [each for each in trainer.callbacks if isinstance(each, Timer) and each.time_remaining() is not None]  # type: ignore[attr-defined]
 
     @staticmethod
@@ -137,19 +137,24 @@ class Checkpoints(Callback, Checkpoint):
 
     @staticmethod
     def can_save(trainer: pl.Trainer) -> bool:
-        """Whether a checkpoint after this batch holds everything.
+        """Whether a checkpoint after this batch is complete.
 
-        It could not hold gradients that wait for more batches, and Lightning would not repeat the validation or
-        the end of the epoch that follow the batch.
+        It cannot hold accumulated gradients, and on resuming Lightning would skip a validation or an end of the epoch
+        that follows the batch.
         """
         return batch_stands_alone(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._at_last_step(trainer):
-            trainer.should_stop = True  # or Lightning would end without validating what the last steps reached
-        if self._stopped(trainer) != "early" and trainer.should_stop and not trainer.is_last_batch and not self.held:
-            # A longer run goes on from here, in the middle of the epoch that Lightning ends all the same.
-            self.held = dump_checkpoint(trainer)
+            trainer.should_stop = True  # otherwise Lightning would end without validating the last steps
+        if (
+            self._stopped(trainer) != "early"
+            and trainer.should_stop
+            and not trainer.is_last_batch
+            and not self.state_at_stop
+        ):
+            # A longer run continues from here, in mid-epoch, although Lightning ends the epoch now.
+            self.state_at_stop = dump_checkpoint(trainer)
         if self.every_steps is not None:
             due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):
@@ -161,37 +166,37 @@ class Checkpoints(Callback, Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and self.monitor.startswith("val/"):
-            self.keep_best(trainer)
+            self.update_best(trainer)
 
-    def keep_best(self, trainer: pl.Trainer) -> None:
-        """Keep the weights if the monitored figure is better than before."""
+    def update_best(self, trainer: pl.Trainer) -> None:
+        """Remember the weights if the monitored metric improved."""
         if self.monitor not in trainer.callback_metrics:
             return
         score = float(trainer.callback_metrics[self.monitor])
-        old = self.best.get(self.monitor)
-        if old is not None and (score >= old if self.mode == "min" else score <= old):
+        old_score = self.best.get(self.monitor)
+        if old_score is not None and (score >= old_score if self.mode == "min" else score <= old_score):
             return
-        figures = {
+        metrics = {
             k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
         }
-        self.hold_best(trainer, figures)
-        if self.a_second_ago(trainer):
+        self.remember_best(trainer, metrics)
+        if self.last_is_a_second_old(trainer):
             self.write_best(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.monitor.startswith("train/"):  # logged by the hook before this one
-            self.keep_best(trainer)
-        if self.held is None and self.a_second_ago(trainer):
+        if self.monitor.startswith("train/"):  # logged by an earlier hook
+            self.update_best(trainer)
+        if self.state_at_stop is None and self.last_is_a_second_old(trainer):
             self.save_last(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.best:  # stopped before the first validation: the last weights are the best that are known
-            self.hold_best(trainer, {})
+        if not self.best:  # stopped before the first validation: take the last weights
+            self.remember_best(trainer, {})
         self.write_best(trainer)
-        if self.held is None:
+        if self.state_at_stop is None:
             self.save_last(trainer)
         else:
-            trainer.strategy.save_checkpoint(self.held, self.folder / LAST)
+            trainer.strategy.save_checkpoint(self.state_at_stop, self.folder / LAST)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.write_best(trainer)

@@ -1,4 +1,4 @@
-"""The run directory: everything that a run leaves behind."""
+"""The run directory, which holds all files of a run."""
 
 import json
 import re
@@ -21,12 +21,12 @@ from dlcourse.config.upgrade import needs_upgrade, upgrade
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.files import read_rows, write, write_json, write_yaml
 
-#: What a run may have left that was killed while its directory was made.
+#: Files left by a run that was killed while it created its directory.
 LEFTOVER = re.compile(r"\.lock|checkpoints|overrides\.yaml|\.\w+\.(yaml|json)\.\d+")
 
 
 class RunDirectory:
-    """A directory, created exclusively and locked while its run lives; other processes than the first hold its path.
+    """A directory, created exclusively and locked while the run is alive; other processes only know its path.
 
     config.yaml overrides.yaml environment.json status.json metrics.jsonl timing.jsonl metrics.json checkpoints/
     report.html
@@ -35,11 +35,11 @@ class RunDirectory:
     def __init__(self, path: Path | None):
         self.path = path
         self.lock: FileLock | None = None
-        self.surplus: list[dict[str, Any]] = []  # rows logged after the checkpoint that a resume continues from
+        self.rows_after_checkpoint: list[dict[str, Any]] = []  # of metrics.jsonl; a resumed run logs them again
 
     @classmethod
     def create(cls, composed: Composed) -> "RunDirectory":
-        """A new directory for a run; ``run_dir=`` must not hold one already."""
+        """Create the directory of a new run; ``run_dir=`` must not contain a run already."""
         run = cls(Path(composed.cfg.run_dir) if composed.cfg.run_dir else None)
         try:
             run._make(composed)
@@ -47,16 +47,16 @@ class RunDirectory:
             raise Refused(f"cannot write {error.filename or run.path}: {error.strerror}", ENVIRONMENT) from None
         return run
 
-    def go_on(self, composed: Composed, rows: int, step: int) -> None:
-        """Keep the first ``rows`` of metrics.jsonl: what was logged after the checkpoint will be logged again."""
+    def reopen(self, composed: Composed, rows: int, step: int) -> None:
+        """Prepare to resume: keep the first ``rows`` of metrics.jsonl, dropping those logged after the checkpoint."""
         assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
         write_yaml(self.path / "config.yaml", stored(composed))
         write_yaml(self.path / "overrides.yaml", composed.overrides.words)
         written = read_rows(self.path / "metrics.jsonl")
-        self.surplus = written[rows:]
-        timed = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]
-        for name, kept in (("metrics.jsonl", written[:rows]), ("timing.jsonl", timed)):
+        self.rows_after_checkpoint = written[rows:]
+        timings = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]
+        for name, kept in (("metrics.jsonl", written[:rows]), ("timing.jsonl", timings)):
             write(self.path / name, "".join(json.dumps(row) + "\n" for row in kept))
         self.status("running")
 
@@ -72,39 +72,39 @@ class RunDirectory:
         if (self.path / "config.yaml").exists():
             raise Refused(f"run_dir={self.path} holds a run already; continue it with resume={self.path}")
         if any(not LEFTOVER.fullmatch(file.name) for file in self.path.iterdir()) or any(self.path.glob("*/*")):
-            raise Refused(f"run_dir={self.path} holds other files; a run begins in a new or an empty directory")
+            raise Refused(f"run_dir={self.path} holds other files; a run needs a new or an empty directory")
         (self.path / "checkpoints").mkdir(exist_ok=True)
         write_yaml(self.path / "overrides.yaml", composed.overrides.words)
-        # With this file there is a run that can be resumed; without it nothing is lost.
+        # From here on the run can be resumed; without this file nothing is lost.
         write_yaml(self.path / "config.yaml", stored(composed))
         self.status("running")
 
     def acquire(self) -> None:
-        """Take the lock, which the operating system gives back when the process ends, however it ends."""
+        """Take the lock; the operating system releases it when the process ends, for whatever reason."""
         assert self.path is not None
         self.lock = FileLock(self.path / ".lock")
         try:
-            self.lock.acquire(timeout=0.5, poll_interval=0.02)  # whoever only looks at runs holds it for a moment
+            self.lock.acquire(timeout=0.5, poll_interval=0.02)  # is_live() holds it for a moment
         except Timeout:
-            raise Refused(f"{self.path} belongs to a run that is still going", ENVIRONMENT) from None
+            raise Refused(f"{self.path} is in use by a run that is still training", ENVIRONMENT) from None
 
     def release(self) -> None:
         if self.lock is not None:
             self.lock.release()
 
     def status(self, status: str, code: int | None = None, reason: str | None = None) -> None:
-        """``running``, ``finished``, ``failed`` or ``interrupted``, with the exit code and the reason."""
+        """Write status.json: ``running``, ``finished``, ``failed`` or ``interrupted``, exit code and reason."""
         if self.path is not None and self.lock is not None:
             write_json(self.path / "status.json", {"status": status, "exit_code": code, "reason": reason})
 
 
-def open_run(run: str | Path | None, word: str = "run") -> tuple[Path, DictConfig]:
-    """The directory and the configuration of a run that a command names by ``run=`` (or another word)."""
+def open_run(run: str | Path | None, key: str = "run") -> tuple[Path, DictConfig]:
+    """The directory and the configuration of a run given by ``run=`` (or another ``key``)."""
     if not run:
         raise Refused("run=: which run directory? (python scripts/runs.py lists them)")
     path = Path(run).expanduser().resolve()
     if not (path / "config.yaml").is_file():
-        raise Refused(f"{word}={run} is no run directory: it has no config.yaml")
+        raise Refused(f"{key}={run} is not a run directory: it has no config.yaml")
     try:
         cfg = OmegaConf.load(path / "config.yaml")
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
@@ -116,7 +116,7 @@ def open_run(run: str | Path | None, word: str = "run") -> tuple[Path, DictConfi
 
 
 def from_here(path: Path) -> str:
-    """A path from where the person stands, if it lies below."""
+    """A path relative to the working directory, if it is inside it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
@@ -126,28 +126,28 @@ def is_live(path: Path) -> bool:
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(timeout=0)
-    except (Timeout, OSError):  # or where nothing may be written: as it says of itself
+    except (Timeout, OSError):  # or the directory is read-only: believe status.json
         return True
     lock.release()
     return False
 
 
 def _commit(path: Path) -> str:
-    """The commit of the code that wrote a run directory."""
+    """The git commit of the code that wrote a run directory."""
     try:
         return str(json.loads((path / "environment.json").read_text("utf-8"))["git"]["commit"] or "of no commit")
     except (OSError, ValueError, KeyError, TypeError):
         return "of an unknown commit"
 
 
-def load_checked(run: str | Path | None, overrides: Overrides, word: str = "run") -> tuple[Path, Composed]:
-    """A run directory and its configuration, which passes the same checks as overrides do."""
-    path, cfg = open_run(run, word)
+def load_checked(run: str | Path | None, overrides: Overrides, key: str = "run") -> tuple[Path, Composed]:
+    """A run directory and its configuration, checked as overrides are."""
+    path, cfg = open_run(run, key)
     if needs_upgrade(cfg):
-        if word == "resume":
+        if key == "resume":
             raise Refused(
-                f"{run} was begun by earlier code ({_commit(path)}), which alone can continue it exactly\n"
-                f"Check that commit out, or start a new run from its weights: init_from={run}"
+                f"{run} was started with older code ({_commit(path)}); only that code can continue it exactly\n"
+                f"Check out that commit, or start a new run from its weights: init_from={run}"
             )
         cfg = upgrade(cfg)
         cfg.run_dir = str(path)

@@ -1,4 +1,4 @@
-"""Where a divergence began: its last steps are repeated and watched layer by layer."""
+"""Find where a divergence began: repeat its last steps and check them layer by layer."""
 
 import sys
 import time
@@ -18,21 +18,21 @@ from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.random_state import set_random_state
 
 
-class Located(Exception):
-    """Ends the repetition: the message names the layer and the sample, and is empty where nothing was found."""
+class DivergenceFound(Exception):
+    """Ends the repeated training; the message names the layer and the sample, or is empty if none was found."""
 
 
-class Watch(Callback):
-    """Ends a repeated training at the first NaN or infinite value, on the way to ``step``; or after ``seconds``.
+class FindDivergence(Callback):
+    """Ends a repeated training at the first NaN or infinite value up to ``step``, or after ``seconds``.
 
-    Each step is looked at in the order in which it computes: outputs of layers, the loss, gradients, new weights.
+    Each step is checked in the order of computation: outputs of layers, the loss, gradients, new weights.
     """
 
     def __init__(self, step: int, seconds: float = 60):
         self.step = step
         self.deadline = time.monotonic() + seconds
         self.batch: Any = None
-        self.near = False  # before that, infinite values inside a network were no harm
+        self.is_close = False  # in earlier steps, infinite values inside the network did no harm
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -42,80 +42,81 @@ class Watch(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for name, module in pl_module.named_modules():
             if name and not any(module.children()):
-                module.register_forward_hook(partial(self._put_out, name))
+                module.register_forward_hook(partial(self._check_output, name))
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if trainer.global_step > self.step or time.monotonic() > self.deadline:
-            raise Located("")
-        self.batch, self.near = batch, trainer.global_step >= self.step - 2
+            raise DivergenceFound("")
+        self.batch, self.is_close = batch, trainer.global_step >= self.step - 2
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *_: Any
     ) -> None:
         self.batch = batch
 
-    def _put_out(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _check_output(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         value = output[0] if isinstance(module, Loss) else output
-        if not self.near or not isinstance(value, Tensor) or bool(value.isfinite().all()):
+        if not self.is_close or not isinstance(value, Tensor) or bool(value.isfinite().all()):
             return
         if value.ndim:
             bad = ~value.isfinite().flatten(1).all(1)
-            what = f"{name} ({type(module).__name__}) puts out {first(value)}"
+            message = f"{name} ({type(module).__name__}) puts out {first_nonfinite(value)}"
         else:
-            alone = [[part if part is None else part[k : k + 1] for part in inputs] for k in self.rows]
-            bad = torch.stack([~module.forward(*parts)[0].isfinite() for parts in alone])
-            what = f"the loss is {value.item()}"
-        raise Located(what + self._samples(bad))
+            single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in self.positions]
+            bad = torch.stack([~module.forward(*parts)[0].isfinite() for parts in single_samples])
+            message = f"the loss is {value.item()}"
+        raise DivergenceFound(message + self._samples(bad))
 
     @property
-    def rows(self) -> range:
+    def positions(self) -> range:
         return range(len(self.batch.x))
 
     def _samples(self, bad: Tensor) -> str:
-        """Which samples of the batch: the row of the data for one, the first row and how many for more."""
-        numbers = sorted(self.batch.index[bad].tolist())
-        if not numbers:  # none of them alone
+        """Which samples of the batch: the row of the first one in the data, and how many more."""
+        indices = sorted(self.batch.index[bad].tolist())
+        if not indices:  # no sample causes it by itself
             return ""
-        if len(numbers) == len(bad) > 1:
+        if len(indices) == len(bad) > 1:
             return f" for all {len(bad)} rows of the batch"
-        return f" for row {numbers[0]} of the data" + f" and {len(numbers) - 1} more" * (len(numbers) > 1)
+        return f" for row {indices[0]} of the data" + f" and {len(indices) - 1} more" * (len(indices) > 1)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # type: ignore[override]
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
-            return  # it skips the steps whose gradients overflow
+            return  # it skips steps whose gradients overflow
         named = [(name, p) for name, p in pl_module.named_parameters() if p.grad is not None]
-        broken = [(name, p.grad) for name, p in named if not bool(p.grad.isfinite().all())]  # type: ignore[union-attr]
-        if not broken:
+        nonfinite = [(name, p.grad) for name, p in named if not bool(p.grad.isfinite().all())]  # type: ignore[union-attr]
+        if not nonfinite:
             return
-        name, gradient = broken[-1]  # the layer nearest to the loss: from there it was passed on
+        name, gradient = nonfinite[-1]  # the layer nearest to the loss, from which it spread backwards
         parameters = [p for _, p in named]
-        self.near = False
-        pl_module.eval()  # batch normalisation has no statistics of one row
+        self.is_close = False
+        pl_module.eval()  # batch normalisation has no statistics of a single sample
         bad = []
-        for k in self.rows:
+        for k in self.positions:
             loss = pl_module.loss_of(self.batch.rows(slice(k, k + 1))).loss  # type: ignore[operator]
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             bad.append(not all(bool(g.isfinite().all()) for g in gradients if g is not None))
-        raise Located(f"the gradient of {name} is {first(gradient)}" + self._samples(torch.tensor(bad)))  # type: ignore[arg-type]
+        value = first_nonfinite(gradient)  # type: ignore[arg-type]
+        raise DivergenceFound(f"the gradient of {name} is {value}" + self._samples(torch.tensor(bad)))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         for name, p in pl_module.named_parameters():
             if not bool(p.isfinite().all()):
-                raise Located(f"step {trainer.global_step} made {name} {first(p)}")
+                raise DivergenceFound(f"step {trainer.global_step} made {name} {first_nonfinite(p)}")
 
 
-def first(values: Tensor) -> float:
+def first_nonfinite(values: Tensor) -> float:
     """The first value that is NaN or infinite."""
     return values[~values.isfinite()][0].item()
 
 
 def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirectory) -> Diverged:
-    """A divergence with the layer and the sample where it began: the same steps again, since a resume is exact.
+    """Repeat the last steps of a diverged run, and add the layer and the sample where it began to its message.
 
-    They begin at the last checkpoint, or at the start where there is none. Callbacks that a person added take no
-    part; if it does not come about without them, nothing more is said.
+    Training restarts at the last checkpoint, or at the beginning if there is none; a resume is exact, so the steps are
+    the same. The user's own callbacks do not run; if it does not diverge without them, the message stays as it is.
     """
     import warnings
 
@@ -129,12 +130,14 @@ def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirector
     tree = {**composed.tree["trainer"], **quiet, "profiler": None}
     try:
         data, model = build_seeded(composed, run.path)
-        trainer = instantiate(tree, _convert_="all", callbacks=[Watch(divergence.step)], plugins=[AtomicIO()])
+        trainer = instantiate(tree, _convert_="all", callbacks=[FindDivergence(divergence.step)], plugins=[AtomicIO()])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
             trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-    except Located as place:
-        return Diverged(divergence.what, divergence.way_out, divergence.step, f"recomputed: {place}" * bool(str(place)))
-    except Exception as error:  # it is to explain an error, not to hide it behind another
+    except DivergenceFound as location:
+        return Diverged(
+            divergence.what, divergence.way_out, divergence.step, f"recomputed: {location}" * bool(str(location))
+        )
+    except Exception as error:  # explaining an error must not hide it behind another one
         print(f"the divergence could not be recomputed: {type(error).__name__}: {error}", file=sys.stderr)
     return divergence

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, the code's commit, device and threads."""
+"""The environment of a run: versions, the code's commit, device and threads."""
 
 import platform
 import subprocess
@@ -13,7 +13,7 @@ PACKAGES = ("dlcourse", "torch", "torchvision", "lightning", "hydra-core", "wand
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """What a run ran on: versions, the code's commit, device and threads."""
+    """The contents of environment.json: versions, the code's commit, device, threads and the command."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -32,9 +32,9 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git(*words: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, text=True, timeout=5)
+        result = subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from dlcourse.errors import Refused
 
-TOLERANCE = 1e-4  # how far an exported model's outputs may lie from the model's own
+TOLERANCE = 1e-4  # largest relative difference of the exported model's outputs
 
 
-class Readable(nn.Module):
-    """Raw inputs to probabilities, thresholds or values: what an exported file computes."""
+class ModelWithOutput(nn.Module):
+    """What an exported file computes: raw inputs to probabilities, thresholds or values."""
 
     def __init__(self, model: Any):
         super().__init__()
@@ -23,9 +23,9 @@ class Readable(nn.Module):
 
 
 def export_onnx(model: Any, data: Any, path: Path) -> float:
-    """Write an ONNX file with a batch of any size, and return how far it lies from the model on the test set.
+    """Write an ONNX file for batches of any size; return its largest difference from the model on the test set.
 
-    The largest difference of any output, relative to the largest output where that exceeds 1 (values in their units).
+    The difference is relative to the largest output if that exceeds 1 (regression values in their units).
     """
     try:
         import onnxruntime
@@ -34,12 +34,12 @@ def export_onnx(model: Any, data: Any, path: Path) -> float:
         raise Refused(f"format=onnx needs {error.name}: pip install -e '.[export]'") from None
     data.setup()
     x = data.sets["test"].x.float()
-    readable = Readable(model).eval()
-    beside = path.with_name(f".{path.name}")
+    model_with_output = ModelWithOutput(model).eval()
+    temporary = path.with_name(f".{path.name}")
     torch.onnx.export(
-        readable,
+        model_with_output,
         (x[:2].clone(),),
-        str(beside),
+        str(temporary),
         input_names=["x"],
         output_names=["output"],
         dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
@@ -47,14 +47,14 @@ def export_onnx(model: Any, data: Any, path: Path) -> float:
         external_data=False,
         verbose=False,
     )
-    session = onnxruntime.InferenceSession(str(beside), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
-        own = torch.cat([readable(part) for part in x.split(512)])
-    there = torch.cat([torch.from_numpy(session.run(None, {"x": part.numpy()})[0]) for part in x.split(512)])
-    scale = own.abs().max().clamp_min(1)
-    worst = float((own - there).abs().max() / scale)
+        expected = torch.cat([model_with_output(batch) for batch in x.split(512)])
+    exported = torch.cat([torch.from_numpy(session.run(None, {"x": batch.numpy()})[0]) for batch in x.split(512)])
+    scale = expected.abs().max().clamp_min(1)
+    worst = float((expected - exported).abs().max() / scale)
     if not worst <= TOLERANCE:
-        beside.unlink()
+        temporary.unlink()
         raise Refused(f"the exported model differs from the trained one by {worst:.2g} (allowed {TOLERANCE:g})", 1)
-    beside.replace(path)
+    temporary.replace(path)
     return worst

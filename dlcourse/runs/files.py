@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, read as far as they are whole."""
+"""Files of a run: written atomically; a truncated last line is ignored when they are read."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from dlcourse.internals import text_representer
 
 
 class Dumper(yaml.CSafeDumper):
-    """PyYAML's in C, in a sixth of the time, with OmegaConf's quotes: 1e-3 as text is a number to its reader."""
+    """PyYAML's dumper in C, six times faster, quoting text such as 1e-3 as OmegaConf does."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -23,13 +23,13 @@ Dumper.add_representer(str, text_representer())
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all. What is no Unicode (of a file's name) is escaped, as JSON escapes it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "w", encoding="utf-8", errors="backslashreplace") as file:
+    """Write a file atomically. Bytes of a file name that are not Unicode are escaped, as in JSON."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
+    os.replace(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -39,13 +39,13 @@ def write_json(path: Path, value: Any) -> None:
 def write_yaml(path: Path, value: Any) -> None:
     try:
         text = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True)
-    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+    except UnicodeEncodeError:  # a file name that is not UTF-8
         text = OmegaConf.to_yaml(value)
     write(path, text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file; a last one that was cut short is left out."""
+    """The rows of a .jsonl file, without a truncated last line."""
     rows = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         try:
@@ -56,12 +56,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def series(row: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """Figures whose names end in numbers, as gradient/1, gradient/2, …: by their common name, in order."""
+    """Metrics whose names end in numbers, as gradient/1, gradient/2, …: by their common name, in order."""
     found: dict[str, dict[int, float]] = {}
     for key, value in row.items():
-        name, _, place = key.rpartition("/")
-        if place.isdigit() and isinstance(value, int | float):
-            found.setdefault(name, {})[int(place)] = float(value)
+        name, _, number = key.rpartition("/")
+        if number.isdigit() and isinstance(value, int | float):
+            found.setdefault(name, {})[int(number)] = float(value)
     return {name: dict(sorted(line.items())) for name, line in found.items()}
 
 

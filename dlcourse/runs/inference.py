@@ -1,4 +1,4 @@
-"""What a trained model is for: test figures, predictions, and a file that runs elsewhere."""
+"""Use a trained model: test metrics and predictions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from dlcourse.tasks.answers import forward_batches
 
 
 def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
-    """The test figures, computed by the same steps as after training."""
+    """The test metrics, computed by the same code as after training."""
     import lightning.pytorch as pl
 
     trainer = pl.Trainer(
@@ -29,16 +29,16 @@ def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
 
 
 def predictions(model: Any, x: Tensor) -> Iterable[str]:
-    """A line a row, as the task writes it: the class and the probability of each, or the value."""
+    """A line for each sample, as the task formats it: the class and all probabilities, or the value."""
     return model.task.format_predictions(forward_batches(model, x))
 
 
-def on_light_ground(model: Any, data: Any, x: Tensor) -> Tensor:
-    """Which pictures of one channel (N,) have a ground (the median of their edge) much lighter than the training set.
+def has_light_background(model: Any, data: Any, x: Tensor) -> Tensor:
+    """Which grey pictures (N,) have a background (the median of their edge) much lighter than the training set.
 
-    Ink on paper, where a model has seen light figures on a dark ground, as MNIST's, is read as something else. None is
-    told where a model does not know its training set's mean and deviation (``data.standardise`` is not true, or
-    trained weights brought their own).
+    A model trained on light digits on a dark background, such as MNIST's, misreads dark digits on a light one. All are
+    False without the training set's mean and deviation (``data.standardise`` is not true, or pretrained weights have
+    their own).
     """
     known = data.standardise is True and "mean" in model.of_the_data
     if x.ndim != 4 or x.shape[1] != 1 or not known:

@@ -1,4 +1,4 @@
-"""Where figures go: metrics.jsonl of every run, and Weights & Biases."""
+"""Loggers: metrics.jsonl, which every run has, and Lightning's CSV."""
 
 import json
 import math
@@ -11,11 +11,11 @@ from lightning.pytorch.loggers.logger import Logger
 
 
 class MetricsFile(Logger):
-    """metrics.jsonl: an object a row with step, epoch and figures, on the disk before the next step begins."""
+    """metrics.jsonl: a JSON object per line with step, epoch and metrics, flushed before the next step."""
 
     def __init__(self, path: Path):
         super().__init__()
-        self.file = open(path, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115  (open as long as the run)
+        self.file = open(path, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115  (stays open during the run)
         self.file.seek(0)
         self.rows = sum(1 for _ in self.file)
 
@@ -28,12 +28,12 @@ class MetricsFile(Logger):
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The configuration has files of its own."""
+        """Nothing to do: config.yaml holds the configuration."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        values = {key: float(value) for key, value in metrics.items() if key != "epoch"}
         row = {"step": step, "epoch": int(metrics.get("epoch", 0))}
-        row |= {key: value if math.isfinite(value) else None for key, value in figures.items()}  # type: ignore[misc]
+        row |= {key: value if math.isfinite(value) else None for key, value in values.items()}  # type: ignore[misc]
         self.file.write(json.dumps(row) + "\n")
         self.rows += 1
 
@@ -42,7 +42,7 @@ class MetricsFile(Logger):
 
 
 class Csv(CSVLogger):
-    """Lightning's metrics.csv. Its hparams.yaml, which it writes with every hundred rows, names config.yaml only."""
+    """Lightning's metrics.csv; its hparams.yaml, rewritten every hundred rows, only points to config.yaml."""
 
     def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
         super().log_hyperparams({"configuration": "config.yaml"})

@@ -14,10 +14,10 @@ def random_state() -> dict[str, Any]:
     state = {
         "torch": torch.get_rng_state(),
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
-        "python": [version, torch.tensor(internal), gauss],  # one object to write, not 625
+        "python": [version, torch.tensor(internal), gauss],  # a tensor: one object to pickle, not 625
     }
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()  # of this process's device: all draw equally from the same seed
+        state["cuda"] = torch.cuda.get_rng_state()  # of this process's device; all processes have the same seed
     return state
 
 

@@ -1,4 +1,4 @@
-"""What keeps a step short: as many threads as its work is worth, and no search for GPUs that are not there."""
+"""Threads for the size of a step, and no search for GPUs on machines without one."""
 
 import os
 from functools import cache
@@ -12,26 +12,28 @@ SMALL_STEP = 1e8  # floating-point operations
 
 
 def avoid_nvml() -> None:
-    """Without a GPU, keep Lightning's CUDA check away from the driver's library: every optimizer step would load it."""
+    """Without a GPU, stop Lightning's CUDA check from loading the driver's library at every optimizer step."""
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 def set_threads(model: Any, data: Any) -> None:
-    """One thread for small steps: sharing them out costs more than it saves, and far more on a busy machine."""
+    """Use one thread for small steps, where several are slower, in particular on a busy machine."""
     from torch.utils.flop_counter import FlopCounterMode
 
     if "OMP_NUM_THREADS" in os.environ:
         return
-    several = all_threads()
+    default_threads = all_threads()
     with eval_mode(model), FlopCounterMode(display=False) as counter:
         model(model.example_input_array)
-    rows = 512 if data.batch_size == "full" else data.batch_size
-    step = 3 * counter.get_total_flops() / len(model.example_input_array) * rows  # forward, and twice that backward
-    torch.set_num_threads(1 if step < SMALL_STEP else several)
+    batch_size = 512 if data.batch_size == "full" else data.batch_size
+    step = (
+        3 * counter.get_total_flops() / len(model.example_input_array) * batch_size
+    )  # forward, and twice that backward
+    torch.set_num_threads(1 if step < SMALL_STEP else default_threads)
 
 
 @cache
 def all_threads() -> int:
-    """PyTorch's own number of threads, before a run of this process has changed it."""
+    """PyTorch's default number of threads, before a run in this process changed it."""
     return torch.get_num_threads()

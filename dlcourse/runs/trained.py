@@ -10,11 +10,11 @@ from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.building import build, quieten
 from dlcourse.runs.directory import load_checked
-from dlcourse.runs.weights import take_weights
+from dlcourse.runs.weights import load_weights
 
 
 def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple[DictConfig, Any, Any]:
-    """The configuration of a run, the model with its best weights, and the data: its own, or that of the overrides."""
+    """The configuration of a run, the model with its best weights, and its data or that of the overrides."""
     from dlcourse.runs.checkpoint_file import load
     from dlcourse.runs.checkpoints import BEST
 
@@ -25,15 +25,15 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
     quieten()
     check_classes(composed.tree, overrides.packages)
     data, model = build(composed.tree)
-    take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
+    load_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
     if other is not None:
         for key in ("y", "shape", "outputs"):
             if other[key] != cfg.data[key]:
-                differ = f"its {key} is {other[key]}, the run was trained on {cfg.data[key]}"
-                raise Refused(f"data={other.name}: {differ}")
-        # Classes and vocabularies are the run's: the order of its outputs and inputs.
-        kept = {key: cfg.data[key] for key in ("classes", "columns") if key in cfg.data and key in other}
-        cfg.data = OmegaConf.merge(other, kept)
+                difference = f"its {key} is {other[key]}, the run was trained on {cfg.data[key]}"
+                raise Refused(f"data={other.name}: {difference}")
+        # Classes and vocabularies define the order of the run's outputs and inputs.
+        own_names = {key: cfg.data[key] for key in ("classes", "columns") if key in cfg.data and key in other}
+        cfg.data = OmegaConf.merge(other, own_names)
         composed = composed.resolved()
         check_classes(composed.tree, overrides.packages)
         data, _ = build(composed.tree)
@@ -41,10 +41,12 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
 
 
 def other_data(overrides: Overrides) -> DictConfig | None:
-    """The data that the overrides of an evaluation name, from a new composition; None where they name none."""
-    named = [override for override in overrides.parsed if override.key_or_group != "allow"]
-    if not named:
+    """The data that the overrides select, from a new composition; None if they select none."""
+    data_overrides = [override for override in overrides.parsed if override.key_or_group != "allow"]
+    if not data_overrides:
         return None
     if "data" not in overrides:
-        raise Refused(f"{named[0].input_line}: say which data first, as data=csv {named[0].input_line}")
+        raise Refused(
+            f"{data_overrides[0].input_line}: choose the data too, such as data=csv {data_overrides[0].input_line}"
+        )
     return compose_checked(overrides).cfg.data

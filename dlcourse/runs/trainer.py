@@ -1,4 +1,4 @@
-"""Lightning's Trainer for a run, and what its loggers get before the first step."""
+"""Build Lightning's Trainer for a run, and log the configuration."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from dlcourse.runs.files import read_rows, write_json
 
 
 def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) -> tuple[Any, Any]:
-    """Lightning's Trainer, with what belongs to every run beside what the configuration chose.
+    """Lightning's Trainer with the callbacks and loggers that every run has, and those of the configuration.
 
-    ``checkpoint`` is what a resumed run continues from, and was read already.
+    ``checkpoint``: the loaded checkpoint that a resumed run continues from.
     """
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import ProgressBar
@@ -21,12 +21,12 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) 
     from dlcourse.runs.checkpoints import Checkpoints
     from dlcourse.runs.interrupt import Interrupt
     from dlcourse.runs.loggers import MetricsFile
-    from dlcourse.runs.profiler import Unwatched
+    from dlcourse.runs.profiler import NoProfiler
     from dlcourse.runs.record import Record
 
     tree = composed.tree
-    plain = {"model": tree["model"], "data": tree["data"], "choice": composed.choices}
-    checkpoints = Checkpoints(run, tree["monitor"], tree["mode"], tree["checkpoint"]["every"], plain)
+    hyper_parameters = {"model": tree["model"], "data": tree["data"], "choice": composed.choices}
+    checkpoints = Checkpoints(run, tree["monitor"], tree["mode"], tree["checkpoint"]["every"], hyper_parameters)
     chosen = [instantiate(node) for node in tree["callbacks"].values() if node]
     callbacks = [Record(run), *chosen, Interrupt(checkpoints), checkpoints]
     loggers: list[Any] = []
@@ -39,23 +39,23 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) 
             tree["trainer"],
             _convert_="all",
             callbacks=callbacks,
-            # without a progress callback there is none: Lightning would add its own
+            # without a progress callback Lightning would add its own bar
             enable_progress_bar=tree["trainer"]["enable_progress_bar"]
             and any(isinstance(c, ProgressBar) for c in chosen),
             logger=loggers,
-            **({} if tree["trainer"]["profiler"] else {"profiler": Unwatched()}),
+            **({} if tree["trainer"]["profiler"] else {"profiler": NoProfiler()}),
             plugins=[AtomicIO(checkpoint)],
             default_root_dir=run.path and str(run.path),
         )
     except Exception as error:
-        if known := explain_device(error, composed.cfg):
-            raise known from error
+        if refusal := explain_device(error, composed.cfg):
+            raise refusal from error
         raise
     return trainer, checkpoints
 
 
 def log_start(trainer: Any, composed: Composed, run: RunDirectory) -> None:
-    """Write what is known before the first step: environment.json, and for the loggers the configuration."""
+    """Write environment.json and log the configuration, before the first step."""
     import torch
     from lightning.pytorch.loggers import CSVLogger
 
@@ -66,8 +66,8 @@ def log_start(trainer: Any, composed: Composed, run: RunDirectory) -> None:
     write_json(run.path / "environment.json", environment(device, threads))
     for logger in trainer.loggers:
         logger.log_hyperparams({**composed.tree, "choice": composed.choices})
-        logger.surplus = list(run.surplus)
-        if isinstance(logger, CSVLogger):  # it writes its file anew, so the rows before the resume come first
+        logger.rows_after_checkpoint = list(run.rows_after_checkpoint)
+        if isinstance(logger, CSVLogger):  # it overwrites its file, so log the rows before the resume again
             for row in read_rows(run.path / "metrics.jsonl"):
-                known = {key: value for key, value in row.items() if value is not None}
-                logger.log_metrics(known, step=known.pop("step"))
+                metrics = {key: value for key, value in row.items() if value is not None}
+                logger.log_metrics(metrics, step=metrics.pop("step"))

@@ -1,4 +1,4 @@
-"""Weights & Biases: one run there for each run of ours, offline where there is no server."""
+"""Weights & Biases: one W&B run for each run, offline if there is no server."""
 
 import http.client
 import netrc
@@ -25,9 +25,9 @@ MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 class Wandb(WandbLogger):
-    """One W&B run a run of ours, in its directory. Offline unless there is a key and a server that answers.
+    """One W&B run for each run, in its directory; offline unless there is an API key and the server answers.
 
-    No account, key, network or server stops a run: what is recorded offline can be sent later with ``wandb sync``.
+    A missing account, key, network or server never stops a run: ``wandb sync`` uploads offline runs later.
     """
 
     def __init__(
@@ -44,53 +44,54 @@ class Wandb(WandbLogger):
         import wandb
 
         if not os.environ.get("WANDB_MODE", "offline"):
-            del os.environ["WANDB_MODE"]  # wandb takes no empty one
+            del os.environ["WANDB_MODE"]  # wandb does not accept an empty value
         mode = mode or os.environ.get("WANDB_MODE") or ("online" if _api_key_is_set() else "offline")
         if mode not in MODES:
             raise Refused(f"WANDB_MODE={mode}: expected one of {', '.join(MODES)}")
-        if mode == "online" and not _answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
+        if mode == "online" and not _server_answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
             mode = "offline"
             print(f"W&B's server does not answer: {OFFLINE}", file=sys.stderr)
         self.mode, self.checkpoints = mode, checkpoints
-        self.surplus: list[dict[str, Any]] = []  # rows sent by an earlier life of this run, which may come again
+        self.rows_after_checkpoint: list[dict[str, Any]] = []  # already sent before the run was resumed
         folder = Path(run_dir)
-        earlier = sorted((folder / "wandb").glob("*run-*-*"))
+        earlier_files = sorted((folder / "wandb").glob("*run-*-*"))
         super().__init__(
             project=project,
             name=name or folder.name,
             save_dir=folder,
-            id=earlier[-1].name.rpartition("-")[2] if earlier else None,
+            id=earlier_files[-1].name.rpartition("-")[2] if earlier_files else None,
             entity=entity,
             group=group,
             tags=list(tags or []),
             mode=mode,
-            # Rows reach the disk within a second, so that a killed run loses no more than that.
+            # Flush every second, so that a killed run loses no more than that.
             settings=wandb.Settings(x_transaction_log_flush_interval=1.0, silent=True, init_timeout=10),
         )
-        del wandb_arguments(self)["anonymous"]  # Lightning still passes what wandb has given up
+        del wandb_arguments(self)["anonymous"]  # Lightning still passes it, but wandb removed it
 
     def log_hyperparams(self, params: Any) -> None:
         self.experiment.config.update(dict(params), allow_val_change=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self.surplus and self.surplus[0].keys() - {"step"} == metrics.keys() and self.surplus[0]["step"] == step:
-            del self.surplus[0]
+        sent = self.rows_after_checkpoint
+        if sent and sent[0].keys() - {"step"} == metrics.keys() and sent[0]["step"] == step:
+            del self.rows_after_checkpoint[0]
             return
-        self.surplus.clear()
+        self.rows_after_checkpoint.clear()
         super().log_metrics(metrics, step)
 
     def log_histograms(self, values: Mapping[str, Any], step: int) -> None:
-        """A histogram of each tensor's numbers, as far as they are finite."""
+        """A histogram of the finite values of each tensor."""
         import wandb
 
-        if not self.surplus:
-            numbers = {name: value[value.isfinite()].float().cpu().numpy() for name, value in values.items()}
-            drawn: Any = {name: wandb.Histogram(value) for name, value in numbers.items()}
-            super().log_metrics(drawn, step)
+        if not self.rows_after_checkpoint:
+            finite = {name: value[value.isfinite()].float().cpu().numpy() for name, value in values.items()}
+            histograms: Any = {name: wandb.Histogram(value) for name, value in finite.items()}
+            super().log_metrics(histograms, step)
 
     @property
     def experiment(self) -> Any:
-        """The W&B run; one that cannot be started online is started offline."""
+        """The W&B run; if it cannot be started online, it is started offline."""
         try:
             return super().experiment
         except Exception as error:
@@ -101,19 +102,19 @@ class Wandb(WandbLogger):
             return super().experiment
 
     def log_report(self, report: Any) -> None:
-        """What the report shows: the page, confusion matrix, worst mistakes, best figures. A failure is only told."""
+        """Log the report: the page, confusion matrix, worst mistakes, best metrics. A failure only warns."""
         import warnings
 
         import wandb
 
         try:
-            shown: dict[str, Any] = {"report": wandb.Html(str(report.path), inject=False)}
+            media: dict[str, Any] = {"report": wandb.Html(str(report.path), inject=False)}
             for section in report.sections:
-                shown |= section_media(section)
-            self.experiment.log(shown)
+                media |= section_media(section)
+            self.experiment.log(media)
             self.experiment.summary.update({f"best/{name}": value for name, value in report.best.items()})
         except Exception as error:
-            warnings.warn(f"W&B did not take the report: {type(error).__name__}: {error}", stacklevel=2)
+            warnings.warn(f"W&B did not accept the report: {type(error).__name__}: {error}", stacklevel=2)
 
     def close(self, code: int) -> None:
         if wandb_started(self):
@@ -133,10 +134,10 @@ def section_media(section: Any) -> dict[str, Any]:
     """A section of the report as W&B shows it: its confusion matrix, its table, its pictures."""
     import wandb
 
-    shown: dict[str, Any] = {}
+    media: dict[str, Any] = {}
     if section.classes is not None:
         names, true, predicted = section.classes
-        shown["confusion"] = wandb.plot.confusion_matrix(
+        media["confusion"] = wandb.plot.confusion_matrix(
             y_true=true, preds=predicted, class_names=list(names), title="Confusion matrix"
         )
     pictures = [
@@ -146,10 +147,10 @@ def section_media(section: Any) -> dict[str, Any]:
         table = wandb.Table([*section.table.columns, *["picture"] * bool(pictures)])
         for k, row in enumerate(section.table.rows):
             table.add_data(*(cell.value for cell in row), *pictures[k : k + 1])
-        shown[section.key] = table
-    if pictures:  # a table's pictures wait for the upload outside the run directory; these lie in it
-        shown[f"{section.key}/pictures"] = pictures
-    return shown
+        media[section.key] = table
+    if pictures:  # unlike a table's pictures, these are stored in the run directory
+        media[f"{section.key}/pictures"] = pictures
+    return media
 
 
 def _api_key_is_set() -> bool:
@@ -162,22 +163,22 @@ def _api_key_is_set() -> bool:
         return False
 
 
-def _answers(url: str) -> bool:
-    """Whether a server answers within a second: anything at all. In a thread, as a name look-up knows no time limit."""
+def _server_answers(url: str) -> bool:
+    """Whether a server answers within a second. In a thread, because name look-ups have no timeout."""
     parts = urlsplit(url)
-    answered = threading.Event()
+    has_answered = threading.Event()
 
-    def ask() -> None:
+    def request() -> None:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         try:
             connection = kind(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
             connection.request("HEAD", "/")
             connection.getresponse()
-            answered.set()
+            has_answered.set()
         except (OSError, http.client.HTTPException):
             pass
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return answered.is_set()
+    return has_answered.is_set()

@@ -1,4 +1,4 @@
-"""The weights of a trained run: its model again, or a start for another one."""
+"""Load the weights of a trained run into its own or another model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,33 +9,33 @@ from dlcourse.errors import CHECKPOINT, Refused
 from dlcourse.runs.directory import open_run
 
 
-def start_from(model: Any, run: str, skip: Sequence[str]) -> None:
-    """``init_from=RUN``: begin with the best weights of another run, but for those whose names begin with ``skip``."""
+def init_from_run(model: Any, run: str, skip: Sequence[str]) -> None:
+    """``init_from=RUN``: start with the best weights of another run, except names that begin with ``skip``."""
     from dlcourse.runs.checkpoint_file import load
     from dlcourse.runs.checkpoints import BEST
 
     path, _ = open_run(run, "init_from")
-    take_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path, skip)
+    load_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path, skip)
 
 
-def take_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence[str] = ()) -> None:
-    """Load weights into a model strictly; what differs is named."""
+def load_weights(model: Any, weights: dict[str, Any], path: Path, skip: Sequence[str] = ()) -> None:
+    """Load weights into a model strictly; Refused names the differences."""
     weights = upgrade_weights(weights, set(model.state_dict()))
     weights = {name: w for name, w in weights.items() if not name.startswith(tuple(skip))}
-    if differ := differences(model, weights, skip):
-        raise Refused(f"the weights of {path} do not fit this model: {differ}", CHECKPOINT)
+    if different := differences(model, weights, skip):
+        raise Refused(f"the weights of {path} do not fit this model: {different}", CHECKPOINT)
     model.load_state_dict({**model.state_dict(), **weights})
 
 
 def differences(model: Any, weights: dict[str, Any], skip: Sequence[str] = ()) -> str:
-    """In which names and shapes weights differ from a model's own; empty where they fit."""
+    """The names and shapes in which weights differ from a model's own, as text; empty if they fit."""
     own = model.state_dict()
     missing = [name for name in own if name not in weights and not name.startswith(tuple(skip))]
-    foreign = [name for name in weights if name not in own]
-    differ = [
+    unexpected = [name for name in weights if name not in own]
+    different = [
         f"{name} is {tuple(w.shape)} there and {tuple(own[name].shape)} here"
         for name, w in weights.items()
         if name in own and w.shape != own[name].shape
     ]
     parts = [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
-    return "; ".join([*parts, *[f"only there: {', '.join(foreign[:3])}"] * bool(foreign), *differ[:3]])
+    return "; ".join([*parts, *[f"only there: {', '.join(unexpected[:3])}"] * bool(unexpected), *different[:3]])

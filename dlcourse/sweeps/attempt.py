@@ -1,4 +1,4 @@
-"""One trial in one process: started or continued, and its end written in its directory."""
+"""Run or resume one trial in this process."""
 
 import os
 import signal
@@ -13,20 +13,20 @@ from dlcourse.runs.files import write_json
 
 
 def attempt(words: list[str], replace: bool = False) -> int:
-    """Run a trial in this process, or continue it; its exit code. What it leaves in its directory says the rest.
+    """Run or resume a trial with these overrides in this process; returns its exit code.
 
-    A trial of several processes is a command of its own, since Lightning starts the others by the command line;
-    with ``replace`` it takes the place of this process.
+    A trial with several processes is a separate command, since Lightning starts the others by the command line; with
+    ``replace`` that command replaces this process.
     """
     from dlcourse.config.gate import compose_checked
     from dlcourse.errors import exit_code, explain
     from dlcourse.runs.resume import resumed_run
 
     path, overrides = run_dir(words)
-    told = path / "status.json"
+    status_file = path / "status.json"
     if not (path / "config.yaml").exists():
-        told.unlink(missing_ok=True)  # of a trial that was refused before it had anything else
-    begun = False
+        status_file.unlink(missing_ok=True)  # left by an earlier refusal of this trial
+    started = False
     try:
         overrides = Overrides.parse(words, overrides)
         composed = compose_checked(overrides)
@@ -40,41 +40,41 @@ def attempt(words: list[str], replace: bool = False) -> int:
                 die_with_parent()
                 os.execv(command[0], command)
             return subprocess.run(command).returncode
-        also = overrides.only(lambda key: key in ("allow", "run_dir") or key.startswith("callbacks.pruning."))
-        found = resumed_run(also.plus("resume=auto"))
+        kept_overrides = overrides.only(lambda key: key in ("allow", "run_dir") or key.startswith("callbacks.pruning."))
+        resumed = resumed_run(kept_overrides.plus("resume=auto"))
         from dlcourse.report import build_report
         from dlcourse.runs.fit import train
 
-        composed, continued = found or (composed, None)
-        begun = True
+        composed, continued = resumed or (composed, None)
+        started = True
         train(composed, continued, build_report)
-    except KeyboardInterrupt:  # before there was anything to save
+    except KeyboardInterrupt:  # before there was any state to save
         return 130
     except BaseException as error:
-        known = explain(error)
-        code = exit_code(known or error)
-        if not begun or not told.exists():
-            record_refusal(path, code, known or error)
-        if known is None and code == 1:
+        refusal = explain(error)
+        code = exit_code(refusal or error)
+        if not started or not status_file.exists():
+            record_refusal(path, code, refusal or error)
+        if refusal is None and code == 1:
             raise
         return code
     return 0
 
 
 def run_dir(words: Sequence[str]) -> tuple[Path, Overrides]:
-    """Where a trial with these words lies, and the one override that says so."""
-    said = Overrides.parse(each for each in words if each.startswith("run_dir="))
-    return Path(str(said.text("run_dir"))), said
+    """The directory of a trial with these overrides, and its parsed ``run_dir`` override."""
+    overrides = Overrides.parse(each for each in words if each.startswith("run_dir="))
+    return Path(str(overrides.text("run_dir"))), overrides
 
 
 def record_refusal(path: Path, code: int, error: BaseException) -> None:
-    """Write the status of a trial that was refused before it had a directory of its own."""
+    """Write the status of a trial that was refused before it created its directory."""
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "status.json", {"status": "failed", "exit_code": code, "reason": str(error)})
 
 
 def die_with_parent() -> None:
-    """On Linux: SIGTERM when the process that made this one ends, also after it has become another program."""
+    """On Linux, send this process SIGTERM when its parent ends, also after exec."""
     if sys.platform == "linux":
         import ctypes
 

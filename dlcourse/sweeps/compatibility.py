@@ -1,4 +1,4 @@
-"""Which trials can be trained together: they differ in numbers only, and ask for nothing that is not done for all."""
+"""Check that trials can be trained together: they differ only in numbers and use only what is vectorised."""
 
 import inspect
 import re
@@ -12,12 +12,12 @@ from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.schedulers import depends_on_total
 from dlcourse.sweeps.optimizer_steps import STEPS
 
-#: What may differ from trial to trial: numbers of the optimizer and of the initial weights, the seed, and names.
-FREE = re.compile(
+#: Keys that may differ between trials: hyperparameters of optimizer and initial weights, the seed, and names.
+MAY_DIFFER = re.compile(
     r"(data\.)?seed|(model\.)?optimizer\.\w+(\.\d)?|(model\.)?init\.\w+|run_dir|logger\..*|callbacks\.pruning\.trial"
 )
-#: What the trainer is asked for, and must be as it stands here.
-PLAIN = {
+#: Trainer settings that must have these values.
+REQUIRED_TRAINER = {
     "strategy": "auto",
     "devices": 1,
     "num_nodes": 1,
@@ -33,69 +33,69 @@ PLAIN = {
     "profiler": None,
 }
 CALLBACKS = ("progress", "summary", "early_stopping", "pruning")
-ELSE = "run these with hydra/launcher=processes"
+ALTERNATIVE = "run these with hydra/launcher=processes"
 
 
 def check(trials: Sequence[Composed]) -> list[dict[str, Any]]:
-    """The resolved configurations of trials that fit together; Refused names the key that does not."""
+    """The resolved configurations of compatible trials; Refused names the key that does not fit."""
     trees = [trial.tree for trial in trials]
     first = trees[0]
-    flat = [dict(leaves(tree)) for tree in trees]
-    for other in flat[1:]:
-        for key in {**flat[0], **other}:
-            one, two = flat[0].get(key), other.get(key)
-            number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (one, two))
-            if one != two and not (FREE.fullmatch(key) and (number or not key.startswith(("optimizer", "model")))):
+    flat_trees = [dict(flat_items(tree)) for tree in trees]
+    for other in flat_trees[1:]:
+        for key in {**flat_trees[0], **other}:
+            one, two = flat_trees[0].get(key), other.get(key)
+            both_numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (one, two))
+            if one != two and not (
+                MAY_DIFFER.fullmatch(key) and (both_numbers or not key.startswith(("optimizer", "model")))
+            ):
                 raise Refused(
-                    f"{key} is {one} in one trial and {two} in another: together they differ in numbers only; {ELSE}"
+                    f"{key} is {one} in one trial and {two} in another, but only numbers may differ; {ALTERNATIVE}"
                 )
-    for key, value in PLAIN.items():
+    for key, value in REQUIRED_TRAINER.items():
         if first["trainer"][key] != value:
-            raise Refused(f"trainer.{key}={first['trainer'][key]} is not vectorised; {ELSE}")
+            raise Refused(f"trainer.{key}={first['trainer'][key]} is not vectorised; {ALTERNATIVE}")
     for key in ("compile", "init_from"):
         if first[key]:
-            raise Refused(f"{key}={first[key]} is not vectorised; {ELSE}")
+            raise Refused(f"{key}={first[key]} is not vectorised; {ALTERNATIVE}")
     if first["trainer"]["precision"] not in ("32-true", "64-true"):
         raise Refused(
-            f"trainer.precision={first['trainer']['precision']} is not vectorised; 32-true or 64-true, or {ELSE}"
+            f"trainer.precision={first['trainer']['precision']} is not vectorised; 32-true or 64-true, or {ALTERNATIVE}"
         )
     if first["data"]["augment"] is not None:
-        raise Refused(f"data.augment={trials[0].cfg.data.augment._target_} is not vectorised; {ELSE}")
+        raise Refused(f"data.augment={trials[0].cfg.data.augment._target_} is not vectorised; {ALTERNATIVE}")
     if first["checkpoint"]["every"] is not None:
-        raise Refused(
-            f"checkpoint.every={first['checkpoint']['every']}: together a checkpoint comes after an epoch; {ELSE}"
-        )
+        raise Refused(f"checkpoint.every={first['checkpoint']['every']} is not vectorised; {ALTERNATIVE}")
     if first["metrics"]:
-        raise Refused(f"metrics={','.join(first['metrics'])} is not vectorised; {ELSE}")
+        raise Refused(f"metrics={','.join(first['metrics'])} is not vectorised; {ALTERNATIVE}")
     for name, node in first["callbacks"].items():
         if node is not None and name not in CALLBACKS:
-            raise Refused(f"callbacks.{name} is not vectorised; {ELSE}")
+            raise Refused(f"callbacks.{name} is not vectorised; {ALTERNATIVE}")
     device(first["trainer"]["accelerator"])
-    numbers_of(trees, torch.device("cpu"), torch.float32)
+    step_and_hyperparameters(trees, torch.device("cpu"), torch.float32)
     return trees
 
 
-def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:
-    """The dotted names of all values of a resolved configuration, and the values."""
+def flat_items(tree: Any, path: str = "") -> list[tuple[str, Any]]:
+    """The dotted keys of a resolved configuration, and their values."""
     if isinstance(tree, dict | list) and tree:
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return [leaf for key, value in items for leaf in leaves(value, f"{path}.{key}" if path else str(key))]
+        return [leaf for key, value in items for leaf in flat_items(value, f"{path}.{key}" if path else str(key))]
     return [(path, tree)]
 
 
-def numbers_of(
+def step_and_hyperparameters(
     trees: Sequence[dict[str, Any]], device: torch.device, dtype: torch.dtype
 ) -> tuple[Callable[..., None], dict[str, Any]]:
-    """The step of the trials' optimizer, and its numbers: columns (T, 1), or what all trials have as it is."""
+    """The optimizer's step function and its hyperparameters: columns (T, 1), or a single value if all are equal."""
     from hydra.utils import get_class
 
     nodes = [tree["optimizer"] for tree in trees]
     target = nodes[0]["_target_"]
     step = STEPS.get(get_class(target))
     if step is None:
-        known = ", ".join(known.__name__ for known in STEPS)
-        raise Refused(f"optimizer={target} is not vectorised (there are {known}); {ELSE}")
-    takes = inspect.signature(step).parameters
+        supported = ", ".join(supported.__name__ for supported in STEPS)
+        raise Refused(f"optimizer={target} is not vectorised (only {supported}); {ALTERNATIVE}")
+    accepted = inspect.signature(step).parameters
 
     def column(key: str, values: Sequence[Any]) -> Any:
         if isinstance(values[0], list):
@@ -104,30 +104,30 @@ def numbers_of(
             return values[0]
         return torch.tensor(values, dtype=dtype, device=device)[:, None]
 
-    numbers = {}
+    hyperparameters = {}
     for key in nodes[0]:
-        if key in takes:
-            numbers[key] = column(key, [node[key] for node in nodes])
+        if key in accepted:
+            hyperparameters[key] = column(key, [node[key] for node in nodes])
         elif not key.startswith("_") and key != "fused" and nodes[0][key]:
-            raise Refused(f"optimizer.{key}={nodes[0][key]} is not vectorised; {ELSE}")
-    return step, numbers
+            raise Refused(f"optimizer.{key}={nodes[0][key]} is not vectorised; {ALTERNATIVE}")
+    return step, hyperparameters
 
 
 def device(accelerator: str) -> torch.device:
-    """The CPU or the first GPU; one that is not there is refused."""
+    """The CPU or the first GPU; Refused if there is none."""
     if accelerator not in ("auto", "cpu", "gpu", "cuda"):
-        raise Refused(f"trainer.accelerator={accelerator} is not vectorised; {ELSE}")
+        raise Refused(f"trainer.accelerator={accelerator} is not vectorised; {ALTERNATIVE}")
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise Refused(f"trainer.accelerator={accelerator}: this machine has: cpu", ENVIRONMENT)
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-class Rates:
-    """The learning rate of each trial (T,), moved by the schedule's own class: a parameter group stands for a trial."""
+class LearningRates:
+    """The learning rate of each trial (T,), by PyTorch's scheduler with one parameter group per trial."""
 
     def __init__(self, factory: Callable[..., Any], lr: Sequence[float], total_steps: int):
         if getattr(factory, "func", factory) is torch.optim.lr_scheduler.ReduceLROnPlateau:
-            raise Refused(f"scheduler=plateau is not vectorised; {ELSE}")
+            raise Refused(f"scheduler=plateau is not vectorised; {ALTERNATIVE}")
         self.each_step = depends_on_total(factory)
         groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": rate} for rate in lr]
         self.optimizer = torch.optim.SGD(groups)
@@ -137,15 +137,15 @@ class Rates:
     def read(self) -> None:
         self.lr = torch.tensor([group["lr"] for group in self.optimizer.param_groups], dtype=torch.float64)
 
-    def move(self, epoch_ended: bool) -> None:
-        """After a step, and after an epoch: as Lightning does for one."""
+    def advance(self, epoch_ended: bool) -> None:
+        """Advance the schedule after a step or an epoch, as Lightning does."""
         if self.each_step != epoch_ended:
             self.scheduler.step()
             self.read()
 
     def state_dict(self) -> dict[str, Any]:
-        plain = {key: value for key, value in self.scheduler.state_dict().items() if not callable(value)}
-        return {"scheduler": plain, "lr": self.lr}
+        state = {key: value for key, value in self.scheduler.state_dict().items() if not callable(value)}
+        return {"scheduler": state, "lr": self.lr}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scheduler.load_state_dict(state["scheduler"])

@@ -1,8 +1,8 @@
-"""Steps of optimizers for many models at once: every row of w (T, P) is a model, with numbers of its own.
+"""Optimizer steps for many models at once: each row of w (T, P) is a model with its own hyperparameters.
 
-torch.optim takes one learning rate for all; here each number is a column (T, 1) that broadcasts over the parameters, or
-a float that all models have. The formulas are torch.optim's. w and the state are changed in place; the state begins
-empty.
+torch.optim takes one learning rate for all; here each hyperparameter is a column (T, 1) that broadcasts over the
+parameters, or a float shared by all models. The formulas are torch.optim's. w and the state are changed in place; the
+state is empty at first.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Any]
-Number = Tensor | float
+Hyperparameter = Tensor | float
 
 
 def decayed(w: Tensor, g: Tensor, weight_decay: Tensor | None) -> Tensor:
@@ -27,8 +27,8 @@ def sgd(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    momentum: Number,
-    dampening: Number,
+    momentum: Hyperparameter,
+    dampening: Hyperparameter,
     nesterov: bool,
 ) -> None:
     """b ← μ b + (1 − τ) g (b = g at first), w ← w − η b, or with nesterov w ← w − η (g + μ b).
@@ -50,9 +50,9 @@ def adagrad(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    lr_decay: Number,
-    initial_accumulator_value: Number,
-    eps: Number,
+    lr_decay: Hyperparameter,
+    initial_accumulator_value: Hyperparameter,
+    eps: Hyperparameter,
 ) -> None:
     """s ← s + g², w ← w − η/(1 + (t − 1) d) · g/(√s + ε). Lecture: L15; Duchi et al. (2011)."""
     if not state:
@@ -71,12 +71,12 @@ def rmsprop(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    alpha: Number,
-    momentum: Number,
-    eps: Number,
+    alpha: Hyperparameter,
+    momentum: Hyperparameter,
+    eps: Hyperparameter,
     centered: bool,
 ) -> None:
-    """s ← α s + (1 − α) g², b ← μ b + g/(√s + ε), w ← w − η b; centered: s less the mean of g, squared.
+    """s ← α s + (1 − α) g², b ← μ b + g/(√s + ε), w ← w − η b; centered: s minus the square of the mean of g.
 
     Tieleman and Hinton (2012).
     """
@@ -97,8 +97,8 @@ def adam(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    betas: tuple[Number, Number],
-    eps: Number,
+    betas: tuple[Hyperparameter, Hyperparameter],
+    eps: Hyperparameter,
 ) -> None:
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², w ← w − η m̂/(√v̂ + ε). Lecture: L14; Kingma and Ba (2015)."""
     _adam(w, decayed(w, g, weight_decay), state, lr, betas, eps)
@@ -111,8 +111,8 @@ def adamw(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    betas: tuple[Number, Number],
-    eps: Number,
+    betas: tuple[Hyperparameter, Hyperparameter],
+    eps: Hyperparameter,
 ) -> None:
     """Adam after w ← (1 − η λ) w. Loshchilov and Hutter (2019)."""
     if weight_decay is not None:
@@ -120,18 +120,20 @@ def adamw(
     _adam(w, g, state, lr, betas, eps)
 
 
-def _adam(w: Tensor, g: Tensor, state: State, lr: Tensor, betas: tuple[Number, Number], eps: Number) -> None:
+def _adam(
+    w: Tensor, g: Tensor, state: State, lr: Tensor, betas: tuple[Hyperparameter, Hyperparameter], eps: Hyperparameter
+) -> None:
     if not state:
         state.update(t=0, m=torch.zeros_like(w), v=torch.zeros_like(w))
     state["t"] += 1
     m = state["m"].lerp_(g, 1 - betas[0])
     v = state["v"].lerp_(g * g, 1 - betas[1])
     m_scale, v_scale = 1 - betas[0] ** state["t"], (1 - betas[1] ** state["t"]) ** 0.5
-    # m̂ and √v̂, both times √(1 − β₂ᵗ), so that no pass over the parameters is spent on it
+    # m̂ and √v̂ are both scaled by √(1 − β₂ᵗ), which saves a pass over the parameters
     w.addcdiv_(m.mul(lr * v_scale / m_scale), v.sqrt().add_(eps * v_scale), value=-1)
 
 
-#: Which step is which optimizer's.
+#: The step function of each optimizer.
 STEPS: dict[type, Callable[..., None]] = {
     torch.optim.SGD: sgd,
     torch.optim.Adagrad: adagrad,

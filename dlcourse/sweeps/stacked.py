@@ -1,4 +1,4 @@
-"""Many models of one architecture as one computation: the model's own loss, differentiated for all at once."""
+"""Many models of one architecture as one computation: the gradients of all losses at once."""
 
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, MethodDescriptorType
@@ -15,16 +15,16 @@ from dlcourse.metrics import Metrics, from_sums
 from dlcourse.models.base import BatchLoss
 from dlcourse.tasks.base import Batch
 
-ROWS = 8192  # of all models together, in one piece of an evaluation
-#: On a CPU their kernels are several times slower over few classes than what they consist of.
+CHUNK_SAMPLES = 8192  # samples times models in one chunk of an evaluation
+#: On a CPU the fused softmax kernels are several times slower for few classes than their parts.
 SOFTMAX: Any = softmax_decompositions()
 
 
 class Stacked:
-    """T models: row t of ``w`` (T, P) holds the trainable parameters of model t, ``rest`` what else is its own.
+    """T models: row t of ``w`` (T, P) holds the trainable parameters of model t, ``rest`` its other state.
 
-    ``rest`` maps the names of frozen parameters and of buffers (as batch normalisation's) to (T, …). Of the models
-    only the first is kept, whose ``forward`` and ``loss_of`` are computed for all.
+    ``rest`` maps the names of frozen parameters and buffers (such as batch normalisation's) to (T, …). Only the first
+    model object is kept; its ``forward`` and ``loss_of`` compute all models.
     """
 
     def __init__(self, models: Sequence[Any]):
@@ -48,9 +48,9 @@ class Stacked:
         return {name: part.unflatten(1, shape) for (name, shape), part in named}
 
     def step(self, batch: Batch) -> tuple[Tensor, BatchLoss]:
-        """Gradients (T, P), and losses (T,), logits (T, B, outputs), targets of a batch for each model, x (T, B, …).
+        """Gradients (T, P), losses (T,), logits (T, B, outputs) and targets of a batch for each model, x (T, B, …).
 
-        The operations are recorded once for each size of batch, so that a step is these operations and no more.
+        The operations are recorded once for each batch size and then only replayed.
         """
         x, y, index, *_ = batch
         if x.shape not in self.traced:
@@ -60,22 +60,24 @@ class Stacked:
                 found = self._loss(p, rest, Batch(*parts))  # type: ignore[arg-type]
                 return found.loss, found
 
-            every = vmap(grad_and_value(loss, has_aux=True), randomness="different")
-            # What is recorded has run once: batch normalisation's figures have moved, and chance.
+            vectorised = vmap(grad_and_value(loss, has_aux=True), randomness="different")
+            # Recording runs the operations, which changes batch normalisation's statistics and random numbers.
             copies = {name: value.clone() for name, value in self.rest.items()}
             with torch.random.fork_rng():
-                record = make_fx(every, SOFTMAX if x.device.type == "cpu" else None)
-                self.traced[x.shape] = shortened(record(self.parameters(self.w), copies, x, y, index))
+                record = make_fx(vectorised, SOFTMAX if x.device.type == "cpu" else None)
+                self.traced[x.shape] = simplified(record(self.parameters(self.w), copies, x, y, index))
         with torch.no_grad():
             g, (_, found) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y, index)
         return torch.cat([part.flatten(1) for part in g.values()], 1), found
 
     def evaluate(self, w: Tensor, rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
-        """Mean losses (T,), logits (T, N, outputs) and targets of the same rows for all models, in evaluation mode."""
+        """Mean losses (T,), logits (T, N, outputs) and targets of one batch for all models, in evaluation mode."""
         self.model.eval()
         with torch.no_grad():
-            every = vmap(lambda p, rest: self._loss(p, rest, batch), chunk_size=max(1, ROWS // len(batch.x)))
-            return every(self.parameters(w), rest)
+            vectorised = vmap(
+                lambda p, rest: self._loss(p, rest, batch), chunk_size=max(1, CHUNK_SAMPLES // len(batch.x))
+            )
+            return vectorised(self.parameters(w), rest)
 
     def _loss(self, p: dict[str, Tensor], rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
         """The loss of one model on its batch."""
@@ -84,32 +86,32 @@ class Stacked:
         loss, divisor, output, target = self.model.loss_of(batch, output)
         return BatchLoss(loss, torch.as_tensor(divisor, device=loss.device), output, target)
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these models only."""
+    def keep_models(self, rows: Tensor) -> None:
+        """Keep only these models."""
         self.w = self.w[rows]
         self.rest = {name: value[rows] for name, value in self.rest.items()}
         self.traced.clear()
 
     def state_dict(self, w: Tensor, rest: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of one model, (P,) and its rest, by the names of its own."""
+        """The state dict of one model from its w (P,) and its rest."""
         parts = w.split(self.sizes)
         own = {name: part.view(shape).clone() for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
         return {**self.model.state_dict(), **own, **{name: value.clone() for name, value in rest.items()}}
 
 
-def shortened(recorded: GraphModule) -> GraphModule:
-    """Recorded operations by the shortest way to call them, and without those that hand on what they are given."""
+def simplified(recorded: GraphModule) -> GraphModule:
+    """Simplify recorded operations: call them directly, and remove reshapes that change nothing."""
     reshaping = (torch.ops.aten.view.default, torch.ops.aten.expand.default, unsafe_view())
     for node in recorded.graph.nodes:
         if node.target in reshaping:
-            given, made = (
+            old_shape, new_shape = (
                 n.meta["tensor_meta"].shape if "tensor_meta" in n.meta else None for n in (node.args[0], node)
             )
-            if given is not None and given == made:
+            if old_shape is not None and old_shape == new_shape:
                 node.replace_all_uses_with(node.args[0])
                 recorded.graph.erase_node(node)
                 continue
-        if packet := getattr(node.target, "overloadpacket", None):  # a call by its record costs several times as much
+        if packet := getattr(node.target, "overloadpacket", None):  # calling the overload is several times slower
             name = packet.__name__
             for function in (getattr(torch, name, None), getattr(Tensor, name, None)):
                 if isinstance(function, BuiltinFunctionType | MethodDescriptorType):

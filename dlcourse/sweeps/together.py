@@ -1,4 +1,4 @@
-"""From the overrides of many trials to their configurations, composed once where they differ in numbers only."""
+"""Compose the configurations of many trials; those that differ only in numbers are composed once."""
 
 import pickle
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ from dlcourse.errors import Interrupted, Refused
 from dlcourse.sweeps.attempt import record_refusal, run_dir
 
 
-def compositions(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
-    """The configuration and the run directory of each trial; for one that is refused, its directory says why."""
+def compose_trials(jobs: Sequence[Sequence[str]]) -> list[tuple[Composed, Path]]:
+    """The configuration and the run directory of each trial; a refused one is recorded in its directory."""
     found: list[tuple[Composed, Path]] = []
     for job in jobs:
         try:
             overrides = Overrides.parse(job, found[0][0].overrides if found else None)
-            composed = (like(found[0][0], overrides) if found else None) or compose_checked(overrides)
+            composed = (with_numbers(found[0][0], overrides) if found else None) or compose_checked(overrides)
             found.append((composed, Path(composed.cfg.run_dir)))
         except Refused as refusal:
             record_refusal(run_dir(job)[0], refusal.code, refusal)
     return found
 
 
-def together(jobs: Sequence[Sequence[str]]) -> int:
-    """The task of a process for several trials: train them as one; the exit code."""
+def run_together(jobs: Sequence[Sequence[str]]) -> int:
+    """Task of a process that trains several trials together; returns the exit code."""
     import torch
 
     from dlcourse.sweeps.train_together import train_together
 
-    # Averages of a dead unit's gradients fade below 1e-38, where each operation takes a hundred times as long.
+    # Moving averages of a dead unit's gradients become denormal, where each operation takes a hundred times as long.
     torch.set_flush_denormal(True)
     try:
-        if trials := compositions(jobs):
+        if trials := compose_trials(jobs):
             train_together(trials)
     except Interrupted as stop:
         return stop.code
@@ -45,11 +45,11 @@ def together(jobs: Sequence[Sequence[str]]) -> int:
     return 0
 
 
-def like(first: Composed, overrides: Overrides) -> Composed | None:
-    """``first`` with the numbers of these overrides in place of its own; None where more than numbers differ."""
+def with_numbers(first: Composed, overrides: Overrides) -> Composed | None:
+    """``first`` with the numbers of these overrides; None if they differ in more than numbers."""
     if [word.partition("=")[0] for word in overrides.words] != [w.partition("=")[0] for w in first.overrides.words]:
         return None
-    cfg = pickle.loads(pickle.dumps(first.cfg))  # a fourth of deepcopy's time
+    cfg = pickle.loads(pickle.dumps(first.cfg))  # four times faster than deepcopy
     for override, old_word in zip(overrides.parsed, first.overrides.words, strict=True):
         if override.input_line == old_word:
             continue

@@ -1,4 +1,4 @@
-"""Trials that differ in numbers only: checked, trained as one, and a run directory written for each."""
+"""Check and train trials that differ only in numbers, and write a run directory for each."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,32 +13,32 @@ from dlcourse.config.gate import check_classes
 from dlcourse.errors import Refused
 from dlcourse.runs.building import quieten
 from dlcourse.runs.environment import environment
-from dlcourse.sweeps.compatibility import ELSE, check
+from dlcourse.sweeps.compatibility import ALTERNATIVE, check
 from dlcourse.sweeps.vectorized import VectorizedTraining
 from dlcourse.sweeps.vectorized_trial import VectorizedTrial
 
-WRITERS = 8  # directories at a time: most of the time the disk is waited for
+WRITERS = 8  # directories written in parallel, which mostly waits for the disk
 
 
 def train_together(trials: Sequence[tuple[Composed, Path]]) -> None:
-    """Train trials as one; a checkpoint of them all, beside their directories, continues them.
+    """Train trials together; a common checkpoint beside their directories lets them be resumed.
 
-    Refused (2) names what cannot be done together. Interrupted: that checkpoint is of an epoch's end, the last one or,
-    where epochs are short, one before it.
+    Refused (2) names what cannot be vectorised. Interrupted: the checkpoint is of the end of the last epoch or, if
+    epochs are short, of an earlier one.
     """
     quieten()
     trees = check([composed for composed, _ in trials])
     check_classes(trees[0], trials[0][0].overrides.packages)
     for _, path in trials:
         if (path / "checkpoints" / "last.ckpt").exists() and not (path / "metrics.json").exists():
-            raise Refused(f"{path} was begun by itself, and would be lost; {ELSE}")
+            raise Refused(f"{path} was started on its own and would be lost; {ALTERNATIVE}")
     training = VectorizedTraining([VectorizedTrial(*trial, tree) for trial, tree in zip(trials, trees, strict=True)])
     training.fit()
     publish(training)
 
 
 def publish(training: Any) -> None:
-    """A run directory for each trial; those that a kill left half-written are written anew."""
+    """Write a run directory for each trial, replacing any that are incomplete."""
     done = [k for k, trial in enumerate(training.trials) if trial.status == "finished"]
     rest = {name: value[done] for name, value in training.best_rest.items()}
     test = dict(zip(done, training.metrics("test", training.best_w[done], rest), strict=True)) if done else {}

@@ -1,4 +1,4 @@
-"""A sweep: a directory of trials, each a run directory of its own, and what is known of them all."""
+"""A sweep: a directory with a run directory for each trial, and a table of them all."""
 
 import csv
 import hashlib
@@ -21,32 +21,37 @@ from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.directory import from_here, is_live
 from dlcourse.runs.files import read_rows, write
 
-#: What a person says with each command: no file keeps it, and every trial needs it.
-GIVEN = ("allow=", "hydra.searchpath=")
-#: Words of the sweep that are no trial's, and do not make it another sweep: how many trials, how, and where.
-ITS_OWN = ("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report=", "allow=")
+#: Overrides of the command that no file records: every trial is given them.
+COMMAND_ONLY = ("allow=", "hydra.searchpath=")
+#: Keys of the sweep itself, not passed to trials: how many trials, how and where they run.
+SWEEP_KEYS = (
+    *("sweep_dir=", "sweep.", "sampler=", "pruner=", "hydra.", "hydra/", "debug.traceback=", "report="),
+    "allow=",
+)
 ENDED = ("finished", "failed", "pruned")
 INTERRUPTED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
 
 
-def own(key: str) -> bool:
-    """Whether a word is the sweep's own."""
-    return f"{key}=".startswith(ITS_OWN)
+def is_sweep_override(key: str) -> bool:
+    """Whether a key belongs to the sweep and not to its trials."""
+    return f"{key}=".startswith(SWEEP_KEYS)
 
 
 class Sweep:
     """Trials 0, 1, 2 … below one folder: NNNN/ (run directories), sweep.jsonl, sweep.csv, report.html.
 
-    The folder's name is a hash of the words, so that the same command finds what is finished and runs the rest.
-    What a trial's own directory says is what counts: it is finished when metrics.json is there.
+    The folder's name contains a hash of the overrides, so that the same command finds finished trials and runs the
+    rest. The state of a trial is that of its directory: it is finished when metrics.json exists.
     """
 
     def __init__(self, overrides: Overrides, tree: dict[str, Any]):
-        given = {override.key_or_group: str(override.value()) for override in overrides.parsed}
-        kept = [word for word in overrides.words if not word.startswith(ITS_OWN)]
-        kept += [f"{key}={given[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in given]
-        digest = hashlib.sha256("\0".join(sorted(kept)).encode()).hexdigest()[:8]
-        name = f"{given.get('sweep') or given.get('experiment') or 'sweep'}_{digest}"
+        values = {override.key_or_group: str(override.value()) for override in overrides.parsed}
+        hashed = [word for word in overrides.words if not word.startswith(SWEEP_KEYS)]
+        hashed += [
+            f"{key}={values[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in values
+        ]
+        digest = hashlib.sha256("\0".join(sorted(hashed)).encode()).hexdigest()[:8]
+        name = f"{values.get('sweep') or values.get('experiment') or 'sweep'}_{digest}"
         self.folder = Path(tree["sweep_dir"] or Path(tree["paths"]["runs_dir"], "sweeps", name)).expanduser().resolve()
         self.overrides = overrides
         self.settings: dict[str, Any] = tree["sweep"]
@@ -54,18 +59,18 @@ class Sweep:
         self.claim: str | None = tree.get("claim")
         self.expect: list[str] = list(tree.get("expect") or [])
         self.rows: dict[int, dict[str, Any]] = {}
-        self.total: int | None = None  # how many trials a search may have; a grid's are all planned
-        self.stopped = 0  # the signal that ended it
-        self.more: Callable[[int], list[str]] = lambda number: []  # words that a search adds to a trial's
-        self.told: Callable[[int, dict[str, Any]], None] = lambda number, row: None  # whom the end of a trial is told
+        self.total: int | None = None  # number of trials of a search; None for a grid
+        self.stopped = 0  # the signal that stopped the sweep
+        self.extra_overrides: Callable[[int], list[str]] = lambda number: []  # those that a search adds to a trial
+        self.on_trial_end: Callable[[int, dict[str, Any]], None] = lambda number, row: None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Elsewhere, where a cluster's launcher sends it, only ``trial`` is called."""
+        """Only what ``trial`` needs, as a cluster's launcher pickles the sweep."""
         return {"folder": self.folder}
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Make or find the folder, and hold it: two of the same sweep would both begin the same trials."""
+    def lock(self) -> Iterator[None]:
+        """Create or find the folder and lock it: the same sweep must not run twice at a time."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -74,9 +79,9 @@ class Sweep:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise Refused(f"{self.folder} belongs to a sweep that is still going", ENVIRONMENT) from None
+            raise Refused(f"{self.folder} is in use by a sweep that is still running", ENVIRONMENT) from None
         for row in read_rows(self.folder / "sweep.jsonl"):
-            # A package is allowed by the person at the keyboard, never by a file.
+            # Packages are allowed only on the command line, never by a file.
             self.add(row["trial"], [word for word in row["words"] if not word.lstrip("+").startswith("allow=")])
         if done := sum(row["status"] in ENDED for row in self.rows.values()):
             print(f"{done} of {len(self.rows)} trials had ended before", flush=True)
@@ -89,7 +94,7 @@ class Sweep:
         return self.folder / f"{number:04d}"
 
     def number(self, words: list[str]) -> int:
-        """The number of the trial with these words: its old one, or the next that is free."""
+        """The number of the trial with these overrides: its old one, or the next free one."""
         for number, row in self.rows.items():
             if sorted(row["words"]) == sorted(words):
                 return number
@@ -100,13 +105,13 @@ class Sweep:
         return number
 
     def job(self, number: int) -> list[str]:
-        """The words by which any process, here or elsewhere, runs a trial."""
-        given = [word for word in self.overrides.words if word.startswith(GIVEN)]
-        words = [*self.rows[number]["words"], *self.more(number), *given]
+        """The overrides with which any process, on any machine, runs a trial."""
+        given = [word for word in self.overrides.words if word.startswith(COMMAND_ONLY)]
+        words = [*self.rows[number]["words"], *self.extra_overrides(number), *given]
         return [*words, word("run_dir", self.path(number)), "report=false"]
 
     def is_due(self, number: int) -> bool:
-        """Whether a trial is still to be run: it did not end, or it failed and is to be tried again."""
+        """Whether a trial still has to run: it has not ended, or it failed and ``sweep.retry=failed``."""
         status = self.rows.get(number, {}).get("status")
         return status not in ENDED or status == "failed" and self.settings["retry"] == "failed"
 
@@ -115,14 +120,14 @@ class Sweep:
             self.rows[number]["status"] = "running"
         self.write()
 
-    def wait(self, *numbers: int) -> None:
-        """Trials that were begun, and refused as a whole, are as they were."""
+    def reset(self, *numbers: int) -> None:
+        """Reset trials that were started but refused together to their state before."""
         for number in numbers:
             self.add(number, self.rows[number]["words"])
         self.write()
 
     def end(self, *numbers: int, code: int | None = None) -> None:
-        """Take down how trials ended; ``code`` is their process's exit code, where there was one."""
+        """Record how trials ended; ``code`` is the exit code of their process, if there was one."""
         for number in numbers:
             row = self.row(number, self.rows[number]["words"])
             if code is not None and code < 0 and row["status"] not in ENDED:
@@ -138,11 +143,11 @@ class Sweep:
                     "exit_code": code,
                     "reason": "stopped; the same command continues it",
                 }
-            elif code and row["status"] == "running":  # and so its directory is held, by another process than that
-                told = "a worker of an earlier start had not ended yet; the same command continues it"
-                row |= {"status": "interrupted", "exit_code": code, "reason": told}
+            elif code and row["status"] == "running":  # so another process holds its lock
+                reason = "a worker of an earlier start was still running; the same command continues it"
+                row |= {"status": "interrupted", "exit_code": code, "reason": reason}
             elif code and row["status"] == "waiting":
-                log = self.path(numbers[0]).with_suffix(".log").name  # of the process
+                log = self.path(numbers[0]).with_suffix(".log").name  # the output of the process
                 row |= {"status": "failed", "exit_code": code, "reason": f"its process ended with {code}: see {log}"}
             self.rows[number] = row
         self.write()
@@ -150,32 +155,32 @@ class Sweep:
         common = self.common()
         for number in numbers:
             row = self.rows[number]
-            figures = [f"{key} {row[key]:.4g}" for key in self.objectives() if isinstance(row.get(key), float)]
-            said = ", ".join(figures) or row["reason"] or ""
+            metrics = [f"{key} {row[key]:.4g}" for key in self.objectives() if isinstance(row.get(key), float)]
+            result = ", ".join(metrics) or row["reason"] or ""
             own = " ".join(word for word in row["words"] if word not in common)
-            print(f"{done}/{self.total or len(self.rows)}  trial {number} {row['status']}  {own}  {said}", flush=True)
-            self.told(number, row)
+            print(f"{done}/{self.total or len(self.rows)}  trial {number} {row['status']}  {own}  {result}", flush=True)
+            self.on_trial_end(number, row)
 
     def row(self, number: int, words: list[str]) -> dict[str, Any]:
-        """What a trial's directory says of it."""
+        """The table row of a trial, from its directory."""
         path = self.path(number)
-        told = json.loads(text(path / "status.json") or '{"status": "waiting", "exit_code": null, "reason": null}')
-        if told["status"] == "running" and not is_live(path):
-            told["status"] = "killed"
-        figures = json.loads(text(path / "metrics.json") or "{}")
-        if figures:
-            told["status"] = "finished"
-        reason = told["reason"] and told["reason"].splitlines()[0]
-        return {"trial": number, "words": words, "run": path.name, **told, "reason": reason, **figures}
+        status = json.loads(text(path / "status.json") or '{"status": "waiting", "exit_code": null, "reason": null}')
+        if status["status"] == "running" and not is_live(path):
+            status["status"] = "killed"
+        metrics = json.loads(text(path / "metrics.json") or "{}")
+        if metrics:
+            status["status"] = "finished"
+        reason = status["reason"] and status["reason"].splitlines()[0]
+        return {"trial": number, "words": words, "run": path.name, **status, "reason": reason, **metrics}
 
     def objectives(self) -> dict[str, str]:
-        """The figures that are looked for, and the direction in which each is better."""
+        """The metrics to optimise, and ``min`` or ``max`` for each."""
         chosen = (self.settings[key] for key in ("metric", "mode"))
         metrics, modes = ([value] if isinstance(value, str) else value for value in chosen)
         return dict(zip(metrics, modes, strict=True))
 
     def common(self) -> set[str]:
-        """The words that are every trial's."""
+        """The overrides that all trials have."""
         return set.intersection(*(set(row["words"]) for row in self.rows.values())) if len(self.rows) > 1 else set()
 
     def write(self) -> None:
@@ -183,7 +188,7 @@ class Sweep:
         write(self.folder / "sweep.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def finish(self) -> int:
-        """Write table and page; 0 if a trial finished, 2 if every one was refused, else 1."""
+        """Write the table and the report; returns 0 if a trial finished, 2 if all were refused, else 1."""
         from tabulate import tabulate
 
         rows = [self.rows[number] for number in sorted(self.rows)]
@@ -216,7 +221,7 @@ class Sweep:
         return 2 if rows and all(row["exit_code"] == 2 for row in rows) else 1
 
     def report(self, rows: list[dict[str, Any]]) -> Path | None:
-        """Make the page; what goes wrong there must not cost the sweep its table."""
+        """Write the report; an error there only prints a traceback, so that the table is still written."""
         from dlcourse.report.sweep import build_sweep_report
 
         try:
@@ -227,13 +232,13 @@ class Sweep:
             return None
 
     def trial(self, cfg: DictConfig) -> None:
-        """The task of Hydra's own launchers, wherever they run it; ``cfg`` is Hydra's, and what counts is its words."""
+        """Task for Hydra's own launchers; only the overrides of Hydra's ``cfg`` are used."""
         from hydra.core.hydra_config import HydraConfig
 
         from dlcourse.sweeps.attempt import attempt
 
         said = HydraConfig.get().overrides
-        attempt([*map(str, said.task), *(word for word in map(str, said.hydra) if word.startswith(GIVEN))])
+        attempt([*map(str, said.task), *(word for word in map(str, said.hydra) if word.startswith(COMMAND_ONLY))])
 
 
 def text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Trials that differ in numbers only, trained together; at the end each has a run directory like any other's."""
+"""Training of trials that differ only in numbers, with stacked models."""
 
 import math
 import os
@@ -19,27 +19,27 @@ from dlcourse.internals import stops_early
 from dlcourse.models.base import BatchLoss
 from dlcourse.runs.building import build_part, build_task
 from dlcourse.runs.interrupt import SIGNALS
-from dlcourse.sweeps.compatibility import Rates, device, numbers_of
+from dlcourse.sweeps.compatibility import LearningRates, device, step_and_hyperparameters
 from dlcourse.sweeps.stacked import Stacked, metrics_of_all
 from dlcourse.sweeps.vectorized_checkpoint import CHECKPOINT, restore, save
 from dlcourse.sweeps.vectorized_trial import VectorizedTrial
 from dlcourse.tasks.base import Batch
 
-SMALL_STEP = 2**16  # numbers of all models together: below, sharing a step out costs more than it saves
+SMALL_STEP = 2**16  # parameters of all models together, below which several threads are slower than one
 
 
 def take(rows: Tensor, numbers: Tensor) -> Tensor:
-    """rows[numbers] for (T, B) numbers, by the kernel that copies whole rows."""
+    """data[positions] for positions (T, B), with a kernel that copies whole rows."""
     return rows.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)
 
 
 class VectorizedTraining:
-    """T trials in one process: stacked weights and optimizer states, one pass over the data, each in its own order."""
+    """T trials in one process, with stacked weights and optimizer states; each trial has its own order of samples."""
 
     def __init__(self, trials: list[VectorizedTrial]):
         self.trials, self.path = trials, trials[0].path.parent / CHECKPOINT.format(trials[0].path.name)
         self.cfg = trials[0].composed.cfg
-        self.monitor, self.lowest = self.cfg.monitor, self.cfg.mode == "min"
+        self.monitor, self.lower_is_better = self.cfg.monitor, self.cfg.mode == "min"
         tree = trials[0].tree
         self.device = device(self.cfg.trainer.accelerator)
         dtype = torch.float64 if self.cfg.trainer.precision == "64-true" else torch.float32
@@ -47,7 +47,7 @@ class VectorizedTraining:
         self.data = build_part(tree, "data", task)
         self.data.setup()
         models = []
-        for trial in trials:  # each as it would begin alone: its seed decides its weights
+        for trial in trials:  # the same initial weights as in a run of its own
             pl.seed_everything(trial.tree["seed"], workers=True, verbose=False)
             model = build_part(trial.tree, "model", task)
             model.load_pretrained()
@@ -60,8 +60,8 @@ class VectorizedTraining:
             name: Rows(self._floating(rows.x, dtype), self._floating(rows.y, dtype), rows.index.to(self.device))
             for name, rows in self.data.sets.items()
         }
-        self.live = list(range(len(trials)))  # which trial each row of the stack is
-        self.update, self.numbers = numbers_of([trial.tree for trial in trials], self.device, dtype)
+        self.live = list(range(len(trials)))  # the trial of each row of the stack
+        self.update, self.numbers = step_and_hyperparameters([trial.tree for trial in trials], self.device, dtype)
         self.state: dict[str, Any] = {}
         self.samplers = [
             EpochSampler(
@@ -74,20 +74,20 @@ class VectorizedTraining:
             for trial in trials
         ]
         steps, epochs = self.cfg.trainer.max_steps, self.cfg.trainer.max_epochs
-        each = len(self.samplers[0])
-        bounds = [steps] * (steps > 0) + [epochs * each] * (epochs is not None and epochs > 0)
+        steps_per_epoch = len(self.samplers[0])
+        bounds = [steps] * (steps > 0) + [epochs * steps_per_epoch] * (epochs is not None and epochs > 0)
         if not bounds:
-            raise Refused("trainer.max_epochs and trainer.max_steps: one of them must end the training")
+            raise Refused("trainer.max_epochs and trainer.max_steps: one of them must limit the training")
         self.last_step = min(bounds)
         rates = [trial.tree["optimizer"]["lr"] for trial in trials]
-        self.rates = Rates(self.stacked.model.scheduler_factory, rates, self.last_step)
+        self.rates = LearningRates(self.stacked.model.scheduler_factory, rates, self.last_step)
         self.best_w = self.stacked.w.clone()
         self.best_rest = {name: value.clone() for name, value in self.stacked.rest.items()}
-        self.losses: list[Tensor] = []  # (T,) of each step since the last row
+        self.losses: list[Tensor] = []  # (T,) for each step since losses were last logged
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.save_at = time.monotonic() + 1
-        self.asked = 0  # the signal that asks to stop
+        self.stop_signal = 0  # the signal to stop, or 0
         restore(self)
 
     def _floating(self, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -99,9 +99,9 @@ class VectorizedTraining:
 
     def fit(self) -> None:
         def ask(signum: int, frame: FrameType | None) -> None:
-            self.asked = signum
+            self.stop_signal = signum
 
-        before = {signum: signal.signal(signum, ask) for signum in SIGNALS}
+        old_handlers = {signum: signal.signal(signum, ask) for signum in SIGNALS}
         started = time.monotonic() - self.seconds
         try:
             while self.live and self.step < self.last_step:
@@ -111,21 +111,21 @@ class VectorizedTraining:
                     save(self)
             save(self)
         finally:
-            for signum, handler in before.items():
+            for signum, handler in old_handlers.items():
                 signal.signal(signum, handler)
 
     def train_epoch(self) -> None:
-        """One pass over the training rows for every live trial, then its figures, and who goes on."""
+        """One pass over the training set for every live trial, then validation; some trials end."""
         train = self.sets["train"]
-        passed: list[BatchLoss] = []
+        batch_losses: list[BatchLoss] = []
         numbers = {key: value for key, value in self.numbers.items() if key != "lr"}
-        decay = numbers["weight_decay"]  # of each parameter; None is 0 for all
+        decay = numbers["weight_decay"]  # for each parameter; None is 0 for all
         numbers["weight_decay"] = decay * self.stacked.decays if isinstance(decay, Tensor) or decay else None
         lr = self.column(self.rates.lr)
         clip, log_every = self.cfg.trainer.gradient_clip_val, self.cfg.trainer.log_every_n_steps
         for rows in self.order():
-            if self.asked:
-                raise Interrupted(self.asked)
+            if self.stop_signal:
+                raise Interrupted(self.stop_signal)
             batch = Batch(take(train.x, rows), take(train.y, rows), take(train.index, rows))
             g, found = self.stacked.step(batch)
             if clip is not None:
@@ -133,18 +133,18 @@ class VectorizedTraining:
             self.update(self.stacked.w, g, self.state, **numbers, lr=lr)
             self.step += 1
             if self.rates.each_step:
-                self.rates.move(epoch_ended=False)
+                self.rates.advance(epoch_ended=False)
                 lr = self.column(self.rates.lr)
-            passed.append(found)
+            batch_losses.append(found)
             self.losses.append(found.loss)
             if len(self.losses) >= log_every:
                 self.write_losses()
             if self.step == self.last_step:
                 break
-        self.end_epoch(passed)
+        self.end_epoch(batch_losses)
 
     def order(self) -> Sequence[Tensor]:
-        """The rows of each batch of this epoch, (T, B), each trial's in its own order."""
+        """The positions of the samples of each batch of this epoch, (T, B), in each trial's own order."""
         orders = []
         for row in self.live:
             self.samplers[row].set_epoch(self.epoch)
@@ -152,12 +152,12 @@ class VectorizedTraining:
         return torch.stack(orders).to(self.device).split(self.samplers[0].sizes(), dim=1)
 
     def column(self, values: Tensor) -> Tensor:
-        """A number of each live trial, (T, 1), to multiply its row."""
+        """One value for each live trial, (T, 1), to broadcast over its row."""
         return values.to(self.stacked.w)[self.live][:, None]
 
     def write_losses(self) -> None:
-        """A row for each trial, and an end for those whose loss is no number any more."""
-        self.guard()
+        """Log the mean loss of each trial, and end those that diverged."""
+        self.end_diverged()
         means = torch.stack(self.losses).double().mean(0).tolist()
         self.losses.clear()
         for row, mean in zip(self.live, means, strict=True):
@@ -166,8 +166,8 @@ class VectorizedTraining:
                 self.trials[row].steps = self.step
                 self.trials[row].log(self.epoch, {"train/loss_step": mean, "lr": rate})
 
-    def guard(self) -> None:
-        """The first loss that is no number ends its trial; the others are not touched by it."""
+    def end_diverged(self) -> None:
+        """End trials with a NaN or infinite loss; the others are not affected."""
         if not self.losses:
             return
         finite = torch.stack(self.losses).isfinite().cpu()
@@ -182,12 +182,12 @@ class VectorizedTraining:
             where = f"at step {step} (epoch {self.epoch}, lr={float(self.rates.lr[row]):g})"
             trial.end("failed", DIVERGED, str(Diverged(f"diverged: {what} {where}", "Try a lower optimizer.lr", step)))
 
-    def end_epoch(self, passed: list[BatchLoss]) -> None:
-        """Validate, log, keep the best, and let those go that have come to their end."""
-        self.guard()
+    def end_epoch(self, batch_losses: list[BatchLoss]) -> None:
+        """Validate, log, remember the best weights, and drop the trials that have ended."""
+        self.end_diverged()
         stacked = self.stacked
         val = self.metrics("val", stacked.w, stacked.rest)
-        train = metrics_of_all(stacked.model, "train", passed)
+        train = metrics_of_all(stacked.model, "train", batch_losses)
         for k, row in enumerate(self.live):
             trial = self.trials[row]
             if trial.status != "running":
@@ -200,48 +200,48 @@ class VectorizedTraining:
             if trial.status != "running":
                 continue
             trial.log(self.epoch, train[k])
-            figures = {**train[k], **val[k]}
-            if trial.pruning is not None and trial.pruning.gives_up(figures[trial.pruning.metric], self.epoch):
+            metrics = {**train[k], **val[k]}
+            if trial.pruning is not None and trial.pruning.should_prune(metrics[trial.pruning.metric], self.epoch):
                 trial.end("pruned", 0, f"pruned after epoch {self.epoch + 1}")
                 continue
-            self.keep_best(k, row, figures)
-            if trial.stopping is not None and stops_early(trial.stopping, figures[trial.stopping.monitor]):
+            self.update_best(k, row, metrics)
+            if trial.stopping is not None and stops_early(trial.stopping, metrics[trial.stopping.monitor]):
                 trial.end("finished")
             if self.step == self.last_step:
                 trial.end("finished")
         self.epoch += 1
-        self.rates.move(epoch_ended=True)
-        going = [k for k, row in enumerate(self.live) if self.trials[row].status == "running"]
-        if len(going) < len(self.live):
-            self.keep(torch.tensor(going, dtype=torch.long))
+        self.rates.advance(epoch_ended=True)
+        running = [k for k, row in enumerate(self.live) if self.trials[row].status == "running"]
+        if len(running) < len(self.live):
+            self.keep_models(torch.tensor(running, dtype=torch.long))
 
-    def keep_best(self, k: int, row: int, figures: dict[str, float]) -> None:
-        """The weights of the first epoch that reaches the best monitored figure, as for one run."""
+    def update_best(self, k: int, row: int, metrics: dict[str, float]) -> None:
+        """Remember the weights of the first epoch with the best monitored metric, as in a single run."""
         trial, monitor = self.trials[row], self.monitor
-        score, old = figures[monitor], trial.best.get(monitor)
-        if old is None or (score < old if self.lowest else score > old):
-            told = {key: value for key, value in figures.items() if key.startswith("val/") or key == monitor}
-            trial.best = {"epoch": self.epoch, "step": self.step, **told}
+        score, old = metrics[monitor], trial.best.get(monitor)
+        if old is None or (score < old if self.lower_is_better else score > old):
+            best_metrics = {key: value for key, value in metrics.items() if key.startswith("val/") or key == monitor}
+            trial.best = {"epoch": self.epoch, "step": self.step, **best_metrics}
             self.best_w[row] = self.stacked.w[k]
             for name, value in self.stacked.rest.items():
                 self.best_rest[name][row] = value[k]
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows of the stack only."""
+    def keep_models(self, rows: Tensor) -> None:
+        """Keep only these rows of the stack."""
 
         def kept(value: Any) -> Any:
             if isinstance(value, tuple):
                 return tuple(kept(part) for part in value)
             return value[rows.to(value.device)] if isinstance(value, Tensor) else value
 
-        self.stacked.keep(rows)
+        self.stacked.keep_models(rows)
         self.live = [self.live[k] for k in rows.tolist()]
         self.state = {key: kept(value) for key, value in self.state.items()}
         self.numbers = {key: kept(value) for key, value in self.numbers.items()}
         self.losses = [kept(losses) for losses in self.losses]
 
     def metrics(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
-        """The metrics of a set for each row of w."""
+        """The metrics of a data set for each row of w."""
         rows = self.sets[stage]
         numbers = torch.arange(len(rows)).split(EpochSampler(len(rows), EVALUATION_BATCH).sizes())
         parts = [self.stacked.evaluate(w, rest, rows[part]) for part in numbers]

@@ -1,4 +1,4 @@
-"""The checkpoint of trials that are trained together: written after epochs, read at the next start."""
+"""The common checkpoint of trials that are trained together, written after epochs."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ from dlcourse.runs.checkpoint_file import AtomicIO, load
 from dlcourse.runs.random_state import random_state, set_random_state
 
 CHECKPOINT = "together_{}.ckpt"
-#: What of the training's attributes a checkpoint holds as it is.
+#: Attributes of the training that are saved unchanged.
 SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "seconds")
 
 
 def save(training: Any) -> None:
-    """Write all that the next epoch needs to end in the same bits."""
+    """Write everything that the next epoch needs to give bit-identical results."""
     state = {
         "words": [trial.composed.overrides.words for trial in training.trials],
         "trials": [trial.state_dict() for trial in training.trials],
@@ -25,33 +25,35 @@ def save(training: Any) -> None:
         "rates": training.rates.state_dict(),
         "rng": random_state(),
     }
-    began = time.monotonic()
+    started = time.monotonic()
     AtomicIO().save_checkpoint(state, training.path)
     ended = time.monotonic()
-    training.save_at = ended + max(1, 20 * (ended - began))  # it takes no more than a twentieth of the time
+    training.save_at = ended + max(1, 20 * (ended - started))  # at most a twentieth of the time is spent on checkpoints
 
 
 def restore(training: Any) -> None:
-    """Continue the same trials where they were stopped, or those of them that have no directory yet."""
-    mine = [trial.composed.overrides.words for trial in training.trials]
+    """Resume the same trials where they stopped, or those of them that have no directory yet."""
+    own_overrides = [trial.composed.overrides.words for trial in training.trials]
     for path in sorted(training.path.parent.glob(CHECKPOINT.format("*"))):
         try:
             state = load(path, training.device)
         except Refused as refusal:
             print(f"{refusal}: its trials start again", file=sys.stderr)
             continue
-        known = all(words in state["words"] for words in mine)
-        if mine == state["words"] or known and not state["live"]:
+        all_saved = all(words in state["words"] for words in own_overrides)
+        if own_overrides == state["words"] or all_saved and not state["live"]:
             training.path = path
-            resume_from(training, state, mine)
+            resume_from(training, state, own_overrides)
             return
-        if any(words in state["words"] for words in mine):
-            raise Refused(f"{path} holds some of these trials with others: say sweep.workers= as when it was begun")
+        if any(words in state["words"] for words in own_overrides):
+            raise Refused(
+                f"{path} holds some of these trials with others: set sweep.workers= to the value of the first start"
+            )
 
 
-def resume_from(training: Any, state: dict[str, Any], mine: list[list[str]]) -> None:
-    """Put back the state of a checkpoint, of the trials with these words."""
-    rows = [state["words"].index(words) for words in mine]
+def resume_from(training: Any, state: dict[str, Any], own_overrides: list[list[str]]) -> None:
+    """Restore the state of the trials with these overrides from a checkpoint."""
+    rows = [state["words"].index(words) for words in own_overrides]
     for trial, row in zip(training.trials, rows, strict=True):
         trial.load_state_dict(state["trials"][row])
     state["best_w"] = state["best_w"][rows]

@@ -1,4 +1,4 @@
-"""One of the trials that are trained together: its rows, its best, its end, and the directory it leaves."""
+"""One of the trials that are trained together, and its run directory."""
 
 import json
 import threading
@@ -14,11 +14,11 @@ from dlcourse.runs.checkpoints import BEST
 from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.files import write_json
 
-ONE_AT_A_TIME = threading.Lock()  # W&B takes a second logger of a process for another name of the first
+ONE_AT_A_TIME = threading.Lock()  # W&B treats a second logger in a process as the first one renamed
 
 
 class VectorizedTrial:
-    """What is known of one trial while it trains with the others, and what it leaves at the end."""
+    """The state of one trial while it trains with the others; writes its run directory at the end."""
 
     def __init__(self, composed: Composed, path: Path, tree: dict[str, Any]):
         from hydra.utils import instantiate
@@ -33,13 +33,13 @@ class VectorizedTrial:
         self.stopping = instantiate(nodes["early_stopping"]) if nodes.get("early_stopping") else None
         self.pruning = instantiate(nodes["pruning"]) if nodes.get("pruning") else None
         if self.pruning is not None:
-            self.pruning.begin()
+            self.pruning.load_trial()
 
     def state_dict(self) -> dict[str, Any]:
-        kept = ("best", "status", "code", "reason", "epochs", "steps")
+        saved = ("best", "status", "code", "reason", "epochs", "steps")
         stopping = self.stopping.state_dict() if self.stopping else None
-        # The rows as one text: torch.save looks at every number of theirs on its own.
-        return {key: getattr(self, key) for key in kept} | {"stopping": stopping, "rows": json.dumps(self.rows)}
+        # The log rows as one string: torch.save would pickle each number separately.
+        return {key: getattr(self, key) for key in saved} | {"stopping": stopping, "rows": json.dumps(self.rows)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         stopping, rows = state.pop("stopping"), state.pop("rows")
@@ -50,31 +50,35 @@ class VectorizedTrial:
     def end(self, status: str, code: int = 0, reason: str | None = None) -> None:
         self.status, self.code, self.reason = status, code, reason
 
-    def log(self, epoch: int, figures: dict[str, float]) -> None:
-        self.rows.append({"step": self.steps, "epoch": epoch, **figures})
+    def log(self, epoch: int, metrics: dict[str, float]) -> None:
+        self.rows.append({"step": self.steps, "epoch": epoch, **metrics})
 
     def publish(
         self,
         weights: dict[str, Tensor],
         test: Mapping[str, float],
         cost: Mapping[str, Any],
-        place: dict[str, Any],
+        environment: dict[str, Any],
     ) -> None:
-        """Write the run directory: rows, best weights and final figures, as any run leaves them; no page of its own.
+        """Write the run directory like that of any run, but without a report; safe to call from several threads.
 
-        Trials may do so side by side. ``cost`` is what the training of all together took, with the data's note if it
-        has one; ``place`` where it was.
+        ``cost``: duration and speed of training all trials together, and the data's note if it has one;
+        ``environment``: the contents of environment.json.
         """
         run = RunDirectory.create(self.composed)
-        write_json(self.path / "environment.json", place)
+        write_json(self.path / "environment.json", environment)
         if test:
             self.log(self.epochs, dict(test))
         try:
-            self.tell_loggers()
+            self.log_history()
             if self.best:
-                parts = {"model": self.tree["model"], "data": self.tree["data"], "choice": self.composed.choices}
-                at = {"epoch": self.best["epoch"], "global_step": self.best["step"]}
-                checkpoint = {"state_dict": weights, **at, "hyper_parameters": parts}
+                hyper_parameters = {
+                    "model": self.tree["model"],
+                    "data": self.tree["data"],
+                    "choice": self.composed.choices,
+                }
+                best_position = {"epoch": self.best["epoch"], "global_step": self.best["step"]}
+                checkpoint = {"state_dict": weights, **best_position, "hyper_parameters": hyper_parameters}
                 AtomicIO().save_checkpoint(checkpoint, self.path / "checkpoints" / BEST)
             if self.status == "finished":
                 best = {name: value for name, value in self.best.items() if "/" in name}
@@ -86,16 +90,16 @@ class VectorizedTrial:
         finally:
             run.release()
 
-    def tell_loggers(self) -> None:
-        """All rows to each logger, which is closed before another trial's begins."""
+    def log_history(self) -> None:
+        """Log all rows to each logger; only one trial's loggers are open at a time."""
         with ONE_AT_A_TIME:
             loggers = self.loggers()
             try:
                 for logger in loggers:
                     logger.log_hyperparams({**self.tree, "choice": self.composed.choices})
                     for row in self.rows:
-                        figures = {key: value for key, value in row.items() if key != "step"}
-                        logger.log_metrics(figures, step=row["step"])
+                        metrics = {key: value for key, value in row.items() if key != "step"}
+                        logger.log_metrics(metrics, step=row["step"])
                     logger.save()
             finally:
                 for logger in loggers:
@@ -103,7 +107,7 @@ class VectorizedTrial:
                         logger.close(self.code)
 
     def loggers(self) -> list[Any]:
-        """metrics.jsonl, and what the configuration names; W&B's runs are grouped by the sweep."""
+        """metrics.jsonl and the loggers of the configuration; W&B's runs are grouped by the sweep."""
         from hydra.utils import instantiate
 
         from dlcourse.runs.loggers import MetricsFile

@@ -1,1 +1,1 @@
-"""What is learned from a row: one file a kind of task."""
+"""Tasks: what is learned from a sample."""

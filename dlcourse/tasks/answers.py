@@ -1,4 +1,4 @@
-"""What a model answers for rows: in evaluation mode, without gradients, a batch at a time."""
+"""Outputs of a model in evaluation mode, without gradients, a batch at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ BATCH = 512
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode and without gradients; every part returns to the mode it was in."""
+    """The model in evaluation mode and without gradients; afterwards each module has its old mode again."""
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
@@ -26,7 +26,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def forward_batches(model: Any, x: Tensor) -> Answers:
-    """The answers of a model for raw inputs x (N, *shape), as float32 on the CPU."""
+    """The outputs of a model for raw inputs x (N, *shape), as float32 on the CPU."""
     first = next(model.parameters())
     with eval_mode(model):
         z = [model.task.answer(model, part.to(first.device, first.dtype)) for part in x.split(BATCH)]
@@ -35,7 +35,7 @@ def forward_batches(model: Any, x: Tensor) -> Answers:
 
 
 def grid(x: Tensor, side: int) -> tuple[Tensor, tuple[float, float, float, float]]:
-    """``side``² places (N, 2) around points x (N, 2), row by row from below; their left, right, lower, upper ends."""
+    """``side``² grid points (N, 2) around x (N, 2), row by row from below; left, right, lower and upper ends."""
     low, high = x.float().amin(0), x.float().amax(0)
     border = ((high - low) * 0.08).clamp_min(0.3)
     (x0, y0), (x1, y1) = (low - border).tolist(), (high + border).tolist()

@@ -1,4 +1,4 @@
-"""The base of all tasks: what is learned from a row, what is added up for its metrics, what a person reads of it."""
+"""The base class of all tasks: targets, sums for metrics, readable predictions and report sections."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,9 +10,9 @@ from dlcourse.plots.section import Section
 
 
 class Batch(NamedTuple):
-    """Some rows: inputs x (N, *shape), targets y (N, …), row numbers (N,), and the weight of each row or None.
+    """Samples: inputs x (N, *shape), targets y (N, …), their positions ``index`` (N,), and their weights or None.
 
-    ``seed`` and ``epoch`` (0 in validation and test) with the row numbers decide all that is drawn for a row.
+    ``seed``, ``epoch`` (0 in validation and test) and ``index`` determine all random numbers for a sample.
     """
 
     x: Tensor
@@ -23,19 +23,19 @@ class Batch(NamedTuple):
     epoch: int = 0
 
     def rows(self, numbers: Any) -> "Batch":
-        """Some of its rows, as a batch of their own."""
+        """Some of the samples, as a batch."""
         weight = None if self.weight is None else self.weight[numbers]
         return self._replace(x=self.x[numbers], y=self.y[numbers], index=self.index[numbers], weight=weight)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
+        """The same batch on a device."""
         x, y, index = (part.to(device, non_blocking=True) for part in (self.x, self.y, self.index))
         weight = None if self.weight is None else self.weight.to(device, non_blocking=True)
         return self._replace(x=x, y=y, index=index, weight=weight)
 
 
 class Answers(NamedTuple):
-    """What a model answers for rows: its outputs z, and a = ``loss.output(z)``; whether a holds probabilities."""
+    """Outputs of a model for samples: z, and a = ``loss.output(z)``; whether a holds probabilities."""
 
     z: Tensor
     a: Tensor
@@ -43,20 +43,20 @@ class Answers(NamedTuple):
 
 
 class Task(nn.Module):
-    """What is learned from a row; knows rows and outputs, but neither architectures nor files.
+    """What is learned from a sample; independent of architectures and files.
 
-    ``outputs``: numbers that a model puts out for a row. ``takes``: the kinds of y that it learns from (``data.y``).
-    ``target_form``: how it hands the target to a loss: ``class_numbers`` (M,) whole numbers 0 … C − 1 beside z (M, C);
+    ``outputs``: outputs of a model for a sample. ``takes``: the kinds of y that it learns from (``data.y``).
+    ``target_form``: the target for the loss: ``class_numbers`` (M,) whole numbers 0 … C − 1 beside z (M, C);
     ``bits`` zeros and ones, ``unit_values`` numbers in [0, 1] and ``values`` any numbers, each in the shape of z.
-    ``output``: the function of z that losses compare with the target, where a loss lets it be chosen.
-    ``prediction_form``: what `comparable` hands to torchmetrics, as that calls it: ``binary``, ``multiclass``,
+    ``output``: the function of z that losses compare with the target, for losses that have a choice.
+    ``prediction_form``: what `comparable` returns, in torchmetrics' terms: ``binary``, ``multiclass``,
     ``multilabel``; or ``values``, ``pictures``. ``metrics``: what is logged, and whether ``min`` or ``max`` is better.
     ``class_count``: the number of classes that y must have.
 
-    Its buffers are of the training rows, the same in all processes and in all models that are trained together.
+    Its buffers depend only on the training set: they are equal in all processes and all models trained together.
     """
 
-    #: The names of the classes between which a row is decided; None where it is not between classes.
+    #: The names of the classes; None if the task has no classes.
     classes: list[str] | None = None
 
     def __init__(
@@ -75,50 +75,50 @@ class Task(nn.Module):
         self.prediction_form, self.better, self.class_count = prediction_form, dict(metrics), class_count
 
     def fit(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
-        """Take what it needs from the training rows (moments of the targets), once; a checkpoint keeps it."""
+        """Compute buffers (moments of the targets) from the training set, once; checkpoints contain them."""
 
     def check(self, x: Tensor, y: Tensor) -> None:
-        """ValueError names the first row that cannot be learned from."""
+        """ValueError names the first sample that does not fit the task."""
 
     def prepare_batch(self, batch: Batch) -> tuple[Any, Any]:
         """The model's inputs and the target of a batch."""
         return batch.x, batch.y
 
     def loss_inputs(self, output: Any, target: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(z, target, weight) as the loss takes them; weight (M,) or None counts samples, nothing is left out."""
+        """(z, target, weight) as the loss expects them; weight (M,) or None. No sample is dropped."""
         return output, target, None
 
     def answer(self, model: Any, inputs: Any) -> Any:
-        """What the model puts out where it is not trained."""
+        """The model's output in validation, test and prediction."""
         return model(inputs)
 
     def statistics(self, output: Any, target: Any, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-        """What is added up over rows for ``metrics``, a tensor (M, …) each; ``read(output)`` is what a person reads.
+        """Values (M, …) to be summed over samples for ``metrics``; ``read(output)`` gives readable predictions.
 
-        No value is read on the host: a step on a GPU waits for nothing.
+        No value is copied to the host, so that a step on a GPU does not wait.
         """
         return {}
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Metrics from the sums of all rows, ``n`` of them; each sum may be of several models, (T, …)."""
+        """Metrics from the sums over ``n`` samples; each sum may be of several models, (T, …)."""
         return {}
 
     def comparable(self, output: Any, target: Any, read: Callable[[Any], Tensor]) -> tuple[Any, Any]:
-        """(preds, target) as torchmetrics takes them."""
+        """(preds, target) as torchmetrics expects them."""
         return read(output), target
 
     def postprocess(self, a: Tensor) -> Tensor:
-        """What a person reads, of a = ``loss.output(z)``: probabilities, values in their units, pictures."""
+        """Readable predictions from a = ``loss.output(z)``: probabilities, values in their units, pictures."""
         return a
 
     def predicted_class(self, z: Tensor) -> Tensor:
-        """The class (N,) that outputs z (N, outputs) stand for; of tasks with ``classes`` only."""
-        raise ValueError(f"{type(self).__name__} decides between no classes")
+        """The predicted class (N,) for z (N, outputs); only for tasks with ``classes``."""
+        raise ValueError(f"{type(self).__name__} has no classes")
 
     def format_predictions(self, answers: Answers) -> Iterable[str]:
-        """A line a row, as predict.py prints it."""
+        """A line for each sample, as predict.py prints it."""
         return ("\t".join(f"{value:.6g}" for value in row) for row in answers.a.flatten(1).tolist())
 
     def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
-        """Sections of the report about the test rows, whose answers are given; loggers show them too."""
+        """Sections of the report about the test set; loggers show them too."""
         return []

@@ -1,4 +1,4 @@
-"""What a report shows of a classifier: where it errs on the test set, and what it does in between."""
+"""Report sections of a classifier: confusion matrix, decision boundary and worst mistakes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.plots import classes as plots
-from dlcourse.plots.pictures import data_uri, is_picture, picture, span
+from dlcourse.plots.pictures import data_uri, is_picture, picture, value_range
 from dlcourse.plots.section import Cell, Picture, Section, Table, draw
 from dlcourse.tasks.answers import forward_batches, grid
 from dlcourse.tasks.base import Answers
@@ -23,7 +23,7 @@ INPUTS = 8  # of a row that is no picture
 
 @dataclass
 class Classified:
-    """Test rows by their true and their predicted class (N,), and what the model gives each class, (N, C)."""
+    """Test samples with true and predicted class (N,), and scores for each class (N, C)."""
 
     x: Tensor
     true: Tensor
@@ -38,7 +38,7 @@ class Classified:
         return torch.bincount(self.true * n + self.predicted, minlength=n * n).reshape(n, n).numpy()
 
     def worst(self, limit: int) -> list[int]:
-        """The wrong rows, worst first: by how far z of the predicted class lies above z of the true one."""
+        """Misclassified samples, worst first, by z of the predicted class minus z of the true one."""
         z = (self.z if self.z.shape[1] > 1 else torch.cat([-self.z, self.z], 1)).double()
         rows = torch.arange(len(z))
         lead = z[rows, self.predicted] - z[rows, self.true]
@@ -57,7 +57,7 @@ def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
         Section(
             "test",
             "On the test set",
-            figures=figures(model, found, answers.probabilities),
+            plots=figures(model, found, answers.probabilities),
             classes=(found.names, found.true.tolist(), found.predicted.tolist()),
         ),
         mistakes(found, data, answers.probabilities),
@@ -81,18 +81,18 @@ def boundary(model: Any, found: Classified) -> Any:
     return plots.boundary(decision_map(model, found.x), found.x.numpy(), found.true.numpy(), wrong, found.names)
 
 
-def decision_map(model: Any, x: Tensor) -> plots.Map:
-    """The model's answer at every point of the plane around points x (N, 2)."""
+def decision_map(model: Any, x: Tensor) -> plots.DecisionMap:
+    """The model's prediction on a grid around x (N, 2)."""
     places, extent = grid(x, GRID)
     there = forward_batches(model, places)
     classes = model.task.predicted_class(there.z)
     score = model.task.scores(there).amax(1).nan_to_num(0).clamp(0, 1)
     sure = score if there.probabilities else torch.ones(len(classes))
-    return plots.Map(extent, classes.reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
+    return plots.DecisionMap(extent, classes.reshape(GRID, GRID).numpy(), sure.reshape(GRID, GRID).numpy())
 
 
 def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
-    """The worst wrong test rows, as pictures or as numbers, each with the model's scores of both classes."""
+    """The worst mistakes on the test set, as pictures or numbers, with the scores of both classes."""
     pictures = is_picture(data.shape)
     rows = found.worst(PICTURES if pictures else ROWS)
     kind = "probability" if probabilities else "score"
@@ -103,7 +103,7 @@ def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
         f"the model's {kind} of both classes."
     )
     digits = "{:.3f}" if probabilities else "{:.3g}"
-    low, high = span(found.x, rows) if pictures else (0.0, 1.0)
+    low, high = value_range(found.x, rows) if pictures else (0.0, 1.0)
     names = [] if pictures else input_names(data, found.x[0].numel())[:INPUTS]
     section = Section("mistakes", "Worst mistakes", text)
     section.table = Table(["row", "true", f"true {kind}", "predicted", f"predicted {kind}", *names], [])
@@ -132,7 +132,7 @@ def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
 
 
 def input_names(data: Any, count: int) -> list[str]:
-    """A name for each input of a row: a table's columns where they are known, else x1, x2, …"""
+    """A name for each input: a table's columns where they are known, else x1, x2, …"""
     names = []
     for column in getattr(data, "columns", None) or []:
         words: Sequence[str] = column.get("vocabulary") or [""]

@@ -1,4 +1,4 @@
-"""The row itself as its target: what an encoder and a decoder keep of it."""
+"""Reconstruction: the input itself is the target."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from dlcourse.tasks.base import Answers, Batch, Task
 
 
 class Reconstruction(Task):
-    """Put the inputs x (N, *shape) out again, from z (N, P), P = Π shape. y is not looked at. Lecture: L4.
+    """Reproduce the inputs x (N, *shape) from z (N, P), P = Π shape. y is not used. Lecture: L4.
 
-    The target of a picture is x / ``white``, in 0 … 1; of other rows (``white`` null) it is standardised by column,
-    (x − x̄)/s over the training rows. Logs ``mse`` = mean (target − a)², in these units.
+    The target of a picture is x / ``white``, in 0 … 1; of other data (``white`` null) it is standardised by column,
+    (x − x̄)/s over the training set. Logs ``mse`` = mean (target − a)², in these units.
     ValueError: a picture with values outside 0 … white.
     """
 

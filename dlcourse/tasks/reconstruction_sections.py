@@ -1,4 +1,4 @@
-"""What a report shows of reconstructed rows: originals beside what came back, and the error of each input."""
+"""Report sections for reconstruction: originals beside reconstructions, and the code of two units."""
 
 from functools import partial
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from dlcourse.plots import codes as plots
-from dlcourse.plots.pictures import data_uri, is_picture, pairs
-from dlcourse.plots.section import Cell, Figure, Section, Table, draw
+from dlcourse.plots.pictures import data_uri, is_picture, stacked_pairs
+from dlcourse.plots.section import Cell, Plot, Section, Table, draw
 from dlcourse.tasks.answers import eval_mode
 from dlcourse.tasks.base import Answers
 
@@ -17,13 +17,13 @@ INPUTS = 8
 
 
 def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
-    """Test rows above their reconstructions, pictures or numbers; the code's plane where it has two units."""
+    """Test samples and their reconstructions, as pictures or numbers; the code's plane if it has two units."""
     test, came = data.sets["test"], answers.a
     section = Section("test", "On the test set", "Test rows and what the model makes of them.")
     if is_picture(data.shape):
-        image = pairs(test.x[:PICTURES].float(), came[:PICTURES], 0.0, float(data.white))
+        image = stacked_pairs(test.x[:PICTURES].float(), came[:PICTURES], 0.0, float(data.white))
         caption = f"The first {min(PICTURES, len(came))} test pictures, each above its reconstruction."
-        section.figures.append(Figure("Originals and reconstructions", caption, uri=data_uri(image)))
+        section.plots.append(Plot("Originals and reconstructions", caption, uri=data_uri(image)))
     else:
         x, a = test.x.flatten(1)[:ROWS, :INPUTS].tolist(), came.flatten(1)[:ROWS, :INPUTS].tolist()
         names = [f"x{k + 1}" for k in range(len(x[0]))]
@@ -40,6 +40,6 @@ def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
             code = model.encode(test.x.to(model.device)).float().cpu().numpy()
         classes = test.y.numpy() if data.y == "classes" else torch.zeros(len(code), dtype=torch.long).numpy()
         names = data.classes if data.y == "classes" and data.classes else ["test rows"]
-        caption = "The two numbers that the encoder makes of each test row; the model has not seen the classes."
-        section.figures.append(draw("The code's plane", partial(plots.plane, code, classes, names), caption))
+        caption = "The code of each test sample; the model was trained without the classes."
+        section.plots.append(draw("The code's plane", partial(plots.code_plane, code, classes, names), caption))
     return [section]

@@ -1,4 +1,4 @@
-"""Targets that the data bring with each row: a class, one of two classes, several labels, values."""
+"""Supervised tasks: a class, one of two classes, several labels, or values for each sample."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from dlcourse.tasks.base import Answers, Batch, Task
 
 
 class Classification(Task):
-    """One of C classes a row, y (N,) in 0 … C − 1; z (N, C), and the class is argmax z. Lecture: L6, L8f, L11.
+    """One of C classes per sample, y (N,) in 0 … C − 1; z (N, C), and the class is argmax z. Lecture: L6, L8f, L11.
 
-    Logs ``acc``, the share of rows whose class is right.
+    Logs ``acc``, the share of samples whose class is right.
     """
 
     classes: list[str]
@@ -33,7 +33,7 @@ class Classification(Task):
         return z.argmax(1)
 
     def scores(self, answers: Answers) -> Tensor:
-        """What a model gives each class (N, C): its probability where the loss has one, else z."""
+        """The score of each class (N, C): its probability if the loss has one, else z."""
         return answers.a if answers.probabilities else answers.z
 
     def format_predictions(self, answers: Answers) -> Iterable[str]:
@@ -50,7 +50,7 @@ class Classification(Task):
 
 
 class Binary(Classification):
-    """One of two classes a row by one output z (N, 1): class 1 where z > 0. Lecture: L1, L2, L10."""
+    """One of two classes by one output z (N, 1): class 1 where z > 0. Lecture: L1, L2, L10."""
 
     def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return batch.x, batch.y[:, None].float()
@@ -70,9 +70,9 @@ class Binary(Classification):
 
 
 class Multilabel(Task):
-    """Any number of K labels a row, y (N, K) of zeros and ones; label k is there where z_k > 0. Lecture: beyond L10.
+    """Any number of K labels per sample, y (N, K) of zeros and ones; label k if z_k > 0. Lecture: beyond L10.
 
-    Logs ``acc``, the share of labels that are right, and ``exact``, the share of rows with all of them right.
+    Logs ``acc``, the share of labels that are right, and ``exact``, the share of samples with all labels right.
     """
 
     def __init__(self, *, labels: Sequence[str] | None, **facts: Any):
@@ -94,7 +94,7 @@ class Multilabel(Task):
         return read(output), target.long()
 
     def format_predictions(self, answers: Answers) -> Iterable[str]:
-        """The labels that are there, and the probability (or the score) of each."""
+        """The predicted labels, and the probability (or the score) of each."""
         shown = answers.a if answers.probabilities else answers.z
         for z, row in zip(answers.z.tolist(), shown.tolist(), strict=True):
             there = [name for name, value in zip(self.labels, z, strict=True) if value > 0]
@@ -103,7 +103,7 @@ class Multilabel(Task):
 
 
 class Regression(Task):
-    """K values a row, y (N, K) in the data's own units. Lecture: L6, L9.
+    """K values for each sample, y (N, K) in the data's own units. Lecture: L6, L9.
 
     With ``standardise=true`` the loss compares deviations from the training targets' mean, (y − ȳ)/s. Logs ``mae`` in
     the target's units and ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)². Of several values ``mae/k`` and ``r2/k`` are those of

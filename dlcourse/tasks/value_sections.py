@@ -1,4 +1,4 @@
-"""What a report shows of predicted values: the fitted curve, values against values, residuals."""
+"""Report sections for regression: fitted curve, predicted against true values, residuals."""
 
 from functools import partial
 from typing import Any
@@ -20,10 +20,10 @@ def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
     if tuple(data.shape) == (1,):
         caption = "The model's output over the range of the test inputs."
         drawn.append(draw("Fitted curve", lambda: plots.fit(x[:, 0], y, curve(model, test.x)), caption))
-    against = partial(plots.against, y, a)
-    drawn.append(draw("Predicted against true values", against, "On the dashed line both agree."))
-    drawn.append(draw("Residuals", partial(plots.residuals, y, a), "Left of zero the model's value is too low."))
-    return [Section("test", "On the test set", figures=drawn)]
+    against = partial(plots.predicted_against_true, y, a)
+    drawn.append(draw("Predicted against true values", against, "On the dashed line they are equal."))
+    drawn.append(draw("Residuals", partial(plots.residuals, y, a), "Left of zero the prediction is too low."))
+    return [Section("test", "On the test set", plots=drawn)]
 
 
 def curve(model: Any, x: Tensor, points: int = 300) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import dlcourse
-from dlcourse.runs.export import Readable, export_onnx
+from dlcourse.runs.export import ModelWithOutput, export_onnx
 from dlcourse.runs.trained import restore
 from dlcourse.tasks.answers import eval_mode
 
@@ -31,7 +31,7 @@ def main(run: str, seconds: str, word: str) -> None:
     _, model, data = restore(run)
     data.setup()
     x = data.sets["test"].x.float()
-    readable = Readable(model)
+    readable = ModelWithOutput(model)
     ways: dict[str, Callable[[Tensor], object]] = {"model": readable}
     if any(map(which, ("g++", "c++", "clang++"))):  # PyTorch writes C++ and has it compiled
         ways["torch.compile"] = torch.compile(readable)

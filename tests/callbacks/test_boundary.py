@@ -20,7 +20,7 @@ def test_the_boundary_after_powers_of_two(tmp_path):
     if result.metrics["best_epoch"] == 5:  # the weights of the last epoch, which the last row shows
         assert ends == [str(int(z > 0)) for z in result.model(corner)[:, 0]]
     page = (tmp_path / "run/report.html").read_text()
-    assert "Decision boundary while training" in page and "6 epochs" in page and "Loss landscape" in page
+    assert "Decision boundary during training" in page and "6 epochs" in page and "Loss landscape" in page
 
 
 def test_a_resume_draws_no_epoch_twice(tmp_path):

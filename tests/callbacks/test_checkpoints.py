@@ -18,7 +18,7 @@ import torch
 
 import dlcourse
 from dlcourse.errors import CHECKPOINT, Refused
-from dlcourse.runs.checkpoint_file import AtomicIO, load, usable
+from dlcourse.runs.checkpoint_file import AtomicIO, load, newest_readable
 from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.random_state import random_state, set_random_state
 
@@ -110,10 +110,10 @@ def test_a_kill_inside_the_write_leaves_a_loadable_one(tmp_path, monkeypatch, po
         with nullcontext() if whole else pytest.raises(Killed):
             AtomicIO().save_checkpoint(checkpoint(existing + 1), tmp_path / "last.ckpt")
     if existing or whole:
-        assert step_of(usable(tmp_path)[0].path) == existing + whole
+        assert step_of(newest_readable(tmp_path)[0].path) == existing + whole
     else:
         with pytest.raises(Refused):
-            usable(tmp_path)
+            newest_readable(tmp_path)
     AtomicIO().save_checkpoint(checkpoint(9), tmp_path / "last.ckpt")  # and the next write works
     assert step_of(tmp_path / "last.ckpt") == 9
 
@@ -153,12 +153,12 @@ def test_truncated(folder, share):
     content = last.read_bytes()
     last.write_bytes(content[: int(share * len(content))])
     refused(last)
-    (path, _), complaints = usable(folder)
+    (path, _), problems = newest_readable(folder)
     assert path.name == "last.prev.ckpt" and step_of(path) == 1
-    assert len(complaints) == 1 and str(last) in complaints[0]
+    assert len(problems) == 1 and str(last) in problems[0]
     path.write_bytes(b"")
     with pytest.raises(Refused) as refusal:
-        usable(folder)
+        newest_readable(folder)
     assert refusal.value.code == CHECKPOINT and "last.prev.ckpt" in str(refusal.value)
 
 
@@ -191,8 +191,8 @@ def test_one_flipped_bit(folder, part, bit):
             damaged[at] ^= 1 << bit
             last.write_bytes(damaged)
             refused(last)
-            (path, _), complaints = usable(folder)
-            assert path.name == "last.prev.ckpt" and str(last) in complaints[0]
+            (path, _), problems = newest_readable(folder)
+            assert path.name == "last.prev.ckpt" and str(last) in problems[0]
 
 
 def test_one_flipped_bit_anywhere_never_changes_a_value(folder):
@@ -232,8 +232,8 @@ def test_a_malicious_pickle_runs_nothing(folder, tmp_path_factory):
     malicious(folder / "last.ckpt", canary)
     said = refused(folder / "last.ckpt")
     assert "weights_only" not in said and not canary.exists()
-    (path, _), complaints = usable(folder)
-    assert path.name == "last.prev.ckpt" and complaints == [said] and not canary.exists()
+    (path, _), problems = newest_readable(folder)
+    assert path.name == "last.prev.ckpt" and problems == [said] and not canary.exists()
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -255,16 +255,16 @@ def test_a_module_is_more_than_tensors(tmp_path):
 @pytest.mark.parametrize("kind", [str, Path])
 def test_an_address_is_refused(address, kind):
     """A Path turns // into /, which must not make a file of an address."""
-    with pytest.raises(Refused, match="not addresses") as refusal:
+    with pytest.raises(Refused, match="not URLs") as refusal:
         load(kind(address))
     assert refusal.value.code == CHECKPOINT
-    with pytest.raises(Refused, match="not addresses") as refusal:
+    with pytest.raises(Refused, match="not URLs") as refusal:
         AtomicIO().load_checkpoint(kind(address))
     assert refusal.value.code == CHECKPOINT
 
 
 def test_no_checkpoint(tmp_path):
-    assert "no such checkpoint" in refused(tmp_path / "last.ckpt")
+    assert "checkpoint not found" in refused(tmp_path / "last.ckpt")
     (tmp_path / "folder.ckpt").mkdir()
     refused(tmp_path / "folder.ckpt")
 
@@ -385,7 +385,7 @@ def test_the_best_weights_wait_for_the_next_writing(tmp_path, monkeypatch, way):
     assert trainer.saved == []
     trainer.weights += 1  # training goes on
     if way == "at the end":
-        callback.held = {"epoch": 4, "state_dict": {"w": 4.0}}
+        callback.state_at_stop = {"epoch": 4, "state_dict": {"w": 4.0}}
         callback.on_train_end(trainer, None)
         assert trainer.saved == ["best.ckpt", "last.ckpt"]
     elif way == "at an exception":
@@ -394,7 +394,7 @@ def test_the_best_weights_wait_for_the_next_writing(tmp_path, monkeypatch, way):
     else:
         callback.saved_at -= 1
         callback.on_validation_end(again := Trainer("val/loss", 0.5, 5), None)
-        assert again.saved == ["best.ckpt"] and callback.held_best is None
+        assert again.saved == ["best.ckpt"] and callback.pending_best is None
 
 
 @pytest.mark.parametrize(

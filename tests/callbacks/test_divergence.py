@@ -134,7 +134,7 @@ def test_an_error_of_the_repetition_does_not_hide_the_divergence(tmp_path, monke
     def broken(self, trainer, pl_module):
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr("dlcourse.runs.divergence.Watch.on_train_start", broken)
+    monkeypatch.setattr("dlcourse.runs.divergence.FindDivergence.on_train_start", broken)
     monkeypatch.setattr(Model, "training_step", lambda self, *_: (self.network[1].weight * math.nan).sum())
     assert diverge(tmp_path / "run") == ""
     assert "could not be recomputed: RuntimeError: no such luck" in capsys.readouterr().err

@@ -111,9 +111,9 @@ def test_a_convolution_shifts_with_its_picture():
     assert found["dense_parameters"] == 8 * 64 * 65
     found = Shifts().figures(*ready("data=digits", "model.hidden=[64]"))
     assert found["not_shifted"] > 0.3 and found["parameters"] == found["dense_parameters"] == 64 * 65
-    with pytest.raises(Refused, match="nothing of a picture"):
+    with pytest.raises(Refused, match="only the border of a picture"):
         Shifts(pixels=2).figures(*ready("data=digits", "model.hidden=[64]"))
-    with pytest.raises(Refused, match="map"):
+    with pytest.raises(Refused, match="does not form pictures"):
         Shifts().figures(*ready("data=digits", "model.hidden=[10]"))
 
 

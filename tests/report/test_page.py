@@ -279,7 +279,7 @@ def test_many_points_are_thinned_and_large_pictures_made_small(tmp_path: Path) -
     assert len(pictures) == 12 and max(pictures[0].image.size) == 96
     assert report.path.stat().st_size < 1_500_000
     y = np.random.default_rng(0).normal(size=(100_000, 1))
-    assert len(values.against(y, y).svg) < 300_000
+    assert len(values.predicted_against_true(y, y).svg) < 300_000
 
 
 def test_inputs_carry_their_columns_names() -> None:

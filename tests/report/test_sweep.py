@@ -74,7 +74,12 @@ def test_lines_of_the_leaderboard_are_means_over_seeds(page):
 
 def test_all_figures_are_there(page):
     text = page(rows())
-    for alt in ("val/loss by trial", "Parallel coordinates", "Importance of parameters", "val/loss by optimizer.lr"):
+    for alt in (
+        "val/loss by trial",
+        "Parallel coordinates",
+        "Importance of hyperparameters",
+        "val/loss by optimizer.lr",
+    ):
         assert alt in text
     assert text.count("<svg") == 5
 

@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_model_touches_nothing(finished, tmp_path):
         resume(path, "trainer.max_epochs=2")
     assert refusal.value.code == 4
     AtomicIO().save_checkpoint({"state_dict": {}}, path / "checkpoints/last.ckpt")
-    with pytest.raises(Refused, match="no checkpoint of a run of ours: it has no optimizer_states") as refusal:
+    with pytest.raises(Refused, match="not a checkpoint of a dlcourse run: it has no optimizer_states") as refusal:
         resume(path, "trainer.max_epochs=2")
     assert refusal.value.code == 4
     assert before == ((path / "metrics.json").read_text(), rows(path))

@@ -53,7 +53,7 @@ def test_resume_auto(tmp_path, monkeypatch):
 
 
 def test_no_such_run(tmp_path):
-    with pytest.raises(Refused, match="no run directory"):
+    with pytest.raises(Refused, match="not a run directory"):
         resumed([f"resume={tmp_path}"])
 
 
@@ -91,9 +91,9 @@ def test_no_database_of_a_run_directory_is_asked(finished, tmp_path):
     ("words", "said"),
     [
         (["trainer.gradient_clip_val=null", "optimizer.lr=null"], "optimizer.lr=null would change"),
-        (["~model.dropout"], "one value each"),
-        (["trainer.max_epochs=9,10"], "one value each"),
-        (["trainer.max_epochs=choice(9,10)"], "one value each"),
+        (["~model.dropout"], "a single value"),
+        (["trainer.max_epochs=9,10"], "a single value"),
+        (["trainer.max_epochs=choice(9,10)"], "a single value"),
     ],
 )
 def test_no_word_is_dropped(stopped, words, said):
@@ -102,7 +102,7 @@ def test_no_word_is_dropped(stopped, words, said):
 
 
 def test_a_list_of_directories_is_no_run(stopped):
-    with pytest.raises(Refused, match="of one run"):
+    with pytest.raises(Refused, match="only a single run"):
         resumed([f"resume={stopped},{stopped}"])
 
 

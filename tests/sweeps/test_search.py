@@ -63,7 +63,7 @@ def sweep(tmp_path):
         known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1}
         tree = {"sweep_dir": str(tmp_path / "s"), "sweep": {**known, "n_trials": n, **settings}, "seed": 0}
         made = Sweep(Overrides(), tree)
-        context = made.held()
+        context = made.lock()
         context.__enter__()
         context.__exit__(None, None, None)
         return made
@@ -155,7 +155,7 @@ def test_several_objectives(sweep):
     for number in found.numbers():
         ends(made, number, **{"val/loss": number, "seconds": 3 - number})
     assert len(found.study.best_trials) == 3
-    with pytest.raises(Refused, match="several objectives"):
+    with pytest.raises(Refused, match="single objective"):
         search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
 
 
@@ -187,7 +187,7 @@ def test_ranges(word, low, high, step):
 
 
 def test_a_range_without_a_value():
-    with pytest.raises(Refused, match="no value"):
+    with pytest.raises(Refused, match="is empty"):
         distribution(*parsed(["x=range(3,3)"]))
 
 
@@ -210,7 +210,7 @@ def test_a_finished_trial_without_the_figure_is_a_failure(sweep):
 
 
 def test_a_pruner_needs_a_figure_of_each_epoch(sweep):
-    with pytest.raises(Refused, match="figure of val"):
+    with pytest.raises(Refused, match="validation metric"):
         search(sweep(1, metric="seconds"), pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
 
 
@@ -254,7 +254,7 @@ def test_a_folder_may_have_any_name(tmp_path, folder):
     said = word("sweep_dir", tmp_path / folder)
     known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1, "n_trials": 1}
     made = Sweep(Overrides.parse([said]), {"sweep_dir": str(tmp_path / folder), "sweep": known, "seed": 0})
-    with made.held():
+    with made.lock():
         found = search(made, pruner=OmegaConf.create({"_target_": "optuna.pruners.MedianPruner"}))
         job = made.job(next(found.numbers()))
     assert run_dir(job)[0] == tmp_path / folder / "0000"

@@ -12,8 +12,7 @@ from dlcourse.runs.files import read_rows
 from dlcourse.runs.fit import train
 from dlcourse.runs.trained import restore
 from dlcourse.sweeps.compatibility import check
-from dlcourse.sweeps.together import compositions
-from dlcourse.sweeps.together import together as run_together
+from dlcourse.sweeps.together import compose_trials, run_together
 from dlcourse.sweeps.train_together import train_together
 from dlcourse.sweeps.vectorized import VectorizedTraining, take
 from dlcourse.sweeps.vectorized_checkpoint import CHECKPOINT
@@ -47,7 +46,7 @@ VARIED = [["optimizer.lr=0.003", "seed=3"], ["optimizer.lr=0.02", "seed=3"], ["o
 def together(folder, words, varied=VARIED):
     jobs = [[*BASE, *words, *own, f"run_dir={folder / str(k)}"] for k, own in enumerate(varied)]
     folder.mkdir(exist_ok=True)
-    train_together(compositions(jobs))
+    train_together(compose_trials(jobs))
     return [folder / str(k) for k in range(len(varied))]
 
 
@@ -195,7 +194,7 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words)
 def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
     def steps():
         jobs = [[*BASE, *words, f"seed={k}", f"run_dir={tmp_path / str(k)}"] for k in range(2)]
-        composed = compositions(jobs)
+        composed = compose_trials(jobs)
         trees = check([each for each, _ in composed])
         one = VectorizedTraining([VectorizedTrial(*each, tree) for each, tree in zip(composed, trees, strict=True)])
         train, found = one.sets["train"], []
@@ -208,7 +207,7 @@ def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
         return [value.clone() for value in found]
 
     short = steps()
-    monkeypatch.setattr("dlcourse.sweeps.stacked.shortened", lambda recorded: recorded)
+    monkeypatch.setattr("dlcourse.sweeps.stacked.simplified", lambda recorded: recorded)
     assert all(map(torch.equal, short, steps()))
 
 
@@ -230,7 +229,7 @@ def test_killed_while_the_directories_are_written(tmp_path, monkeypatch):
     before = (tmp_path / "s/0/metrics.json").stat().st_mtime_ns
     monkeypatch.setattr(VectorizedTraining, "train_epoch", None)  # nothing is trained again
     jobs = [[*BASE, *SMALL, *VARIED[k], f"run_dir={tmp_path / 's' / str(k)}"] for k in (1, 2)]  # what a sweep asks for
-    train_together(compositions(jobs))
+    train_together(compose_trials(jobs))
     paths = [tmp_path / "s" / str(k) for k in range(3)]
     assert before == (paths[0] / "metrics.json").stat().st_mtime_ns
     assert [metrics(path)["epochs"] for path in paths] == [8, 8, 8]
@@ -298,7 +297,7 @@ def test_a_trial_that_was_begun_by_itself_is_not_lost(tmp_path):
     last = tmp_path / "s/1/checkpoints/last.ckpt"
     last.parent.mkdir(parents=True)
     last.touch()
-    with pytest.raises(Refused, match="begun by itself"):
+    with pytest.raises(Refused, match="started on its own"):
         together(tmp_path / "s", SMALL)
     assert last.exists()
 
@@ -306,7 +305,7 @@ def test_a_trial_that_was_begun_by_itself_is_not_lost(tmp_path):
 def test_compositions_are_those_of_the_gate(tmp_path):
     """Numbers put into one configuration make the same as composing each."""
     jobs = [[*BASE, *own, f"run_dir={tmp_path / str(k)}"] for k, own in enumerate(VARIED)]
-    for (composed, path), words in zip(compositions(jobs), jobs, strict=True):
+    for (composed, path), words in zip(compose_trials(jobs), jobs, strict=True):
         known = checked(words)
         assert (
             composed.cfg == known.cfg
@@ -348,7 +347,7 @@ def stopped(tmp_path, monkeypatch):
 def test_shared_out_otherwise_than_before_nothing_is_trained_anew(stopped):
     jobs = [[*BASE, *SMALL, *own, f"run_dir={stopped / str(k)}"] for k, own in enumerate(VARIED[:2])]
     with pytest.raises(Refused, match=r"together_0\.ckpt.*sweep\.workers"):
-        train_together(compositions(jobs))
+        train_together(compose_trials(jobs))
 
 
 def test_a_damaged_checkpoint_of_them_all_is_told_and_they_begin_again(stopped, capsys):
