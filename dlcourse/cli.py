@@ -100,15 +100,15 @@ def hydra(task: Callable[[Any], Any]) -> int:
 
 def multirun(overrides: "Overrides", composed: Any) -> int:
     """Run every trial in its own directory; one that fails does not stop the others."""
-    from dlcourse.config.overrides import word
+    from dlcourse.config.overrides import quoted
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(overrides, composed.tree)
     with sweep.lock():
         sys.argv[1:] = [
             "--multirun",
-            *overrides.words,
-            word("hydra.sweep.dir", sweep.folder),
+            *overrides.texts,
+            quoted("hydra.sweep.dir", sweep.folder),
         ]  # where cluster launchers write
         hydra(sweep.trial)
         return sweep.finish()

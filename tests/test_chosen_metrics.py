@@ -16,7 +16,7 @@ from torch import Tensor, distributed
 
 from dlcourse import Refused, run
 from dlcourse.chosen_metrics import ChosenMetrics
-from dlcourse.config.rules import OF_METRICS
+from dlcourse.config.rules import METRIC_KEYS
 from tests import objects
 from tests.composing import checked
 
@@ -71,7 +71,7 @@ def read_as(form: str):
 def chosen(name: str, form: str, task: object) -> ChosenMetrics:
     tree = OmegaConf.create({"task": {"prediction_form": form, "outputs": task.outputs}})
     node = OmegaConf.merge(tree, {"metrics": objects.shipped("metrics", name)}).metrics[name]
-    metric = instantiate({key: value for key, value in node.items() if key not in OF_METRICS})
+    metric = instantiate({key: value for key, value in node.items() if key not in METRIC_KEYS})
     read = read_as(form)
     return ChosenMetrics({name: metric}, task, lambda z: task.postprocess(read(z)))
 

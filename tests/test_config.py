@@ -142,7 +142,7 @@ def test_what_is_read_from_a_persons_file_cannot_be_set(tmp_path, key):
         checked([*words, f"data.{key}"])
     assert refusal.value.code == CONFIG
     composed = checked([*words, "data.task=binary"])
-    assert composed.choices["loss"] == "bce" and composed.overrides.words == [*words, "data.task=binary"]
+    assert composed.choices["loss"] == "bce" and composed.overrides.texts == [*words, "data.task=binary"]
 
 
 def test_nearest():
@@ -160,7 +160,7 @@ def test_values_of_a_sweep():
 
 
 def test_a_word_that_is_no_utf_8():
-    with pytest.raises(Refused, match=r"caf\\udce9\.csv.*: this is not UTF-8"):
+    with pytest.raises(Refused, match=r"caf\\udce9\.csv.*: not UTF-8"):
         Overrides.parse(["data.path='/caf\udce9.csv'"])
 
 

@@ -110,8 +110,8 @@ def test_overrides_are_looked_up_by_key_and_derived_without_parsing_again(counts
     assert "model" in given and "data" not in given and given.packages == ["mine", "yours", "other"]
     assert given.text("optimizer.lr") == "0.1" and given.text("seed", "0") == "0"
     more = given.after("logger=none").plus("seed=1").replace({1: "model=mlp"})
-    assert more.words == ["logger=none", "model=mlp", "optimizer.lr=0.1", "+allow=[other]", "seed=1"]
-    assert more.only(lambda key: key == "seed").words == ["seed=1"]
+    assert more.texts == ["logger=none", "model=mlp", "optimizer.lr=0.1", "+allow=[other]", "seed=1"]
+    assert more.only(lambda key: key == "seed").texts == ["seed=1"]
     assert set(counts.values()) == {1}
     with pytest.raises(Refused, match="no model=ccn"):
         given.plus("model=ccn")

@@ -1,4 +1,4 @@
-"""What an experiment claims and expects, and whether its figures keep it. Imports neither torch nor lightning."""
+"""Judges the expectations of an experiment by the metrics of its runs. Imports neither torch nor lightning."""
 
 import ast
 import math
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from dlcourse.errors import Refused
 
-#: A figure of metrics.json, and in brackets the words of the trials that it is taken of.
-FIGURE = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:/\w+)*\b(?!\s*\()(?:\[([^\]]*)\])?")
+#: A metric of metrics.json, and in brackets the overrides of the trials that it is taken from.
+METRIC = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:/\w+)*\b(?!\s*\()(?:\[([^\]]*)\])?")
 RELATIONS: dict[type, Callable[[float, float], bool]] = {
     ast.LtE: operator.le,
     ast.GtE: operator.ge,
@@ -27,13 +27,13 @@ ARITHMETIC: dict[type, Callable[[float, float], float]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-#: Of a figure's values in several trials; the mean is meant where nothing is said.
-OVER: dict[str, Callable[..., float]] = {"mean": fmean, "min": min, "max": max, "std": stdev, "count": len}
+#: Statistics of a metric over several trials; the default is the mean.
+STATISTICS: dict[str, Callable[..., float]] = {"mean": fmean, "min": min, "max": max, "std": stdev, "count": len}
 HELP = "as test/acc >= 0.97, or test/acc[optimizer=adam] - test/acc[optimizer=sgd] > 0.01"
 
 
 class Verdict(NamedTuple):
-    """An expectation, what was obtained instead of each of its sides, and whether it is met."""
+    """An expectation, the values obtained for its two sides, and whether it is met."""
 
     expected: str
     obtained: str
@@ -41,60 +41,62 @@ class Verdict(NamedTuple):
 
 
 class Missing(Exception):
-    """No trial has the figure that an expectation names."""
+    """No trial has the metric that an expectation names."""
 
 
 class Expectation:
-    """``test/acc >= 0.97``: two sides of figures, numbers, + − * / and a relation.
+    """``test/acc >= 0.97``: two sides of metrics, numbers and + − * /, with a relation between them.
 
-    A figure is that of the run; in a study the mean over its trials, or over those with all ``[words, …]``:
-    ``val/loss[optimizer=adam] < 0.5 * val/loss[optimizer=sgd]``. ``min max std count`` of a figure are over the same.
-    Refused: anything else.
+    A metric is that of the run; in a study the mean over its trials, or over those with all ``[overrides, …]``:
+    ``val/loss[optimizer=adam] < 0.5 * val/loss[optimizer=sgd]``. ``min max std count`` are taken over the same trials.
+    Raises Refused (2) for anything else.
     """
 
     def __init__(self, text: Any):
         self.text = " ".join(str(text).split())
-        self.figures: list[tuple[str, list[str]]] = []
+        self.metrics: list[tuple[str, list[str]]] = []
         try:
-            tree = ast.parse(FIGURE.sub(self._take, self.text), mode="eval").body
+            tree = ast.parse(METRIC.sub(self._take, self.text), mode="eval").body
             assert isinstance(tree, ast.Compare) and len(tree.ops) == 1
             self.relation, self.sides = tree.ops[0], (tree.left, tree.comparators[0])
-            assert type(self.relation) in RELATIONS and self.figures
-            values = count(math.e, math.pi)  # in place of the figures, no two of them the same
-            for side in self.sides:  # whether it is made of these parts only
-                self._value(side, lambda figure, words: [next(values), next(values)])
+            assert type(self.relation) in RELATIONS and self.metrics
+            values = count(math.e, math.pi)  # in place of the metrics, all different
+            for side in self.sides:  # raises if a side has other parts
+                self._value(side, lambda metric, words: [next(values), next(values)])
         except (SyntaxError, AssertionError, RecursionError, ValueError, ArithmeticError):
-            raise Refused(f"expect: {text}: expected figures, numbers and a relation, {HELP}") from None
+            raise Refused(f"expect: {text}: expected metrics, numbers and a relation, {HELP}") from None
 
     def _take(self, match: re.Match[str]) -> str:
         words = [word.strip() for word in (match[1] or "").split(",") if word.strip()]
-        self.figures.append((match[0].partition("[")[0], words))
-        return f"f{len(self.figures) - 1}"
+        self.metrics.append((match[0].partition("[")[0], words))
+        return f"f{len(self.metrics) - 1}"
 
     def _value(self, node: ast.expr, find: Callable[[str, list[str]], Sequence[float]]) -> float:
         match node:
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
                 return float(number)
             case ast.Name(id=name):
-                return fmean(find(*self.figures[int(name[1:])]))
+                return fmean(find(*self.metrics[int(name[1:])]))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in ARITHMETIC:
                 return ARITHMETIC[type(op)](self._value(left, find), self._value(right, find))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self._value(operand, find)
-            case ast.Call(func=ast.Name(id=over), args=[ast.Name(id=name)], keywords=[]) if over in OVER:
-                return float(OVER[over](find(*self.figures[int(name[1:])])))
+            case ast.Call(func=ast.Name(id=statistic), args=[ast.Name(id=name)], keywords=[]) if (
+                statistic in STATISTICS
+            ):
+                return float(STATISTICS[statistic](find(*self.metrics[int(name[1:])])))
         raise AssertionError
 
     def judge(self, trials: Iterable[Mapping[str, Any]]) -> Verdict:
-        """Whether trials, rows of figures with their ``words``, keep it."""
+        """Whether the trials, each its metrics and its overrides (``words``), meet the expectation."""
         rows = list(trials)
 
-        def find(figure: str, words: list[str]) -> list[float]:
+        def find(metric: str, words: list[str]) -> list[float]:
             chosen = [row for row in rows if set(words) <= set(row.get("words", ()))]
-            values = [row.get(figure) for row in chosen]
+            values = [row.get(metric) for row in chosen]
             if not chosen or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
                 where = f" of {', '.join(words)}" if words else ""
-                raise Missing(f"{sum(v is not None for v in values)} of {len(chosen)} runs have {figure}{where}")
+                raise Missing(f"{sum(v is not None for v in values)} of {len(chosen)} runs have {metric}{where}")
             return values  # type: ignore[return-value]
 
         try:
@@ -106,13 +108,13 @@ class Expectation:
 
 
 def judge(expect: Iterable[Any], trials: Iterable[Mapping[str, Any]]) -> list[Verdict]:
-    """The verdict on each expectation of an experiment."""
+    """The verdicts on the expectations of an experiment."""
     rows = list(trials)
     return [Expectation(text).judge(rows) for text in expect]
 
 
 def table(claim: str | None, verdicts: Sequence[Verdict]) -> str:
-    """The claim and what became of its expectations, for a terminal."""
+    """The claim with its verdicts as a table for the terminal."""
     from tabulate import tabulate
 
     rows = [(v.expected, v.obtained, "yes" if v.met else "NO") for v in verdicts]

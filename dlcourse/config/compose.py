@@ -1,4 +1,4 @@
-"""From overrides to a configuration: composed, completed, resolved once. Imports neither torch nor lightning."""
+"""Composes, completes and resolves the configuration of overrides. Imports neither torch nor lightning."""
 
 import sys
 import warnings
@@ -21,13 +21,15 @@ from dlcourse.config.resolve import check_resolved, explained, resolve, short_me
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
-warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema")  # submitit's, completed by ours
-# Where Hydra, once it starts, finds our sweeper and launchers.
+warnings.filterwarnings(
+    "ignore", message="(?s).*validated against ConfigStore schema"
+)  # our launchers extend those of submitit
+# Hydra finds our sweeper and launchers here.
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
 
 
 class Composed(NamedTuple):
-    """A configuration with its interpolations (``cfg``) and as plain values (``tree``), and what it was made from."""
+    """A configuration with interpolations (``cfg``) and as plain values (``tree``), with its choices and overrides."""
 
     cfg: DictConfig
     choices: dict[str, str]
@@ -36,11 +38,11 @@ class Composed(NamedTuple):
     multirun: bool = False
 
     def resolved(self) -> "Composed":
-        """The same with the tree of ``cfg`` as it is now: once for a new run, once more where values were changed."""
+        """The same with ``cfg`` resolved into ``tree``."""
         return self._replace(tree=resolve(self.cfg))
 
     def in_directory(self, path: Path | None) -> "Composed":
-        """The same with ``run_dir`` set; only the groups that refer to it are resolved again."""
+        """The same with ``run_dir`` set. Only the groups that refer to it are resolved again."""
         run_dir = path and str(path)
         self.cfg.run_dir = run_dir
         raw: Any = OmegaConf.to_container(self.cfg, resolve=False)
@@ -49,14 +51,14 @@ class Composed(NamedTuple):
 
 
 def compose(overrides: Overrides) -> Composed:
-    """Compose the configuration of one run, whose keys must be there (or be added with +). Its tree is still empty."""
+    """Compose the configuration of one run, unresolved. Refuses keys that neither exist nor are added with +."""
     try:
-        cfg = _compose(overrides.words)
+        cfg = _compose(overrides.texts)
     except (HydraException, OmegaConfBaseException) as error:
         explain_keys(overrides, _compose_groups(overrides))
         raise Refused(short_message(error)) from None
     choices = {k: str(v) for k, v in cfg.hydra.runtime.choices.items() if "/" not in k}
-    for group in set(LISTS) - set(choices):  # Hydra names no list; each choice of it has a key of its own name
+    for group in set(LISTS) - set(choices):  # Hydra records no lists; each choice sets a key of its name
         choices[group] = ",".join(name for name in overrides.groups[group] if name in cfg[group])
     check_added(overrides)
     multirun = str(cfg.hydra.mode).endswith("MULTIRUN")
@@ -66,7 +68,7 @@ def compose(overrides: Overrides) -> Composed:
 
 
 def _compose(words: Sequence[str]) -> DictConfig:
-    before = Singleton.get_state()  # a multirun's own Hydra, which composes no further
+    before = Singleton.get_state()  # in a multirun, Hydra is initialised already
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="train"):
@@ -85,9 +87,9 @@ def _compose_groups(overrides: Overrides) -> DictConfig:
 
 
 def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
-    """Replace names by what they stand for, and the paths of a person's own data and runs by whole paths; in place.
+    """Replace names of activations and augmentations by their files, and relative paths by absolute ones; in place.
 
-    ``folders``: the config folders of one's own.
+    ``folders``: the user's own config folders.
     """
     with explained():
         for key, group in NAMED.items():
@@ -100,11 +102,11 @@ def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
                 OmegaConf.update(cfg, key, _named(key, group, value, folders), merge=False)
         for key in ("data.path", "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
-            named = key == "model.weights" and str(path).isidentifier()  # weights of torchvision, no file
+            named = key == "model.weights" and str(path).isidentifier()  # the name of torchvision weights, not a file
             if path is not None and not named:
                 if not isinstance(path, str):
                     raise Refused(f"{key}={path}: expected the name of a file or folder")
-                check_resolved(path, key)  # text with ${ would be evaluated once it is written back
+                check_resolved(path, key)  # update would evaluate ${
                 OmegaConf.update(cfg, key, str(Path(path).expanduser().resolve()))
 
 

@@ -1,4 +1,4 @@
-"""Why a configuration could not be composed: the key that does not exist, and the nearest that does."""
+"""Explains why a configuration cannot be composed: the key that does not exist, and the nearest that does."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from dlcourse.errors import Refused
 
 
 def leaves(node: Any, path: str = "") -> list[str]:
-    """The dotted names of all values of a configuration."""
+    """The dotted keys of all values of a configuration."""
     if not isinstance(node, DictConfig):
         return [path]
     nodes = {str(key): child for key, child in node.items_ex(resolve=False) if not str(key).startswith("_")}
@@ -21,17 +21,17 @@ def leaves(node: Any, path: str = "") -> list[str]:
 
 
 def is_group(override: Override, groups: Mapping[str, list[str]]) -> bool:
-    """Whether an override chooses a group's file, and does not set a value."""
+    """Whether an override chooses a file of a group; otherwise it sets a value."""
     return override.key_or_group in groups or "/" in override.key_or_group
 
 
 def groups_with_choice(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
-    """The groups that have an override's value among their choices."""
+    """The groups that have the override's value as a choice."""
     return [group for group, choices in groups.items() if set(values_of(override, choices)) & set(choices)]
 
 
 def explain_keys(overrides: Overrides, cfg: DictConfig) -> None:
-    """Refuse the first key that ``cfg``, the configuration of the overrides' groups, does not have."""
+    """Refuse the first key that does not exist in ``cfg``, which is composed from the overrides' groups alone."""
     for override in overrides.parsed:
         if not is_group(override, overrides.groups) and not override.is_add():
             named = groups_with_choice(override, overrides.groups)
@@ -63,7 +63,7 @@ def _require(cfg: DictConfig, dotted: str, named: Sequence[str], groups: list[st
 
 
 def explain_mode(overrides: Overrides) -> None:
-    """Refuse ``mode=cnn`` with what it may mean: ``mode``, the direction of ``monitor``, exists beside ``model``."""
+    """Refuse ``mode=cnn`` and suggest ``model=cnn``: both keys exist, and ``mode`` is the direction of ``monitor``."""
     override = overrides.get("mode")
     if override is not None and (group := near("mode", groups_with_choice(override, overrides.groups))):
         value = values_of(override)[0]
@@ -76,7 +76,7 @@ def _keys(node: Any) -> list[str]:
 
 
 def check_added(overrides: Overrides) -> None:
-    """A + may add an argument below model, data, …, or a new callback or logger, but no key of its own at the root."""
+    """Refuse a new key at the root. A + may add an argument below model, data, …, or a callback, logger or metric."""
     known = [*overrides.groups, *root_keys()]
     for override in overrides.parsed:
         root, _, rest = override.key_or_group.partition(".")

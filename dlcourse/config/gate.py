@@ -1,4 +1,4 @@
-"""What may run: every override and target is checked before anything that it names is imported."""
+"""Decides what may run: every override and target is checked before anything that it names is imported."""
 
 import inspect
 import re
@@ -7,17 +7,18 @@ from importlib import import_module
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError
 
 from dlcourse.config.compose import Composed, complete, compose
 from dlcourse.config.explain import explain_mode
 from dlcourse.config.groups import CONF
-from dlcourse.config.overrides import Overrides, plain, values_of
+from dlcourse.config.overrides import Overrides, number_or_text, values_of
 from dlcourse.config.resolve import resolve
-from dlcourse.config.rules import OF_METRICS, check_rules
+from dlcourse.config.rules import METRIC_KEYS, check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
-#: Packages whose public classes may be targets, one name below each.
+#: Packages whose own public classes may be targets: one name below each.
 PACKAGES = (
     "torch.nn",
     "torch.optim",
@@ -27,20 +28,20 @@ PACKAGES = (
     "lightning.pytorch.loggers",
 )
 READERS = ("dlcourse.data.table_facts", "dlcourse.data.folder_facts")
-#: Of dlcourse, what is no part of a model, and writes or starts things where it is told to.
-OWN = re.compile(r"dlcourse\.(config|runs|plots|report|sweeps|cli)\.")
-#: The keys of ``hydra.*`` that the command line may say; plain values of the shipped launchers and sweepers as well.
-HYDRA_WORDS = re.compile(
+#: Modules of dlcourse that are never targets: they write files or start processes.
+NOT_A_PART = re.compile(r"dlcourse\.(config|runs|plots|report|sweeps|cli)\.")
+#: The keys of ``hydra.*`` that the command line may set; plain values of the shipped launchers and sweepers as well.
+HYDRA_KEYS = re.compile(
     r"hydra\.(run\.dir|sweep\.(dir|subdir)|job\.name|output_subdir|mode|verbose|(launcher|sweeper)\.[\w.]+)"
 )
 HYDRA_SHELL = re.compile(
     r"hydra\.launcher\.(.*\.)?(setup|runtime_env|address|python|srun_args|additional_parameters)(\..*)?"
 )
-LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cluster that is here, or none
+LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cluster of this machine, or none
 
 
 def compose_checked(overrides: Overrides) -> Composed:
-    """Compose the run that the overrides describe, check it, and take what a person's own files say about the data."""
+    """Compose and check the run that the overrides describe, with the facts read from a user's own data files."""
     check_overrides(overrides)
     for override in overrides.parsed:
         if override.is_sweep_override():
@@ -50,7 +51,7 @@ def compose_checked(overrides: Overrides) -> Composed:
     choices = composed.choices
     hidden = "activation" in composed.cfg.model
     if not hidden and any(str(override.key_or_group).startswith("activation") for override in overrides.parsed):
-        raise Refused(f"model={choices['model']} leaves no activation to be chosen: the word has no effect there")
+        raise Refused(f"model={choices['model']} has no activation to choose; activation= has no effect there")
     complete(composed.cfg, overrides.folders)
     if "facts" in composed.cfg.data:
         asked = "task" in overrides
@@ -59,15 +60,18 @@ def compose_checked(overrides: Overrides) -> Composed:
         if not asked and task != choices["task"]:
             composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
             complete(composed.cfg, overrides.folders)
-        _take_facts(composed.cfg, facts)
+        _set_facts(composed.cfg, facts)
     composed = composed.resolved()
     check_targets(composed.tree, overrides.packages)
-    check_rules(composed.cfg, composed.choices)
+    try:
+        check_rules(composed.cfg, composed.choices)
+    except ConfigAttributeError as missing:
+        raise Refused(f"{missing.full_key} is missing; every run needs it, so it cannot be deleted") from None
     return composed
 
 
 def compose_checked_multirun(overrides: Overrides) -> Composed:
-    """Check each value that a multirun will try, the others at their first, before the first trial starts."""
+    """Check each value of a multirun before its first trial starts, with all other overrides at their first value."""
     for override in overrides.parsed:
         if override.key_or_group in ("run_dir", "resume"):
             raise Refused(f"{override.key_or_group}= names one run, a multirun makes many; set sweep_dir=")
@@ -78,7 +82,7 @@ def compose_checked_multirun(overrides: Overrides) -> Composed:
     }
 
     def word(k: int, value: str) -> str:
-        return f"{overrides.words[k].split('=')[0]}={value}"
+        return f"{overrides.texts[k].split('=')[0]}={value}"
 
     first = overrides.replace({k: word(k, values[0]) for k, values in swept.items()})
     composed = compose_checked(first)
@@ -86,7 +90,7 @@ def compose_checked_multirun(overrides: Overrides) -> Composed:
         for value in values[1:]:
             one = first.replace({k: word(k, value)})
             check_overrides(one)
-            if not isinstance(plain(value), int | float):  # a number names nothing that could run
+            if not isinstance(number_or_text(value), int | float):  # a number cannot name a target
                 check_targets(compose(one).resolved().tree, overrides.packages)
     return composed
 
@@ -97,27 +101,29 @@ def check_overrides(overrides: Overrides) -> None:
     for override in overrides.parsed:
         key = override.key_or_group
         if override.package is not None:
-            raise Refused(f"{override.input_line}: a choice goes where its group is; leave @{override.package} out")
+            raise Refused(f"{override.input_line}: a choice cannot be placed elsewhere; leave @{override.package} out")
         if not key.startswith("hydra") or key in ("hydra/launcher", "hydra/sweeper"):
             continue
         if key == "hydra.searchpath":
             if {"searchpath", "config_dir"} & set(packages):
                 continue
-            raise Refused(f"{key} may read somebody's configuration; if it is yours: 'allow=[searchpath]'")
-        if not all(value.isprintable() for value in values_of(override)):  # a line of its own in a job's script
-            raise Refused(f"{key}: a value is one line of printable characters")
+            raise Refused(f"{key} reads configuration files from elsewhere; if they are yours: 'allow=[searchpath]'")
+        if not all(
+            value.isprintable() for value in values_of(override)
+        ):  # a newline would start a command in a job script
+            raise Refused(f"{key}: expected one line of printable characters")
         if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or override.input_line in LOCAL):
             continue
         if "${" in str(override.input_line) and key.startswith(("hydra.launcher.", "hydra.sweeper.")):
-            raise Refused(f"{key}: an interpolation may not stand here; write the value itself")
+            raise Refused(f"{key}: interpolations are not allowed here; write the value itself")
         added = override.is_add() or override.is_force_add() or override.is_delete()
         plain = override.is_sweep_override() or not isinstance(override.value(), dict | list)
-        if added or not plain or HYDRA_SHELL.fullmatch(key) or not HYDRA_WORDS.fullmatch(key) or "_target_" in key:
+        if added or not plain or HYDRA_SHELL.fullmatch(key) or not HYDRA_KEYS.fullmatch(key) or "_target_" in key:
             raise Refused(f"{key} may not be set from the command line: it could run or write something else")
 
 
 def targets(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """All nodes of a tree that name a target."""
+    """All nodes of a tree that have a target, with their paths."""
     if isinstance(tree, dict):
         if "_target_" in tree:
             yield path, tree
@@ -128,19 +134,19 @@ def targets(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{path}.{k}")
 
 
-def shipped() -> set[str]:
-    """The targets that the shipped conf/ names."""
+def shipped_targets() -> set[str]:
+    """The targets of the shipped conf/."""
     named = re.compile(r"^\s*_target_:\s*([\w.]+)", re.MULTILINE)
     return {target for path in CONF.rglob("*.yaml") for target in named.findall(path.read_text("utf-8"))}
 
 
 def check_targets(tree: Any, packages: Sequence[str]) -> None:
-    """Default-deny: refuse every target that is neither shipped, nor of a known package, nor allowed by hand."""
-    known = shipped()
+    """Refuse every target that is not shipped, not of a known package and not of an allowed one."""
+    known = shipped_targets()
     for path, node in targets(tree):
         target = node["_target_"]
         if target == "???":
-            raise Refused(f"{path}._target_ is not said yet: {path}._target_=my_package.MyClass 'allow=[my_package]'")
+            raise Refused(f"{path}._target_ is not set: {path}._target_=my_package.MyClass 'allow=[my_package]'")
         if not isinstance(target, str) or not _permitted(target, known, packages):
             raise Refused(
                 f"{path}._target_={target} may not run"
@@ -153,21 +159,21 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     parts = target.split(".")
     if not all(part.isidentifier() and not part.startswith("_") for part in parts):
         return False
-    ours = target.startswith("dlcourse.") and not OWN.match(target)
+    ours = target.startswith("dlcourse.") and not NOT_A_PART.match(target)
     allowed = any(target.startswith(f"{package}.") for package in packages)
     return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
 
 
 def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
-    """Ask the data's light reader for what it finds in the person's files; it runs now, so only a shipped one may.
+    """Read the facts about a user's files. The reader runs before the other checks, so it must be a shipped one.
 
-    ``asked``: the task that a word asks for.
+    ``asked``: the task that an override chooses.
     """
     node = cfg.data.facts
     facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
     target = facts.pop("_target_", None)
     module, _, name = str(target).rpartition(".")
-    if target not in shipped() or module not in READERS:
+    if target not in shipped_targets() or module not in READERS:
         raise Refused(f"data.facts={target}: facts are read by {' and '.join(READERS)} only")
     reader = getattr(import_module(module), name)
     _check_arguments("data.facts", facts, reader)
@@ -177,8 +183,8 @@ def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
     return found
 
 
-def _take_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
-    """Set what was read from the person's files; a value that it would replace was set by hand, and is refused."""
+def _set_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
+    """Set the facts that were read from the user's files; refuse an override of one of them."""
     for key in facts:
         value = cfg.data.get(key)
         if value is not None and key not in cfg.data.facts:
@@ -188,7 +194,7 @@ def _take_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
         del cfg.data[key]
 
 
-#: What the parts of a run must derive from.
+#: The base classes of a run's parts.
 BASES = {
     "task": "dlcourse.tasks.base.Task",
     "data": "dlcourse.data.base.Data",
@@ -198,8 +204,8 @@ BASES = {
 
 
 def check_classes(tree: Any, packages: Sequence[str]) -> None:
-    """After torch is imported and before anything is built: targets are classes of their package, arguments fit."""
-    known = shipped()
+    """Refuse targets that are no classes of their package, and arguments that they do not take; imports torch."""
+    known = shipped_targets()
     for path, node in targets(tree):
         target = node["_target_"]
         module = target.rpartition(".")[0]
@@ -214,8 +220,8 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
         if path in BASES and not (inspect.isclass(found) and issubclass(found, _load(BASES[path]))):
             raise Refused(f"{path}._target_={target}: a {path} of your own derives from {BASES[path]}")
-        said = OF_METRICS if path.startswith("metrics.") else ()
-        _check_arguments(path, {key: value for key, value in node.items() if key not in said}, found)
+        our_keys = METRIC_KEYS if path.startswith("metrics.") else ()
+        _check_arguments(path, {key: value for key, value in node.items() if key not in our_keys}, found)
 
 
 def _load(target: str) -> Any:
@@ -232,7 +238,7 @@ def _check_arguments(path: str, node: dict[str, Any], target: Any) -> None:
 
 
 def arguments(target: Any) -> set[str] | None:
-    """The names that a callable takes; ``**kwargs`` are followed up the bases. None: anything."""
+    """The names of a callable's arguments, those behind ``**kwargs`` from its base classes. None: it takes any."""
     names: set[str] = set()
     makers = [target]
     if inspect.isclass(target):

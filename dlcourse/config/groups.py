@@ -1,4 +1,4 @@
-"""The checkout, and the groups of conf/ with their choices."""
+"""The groups of conf/ and their choices."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from dlcourse.errors import Refused
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONF = CHECKOUT / "conf"
-#: Groups of which a run may take several choices at once; every file of theirs has keys of its own.
+#: Groups of which a run may take several choices; each file of theirs sets a key of its own.
 LISTS = ("logger", "metrics")
-#: Keys whose plain names the config layer replaces by the file of that name in a group.
+#: Keys that take names, and the group of the files that replace the names.
 NAMED = {"model.activation": "activation", "data.augment": "augment"}
 
 
 def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """The groups of conf/ and their choices, with those of a person's own ``folders``."""
+    """The groups of conf/ and of the user's own config ``folders``, with their choices."""
     if not CONF.is_dir():
         raise Refused(f"no conf/ beside the package ({CONF}): install dlcourse from a checkout with pip install -e .")
     found: dict[str, list[str]] = {}
@@ -31,7 +31,7 @@ def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
 
 
 def load(group: str, name: str, folders: Sequence[Path] = ()) -> Any:
-    """The file of a choice: of conf/, or of a person's own folders."""
+    """The file of a choice, from conf/ or from the user's own config folders."""
     path = next(path for folder in (CONF, *folders) if (path := folder / group / f"{name}.yaml").is_file())
     return OmegaConf.load(path)
 

@@ -1,4 +1,4 @@
-"""The overrides of a command line: each parsed once, and checked against the groups of conf/."""
+"""The overrides of a command, each parsed once and checked against the groups of conf/."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,20 +16,20 @@ from dlcourse.errors import Refused
 
 
 class Overrides:
-    """The words of one command, as they were written and as Hydra parsed them.
+    """The overrides of one command, as text and as Hydra parsed them.
 
-    A command builds it once, with `parse`; everything below the command takes it. The methods that return another
-    one parse only the words that are new. ``words`` is what the run directory records: for a resumed run also the
-    words of its earlier starts, which are not parsed again.
+    A command builds it once, with `parse`, and hands it on. The methods that return another one parse only what is
+    new. ``texts`` is what the run directory records: for a resumed run it begins with the overrides of the earlier
+    starts, which are not parsed again.
     """
 
     def __init__(self, parsed: Iterable[Override] = (), words: Iterable[str] | None = None):
         self.parsed = tuple(parsed)
-        self.words = [str(override.input_line) for override in self.parsed] if words is None else list(words)
+        self.texts = [str(override.input_line) for override in self.parsed] if words is None else list(words)
 
     @classmethod
     def parse(cls, words: Iterable[str], known: "Overrides | None" = None) -> "Overrides":
-        """Check the syntax, groups and choices of words. Those that ``known`` holds are taken from it.
+        """Parse overrides, and check their syntax, groups and choices. Those that ``known`` has are not parsed again.
 
         Raises Refused (2).
         """
@@ -39,7 +39,7 @@ class Overrides:
         overrides = cls((found | new)[word] for word in words)
         for folder in overrides.folders:
             if not folder.is_dir():
-                raise Refused(f"hydra.searchpath: {folder} is no folder; write hydra.searchpath=[DIR]")
+                raise Refused(f"hydra.searchpath: {folder} is not a folder; write hydra.searchpath=[DIR]")
         choices, roots = overrides.groups, root_keys()
         for override in new.values():
             _check(override, choices, roots)
@@ -47,7 +47,7 @@ class Overrides:
 
     @property
     def folders(self) -> list[Path]:
-        """The config folders of the person at the keyboard, of ``hydra.searchpath=[DIR]``."""
+        """The user's own config folders, from ``hydra.searchpath=[DIR]``."""
         found = self.get("hydra.searchpath")
         value = [] if found is None or found.is_delete() else found.value()
         return [Path(str(each).removeprefix("file://")) for each in (value if isinstance(value, list) else [value])]
@@ -59,7 +59,7 @@ class Overrides:
 
     @property
     def packages(self) -> list[str]:
-        """The packages that the person at the keyboard allows: those of ``allow=[…]`` and of DLCOURSE_ALLOW."""
+        """The packages that the user allows, by ``allow=[…]`` and DLCOURSE_ALLOW."""
         packages = os.environ.get("DLCOURSE_ALLOW", "").replace(",", " ").split()
         for override in self.parsed:
             if override.key_or_group == "allow":
@@ -84,26 +84,26 @@ class Overrides:
         return Overrides(override for override in self.parsed if wanted(str(override.key_or_group)))
 
     def plus(self, *words: str) -> "Overrides":
-        """These overrides, then the new words."""
-        return Overrides.parse([*self.words, *words], self)
+        """These overrides, followed by new ones."""
+        return Overrides.parse([*self.texts, *words], self)
 
     def after(self, *words: str) -> "Overrides":
-        """The new words, then these overrides."""
-        return Overrides.parse([*words, *self.words], self)
+        """New overrides, followed by these."""
+        return Overrides.parse([*words, *self.texts], self)
 
     def replace(self, words: Mapping[int, str]) -> "Overrides":
-        """These overrides with other words at some positions."""
-        return Overrides.parse([words.get(k, word) for k, word in enumerate(self.words)], self)
+        """These overrides with those at some positions replaced."""
+        return Overrides.parse([words.get(k, word) for k, word in enumerate(self.texts)], self)
 
     def recorded_as(self, words: Sequence[str]) -> "Overrides":
-        """The same overrides, recorded in the run directory as ``words``."""
+        """The same overrides, recorded in the run directory as these words."""
         return Overrides(self.parsed, words)
 
 
 def _parse(word: str) -> Override:
     shown = word if word.isprintable() else repr(word)
-    if word != word.encode("utf-8", "replace").decode():  # W&B keeps a command line as UTF-8 only
-        raise Refused(f"{shown}: this is not UTF-8; give the file or folder that it names another name")
+    if word != word.encode("utf-8", "replace").decode():  # W&B stores the command line as UTF-8
+        raise Refused(f"{shown}: not UTF-8; rename the file or folder")
     if "=" not in word and not word.startswith("~"):
         raise Refused(f"{shown}: expected key=value or group=choice, without spaces (python train.py --help)")
     try:
@@ -116,9 +116,9 @@ def _parse(word: str) -> Override:
 
 
 def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[str]) -> None:
-    """Refuse a group's choice that does not exist, and the deletion of what every run has."""
+    """Refuse a choice that its group does not have, and the deletion of a group, a root key or a trainer flag."""
     key = override.key_or_group
-    if not key or override.is_delete() and key in (*known, *roots):
+    if not key or override.is_delete() and (key in known or key.partition(".")[0] in (*roots, "trainer")):
         raise Refused(f"{override.input_line}: every run has one; choose another, as {key or 'key'}=…")
     if key in known and not override.is_delete() and override.package is None:
         _check_choices(override, key, known[key])
@@ -144,14 +144,14 @@ def _check_choice(value: Any, group: str, choices: list[str]) -> None:
         raise Refused(f"no {group}={value}{nearest(str(value), choices)}\nThere are: {listed}")
 
 
-def word(key: str, text: object) -> str:
-    """``key=text`` as a word, whatever characters the text has."""
+def quoted(key: str, text: object) -> str:
+    """The override ``key=text``, quoted so that the text may hold any character."""
     quoted = str(text).replace("'", "\\'")
     return f"{key}='{quoted}'"
 
 
 def values_of(override: Override, choices: Sequence[str] = ()) -> list[str]:
-    """The values that an override names, of its group's ``choices``: one, or all of a sweep; none where it deletes."""
+    """The values of an override: one, all of a sweep (``choices`` are those a glob matches), none of a deletion."""
     if override.is_delete():
         return []
     value: Any = override.value()
@@ -164,8 +164,8 @@ def values_of(override: Override, choices: Sequence[str] = ()) -> list[str]:
     return [override.get_value_string()]
 
 
-def plain(text: str) -> Any:
-    """A number as a number; any other text as it is written."""
+def number_or_text(text: str) -> Any:
+    """The text as a number if it is one, else as it is."""
     for kind in (int, float):
         try:
             return kind(text)

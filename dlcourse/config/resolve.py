@@ -1,4 +1,4 @@
-"""A configuration as plain values, without secrets and without a second evaluation."""
+"""Resolves a configuration to plain values; refuses secrets, and text that would be evaluated a second time."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def _env(name: str, *default: Any) -> Any:
-    """``${oc.env:NAME,default}``, but never a secret: a resolved configuration is written to disk."""
+    """``${oc.env:NAME,default}``; refuses secrets, since the resolved configuration is written to disk."""
     if SECRET.search(name):
         raise Refused(f"${{oc.env:{name}}} would write a secret into the run directory; leave it in the environment")
     if name in os.environ:
@@ -29,12 +29,12 @@ def _env(name: str, *default: Any) -> Any:
 
 
 def _one_kernel(precision: Any, clip: Any) -> bool:
-    """Whether an optimizer may update all at once: not where mixed precision must undo its scaling before a clip."""
+    """Whether the optimizer may be fused: not if mixed precision must unscale the gradients before they are clipped."""
     return "mixed" not in str(precision) or clip is None
 
 
 OmegaConf.register_new_resolver("oc.env", _env, replace=True)
-for _maker in ("oc.create", "oc.decode"):  # of nodes out of text, which could name a target where none was seen
+for _maker in ("oc.create", "oc.decode"):  # they make nodes from text, whose targets the gate would not see
     OmegaConf.clear_resolver(_maker)
 OmegaConf.register_new_resolver("product", lambda shape: prod(shape), replace=True)
 OmegaConf.register_new_resolver(
@@ -45,7 +45,7 @@ OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), r
 
 
 def short_message(error: Exception) -> str:
-    """Hydra's own message, without the positions in its source code."""
+    """Hydra's message in at most three lines, without its internal positions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [
         line[:200] for line in lines if not line.startswith(("full_key", "object_type", "Config search", "provider"))
@@ -54,7 +54,7 @@ def short_message(error: Exception) -> str:
 
 
 def check_resolved(value: Any, path: str) -> None:
-    """Refuse an escaped interpolation: the checks see text, but Hydra would evaluate it when it builds the object."""
+    """Refuse an escaped interpolation, which Hydra would evaluate after the checks, and a password in an address."""
     if isinstance(value, dict):
         for key, part in value.items():
             check_resolved(key, path)
@@ -63,13 +63,13 @@ def check_resolved(value: Any, path: str) -> None:
         for k, part in enumerate(value):
             check_resolved(part, f"{path}.{k}")
     elif isinstance(value, str) and "${" in value:
-        raise Refused(f"{path}={value}: an escaped interpolation may not stand here; leave ${{ out")
+        raise Refused(f"{path}={value}: escaped interpolations are not allowed; leave ${{ out")
     elif isinstance(value, str) and PASSWORD.search(value):
-        raise Refused(f"{path}: the password of this address would be written down; give it as ~/.pgpass or ~/.my.cnf")
+        raise Refused(f"{path}: the password in this address would be written to disk; use ~/.pgpass or ~/.my.cnf")
 
 
 def resolve(cfg: DictConfig, path: str = "") -> dict[str, Any]:
-    """The configuration, or its node at ``path``, as plain values. Text that would be evaluated later is refused."""
+    """The configuration, or its node at ``path``, as plain values. Raises Refused (2), see `check_resolved`."""
     with explained():
         tree: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
         check_resolved(tree, path)
@@ -78,7 +78,7 @@ def resolve(cfg: DictConfig, path: str = "") -> dict[str, Any]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Refuse what OmegaConf cannot evaluate, with the refusal that one of our resolvers raised, if any."""
+    """Turn an error of OmegaConf into a refusal, or into the one that a resolver of ours raised inside it."""
     try:
         yield
     except OmegaConfBaseException as error:

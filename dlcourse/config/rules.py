@@ -1,4 +1,4 @@
-"""What fits: ranges of numbers, a loss and its data, a figure and its direction; judged before torch is imported."""
+"""Checks of a composed configuration before torch is imported: ranges, task and data, loss and task, monitors."""
 
 import re
 from typing import Any
@@ -7,50 +7,53 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.claims import Expectation
 from dlcourse.config.groups import CONF
-from dlcourse.config.ranges import LIMITS, POSITIVE, check_number
+from dlcourse.config.ranges import POSITIVE, RANGES, check_range
 from dlcourse.errors import Refused
 
-EVERY = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
-TIME = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
-#: What else a sweep may keep low: what a run says of its own cost.
+INTERVAL = re.compile(r"([1-9]\d*steps)|((?=.*[1-9])\d+(\.\d+)?[smh])")
+DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
+#: What a sweep may minimise besides metrics: the cost of a run.
 COSTS = ("seconds", "steps", "epochs")
-#: What conf/metrics says of a metric beside its constructor's arguments: which end is better, what it compares.
-OF_METRICS = ("mode", "takes")
+#: Keys of conf/metrics/*.yaml that are no constructor arguments: the better direction, the predictions it takes.
+METRIC_KEYS = ("mode", "takes")
 
 
 def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
-    """Refuse numbers out of range, parts that are none, and a loss that cannot fit the data."""
-    _judge_shape(cfg)
-    for key, limit in LIMITS.items():
-        value = OmegaConf.select(cfg, key, default=limit)
-        if value is not limit:
-            check_number(key, value, limit)
+    """Refuse numbers out of range, nodes of the wrong type, and a task, loss or monitor that does not fit the rest.
+
+    Raises Refused (2) with the key and the way out.
+    """
+    _check_structure(cfg)
+    for key, allowed in RANGES.items():
+        value = OmegaConf.select(cfg, key, default=allowed)
+        if value is not allowed:
+            check_range(key, value, allowed)
     standard = cfg.data.get("standardise", True)
-    if not isinstance(standard, bool) and not POSITIVE.admits(standard):
+    if not isinstance(standard, bool) and not POSITIVE.contains(standard):
         raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")
     _check_task(cfg, choices)
-    logged = _logged(cfg, choices)
+    logged = _logged_metrics(cfg, choices)
     if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:
-        raise Refused("model.norm=batch needs more than one row a batch; set model.norm=null, or data.batch_size")
+        raise Refused("model.norm=batch needs more than one sample a batch; set model.norm=null, or data.batch_size")
     full = cfg.get("optimizer_batch") == "full"
     if full and cfg.data.batch_size != "full":
         raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
-    _judge_monitor("", cfg.monitor, cfg.mode, logged)
-    _judge_sweep(cfg.sweep, logged, cfg.monitor)
+    _check_monitor("", cfg.monitor, cfg.mode, logged)
+    _check_sweep(cfg.sweep, logged, cfg.monitor)
     for name, node in cfg.callbacks.items():
         if node is not None and "monitor" in node:
-            _judge_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), logged)
+            _check_monitor(f"callbacks.{name}.", node.monitor, node.get("mode", "min"), logged)
     if "mode" in cfg.scheduler:
-        _judge_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, logged)
-    if not TIME.fullmatch(str(cfg.trainer.max_time)):
+        _check_monitor("scheduler.", cfg.monitor, cfg.scheduler.mode, logged)
+    if not DURATION.fullmatch(str(cfg.trainer.max_time)):
         raise Refused(f"trainer.max_time={cfg.trainer.max_time}: expected days:hours:minutes:seconds, as 00:01:30:00")
     every = cfg.checkpoint.every
-    if every is not None and not EVERY.fullmatch(str(every)):
+    if every is not None and not INTERVAL.fullmatch(str(every)):
         raise Refused(f"checkpoint.every={every}: expected a time or a number of steps, as 30s, 10m or 500steps")
 
 
-def _judge_shape(cfg: DictConfig) -> None:
-    """Groups and the model's parts are what they must be: mappings, most of them with a target."""
+def _check_structure(cfg: DictConfig) -> None:
+    """Refuse a group or a part of the model that is not a mapping, or has no target where it needs one."""
     parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
     for key in ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
         if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)) or "_target_" not in node:
@@ -72,8 +75,8 @@ def _judge_shape(cfg: DictConfig) -> None:
         Expectation(expected)
 
 
-def _logged(cfg: DictConfig, choices: dict[str, str]) -> dict[str, dict[str, str | None]]:
-    """What a run logs of its training and of its validation rows, and which end of each is better."""
+def _logged_metrics(cfg: DictConfig, choices: dict[str, str]) -> dict[str, dict[str, str | None]]:
+    """The metrics of training and of validation, each with its better direction, ``min`` or ``max`` (None: unknown)."""
     own, form = cfg.task.metrics, cfg.task.prediction_form
     chosen = {}
     for name, node in cfg.metrics.items():
@@ -84,42 +87,44 @@ def _logged(cfg: DictConfig, choices: dict[str, str]) -> dict[str, dict[str, str
             raise Refused(f"metrics.{name}: the task logs {name} itself; give it another name")
         chosen[name] = node.get("mode")
         if chosen[name] not in ("min", "max", None):
-            raise Refused(f"metrics.{name}.mode={chosen[name]}: expected min or max, the better end")
+            raise Refused(f"metrics.{name}.mode={chosen[name]}: expected min or max, the better direction")
     return {"train": dict(own), "val": {**own, **chosen}}
 
 
-def _judge_sweep(sweep: DictConfig, logged: dict[str, Any], monitor: str) -> None:
+def _check_sweep(sweep: DictConfig, logged: dict[str, Any], monitor: str) -> None:
     metrics, modes = (v if OmegaConf.is_list(v) else [v] for v in (sweep.metric, sweep.mode))
     if len(metrics) != len(modes) or not metrics:
-        raise Refused(f"sweep.mode={sweep.mode}: expected as many as in sweep.metric={sweep.metric}, each min or max")
+        raise Refused(f"sweep.mode={sweep.mode}: expected one of min or max for each of sweep.metric={sweep.metric}")
     for metric, mode in zip(metrics, modes, strict=True):
         if metric not in COSTS:
-            _judge_monitor("sweep.", metric, mode, logged, "metric")
+            _check_monitor("sweep.", metric, mode, logged, "metric")
             if metric.startswith("train/") and metric != monitor:
-                raise Refused(f"sweep.metric={metric}: a run keeps that of its best weights only with monitor={metric}")
+                raise Refused(
+                    f"sweep.metric={metric}: a run reports it for its best weights only with monitor={metric}"
+                )
         elif mode != "min":
-            raise Refused(f"sweep.mode={mode}: {metric} is best at its min")
+            raise Refused(f"sweep.mode={mode}: the best {metric} is its min; set sweep.mode=min")
     if sweep.retry not in (None, "failed"):
         raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
 
 
-def _judge_monitor(where: str, monitor: Any, mode: Any, logged: Any, key: str = "monitor") -> None:
-    """``logged``: the metrics of each stage, and which end of each is better."""
+def _check_monitor(where: str, monitor: Any, mode: Any, logged: Any, key: str = "monitor") -> None:
+    """Refuse a monitor that is not logged, or a mode that is not its direction; ``logged``: those of each stage."""
     stage, _, metric = str(monitor).partition("/")
     if stage not in ("val", "train"):
-        raise Refused(f"{where}{key}={monitor}: expected a metric of val or train; test sets choose nothing")
+        raise Refused(f"{where}{key}={monitor}: expected a metric of val or train; a test set selects nothing")
     if metric not in logged[stage]:
         listed = ", ".join(f"{stage}/{name}" for name in logged[stage])
-        raise Refused(f"{where}{key}={monitor}: this run does not log it; there are {listed}")
+        raise Refused(f"{where}{key}={monitor}: this run does not log it; it logs {listed}")
     better = logged[stage][metric]
     if better is None:
-        raise Refused(f"{where}{key}={monitor}: say which end of it is better, as +metrics.{metric}.mode=max")
+        raise Refused(f"{where}{key}={monitor}: set its better direction, as +metrics.{metric}.mode=max")
     if mode != better:
-        raise Refused(f"{where}mode={mode}: {monitor} is best at its {better}")
+        raise Refused(f"{where}mode={mode}: the best {monitor} is its {better}; set {where}mode={better}")
 
 
 def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
-    """A task learns from y of its kinds, by a loss that accepts its targets."""
+    """Refuse a task that does not take this kind of y, and a loss that does not accept the task's targets."""
     task, data, loss = (f"{group}={choices.get(group)}" for group in ("task", "data", "loss"))
     if cfg.data.y not in cfg.task.takes:
         raise Refused(
@@ -136,10 +141,10 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
 
 
 def _losses_for(form: str, task: str) -> list[str]:
-    """The losses of conf/ that accept targets of this form; the one that the task chooses comes first."""
+    """The losses of conf/ that accept targets of this form, the task's default first."""
     files: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "loss").glob("*.yaml"))}
     fitting = [name for name, file in files.items() if form in file.get("loss", file).get("target_forms", [])]
-    path = CONF / "task" / f"{task}.yaml"  # a task of one's own lies elsewhere
+    path = CONF / "task" / f"{task}.yaml"  # an own task is elsewhere
     file: Any = OmegaConf.load(path) if path.is_file() else {}
     chosen = file.get("defaults", [])
     return sorted(fitting, key=lambda name: {"override /loss": name} not in chosen)

@@ -1,4 +1,4 @@
-"""A configuration as a run directory keeps it."""
+"""The configuration that a run directory stores."""
 
 import re
 from typing import Any
@@ -7,12 +7,12 @@ from omegaconf import OmegaConf
 
 from dlcourse.config.compose import Composed
 
-#: What a stored configuration keeps as a reference, so that a run directory can move and a word can be set in it.
+#: Interpolations that a stored configuration keeps, so that a run directory can move and a resume can set a value.
 KEPT = re.compile(r"^\$\{(loss|optimizer|scheduler|init|activation|monitor|mode|seed|run_dir)\}$|\$\{(paths\.|run_dir)")
 
 
 def stored(composed: Composed) -> dict[str, Any]:
-    """The configuration as a run directory keeps it: resolved, except for paths and references to whole groups."""
+    """The configuration to store: resolved, except for paths and references to whole groups."""
 
     def walk(raw: Any, resolved: Any) -> Any:
         if isinstance(raw, str) and KEPT.search(raw):

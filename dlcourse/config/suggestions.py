@@ -1,17 +1,17 @@
-"""The name that a person may have meant."""
+"""Suggests the name that a user may have meant."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """«; did you mean …?», or nothing."""
+    """``; did you mean NAME?``, or an empty text if nothing is near."""
     found = near(word, known)
     return f"; did you mean {found}?" if found else ""
 
 
 def near(word: str, known: Iterable[str]) -> str | None:
-    """The name that may have been meant. Names are compared by their last part; lr is near learning_rate."""
+    """The name nearest to a word, if any. Names are compared by their last part; lr is near learning_rate."""
 
     def initials(name: str) -> str:
         return "".join(part[:1] for part in name.split("_")) if "_" in name else ""

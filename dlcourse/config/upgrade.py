@@ -1,4 +1,4 @@
-"""Run directories written before a task was an object of its own, in today's terms."""
+"""Upgrades configurations and weights that were stored before a task was an object."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.groups import CONF
 
-#: Classes that a stored configuration may name, by where they are now.
+#: Classes that have moved since, and their new names.
 MOVED = {
     "dlcourse.callbacks.diagnostics.Diagnostics": "dlcourse.measures.diagnostics.Diagnostics",
     "dlcourse.data.files.Csv": "dlcourse.data.table.Csv",
@@ -17,17 +17,19 @@ MOVED = {
 
 
 def needs_upgrade(cfg: DictConfig) -> bool:
-    """Whether a stored configuration has no task, but a word for one in its data."""
+    """Whether a stored configuration has its task as a word below ``data``."""
     return "task" not in cfg and OmegaConf.select(cfg, "data.task") is not None
 
 
 def upgrade(cfg: DictConfig) -> DictConfig:
-    """A stored configuration of before, as it would be stored today."""
+    """An old stored configuration, as it would be stored today."""
     tree: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[assignment]
     _rename(tree)
     data, loss, choice = tree["data"], tree["loss"], tree["choice"]
     word = data.pop("task")
-    tasks = _shipped("data", "csv")["facts"]["tasks"]  # the task of each kind of y, by the words of before but one
+    tasks = _shipped("data", "csv")["facts"][
+        "tasks"
+    ]  # the task of each kind of y; the old words were the same, except for binary
     choice["task"] = tasks.get(word, tasks["two"])
     tree["task"], tree["metrics"] = _shipped("task", choice["task"]), {}
     data["y"] = word if word == "values" else "classes"
@@ -43,14 +45,14 @@ def upgrade(cfg: DictConfig) -> DictConfig:
 
 
 def upgrade_weights(weights: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """The weights of a checkpoint of before by today's ``names``: moments of the targets belong to the task."""
+    """The weights of an old checkpoint under today's ``names``: the moments of the targets belong to the task."""
     moments = {name: weights[name] for name in ("y_mean", "y_std") if name in weights and name not in names}
     kept = {name: value for name, value in weights.items() if name not in moments}
     return kept | {f"task.{name}": value for name, value in moments.items() if f"task.{name}" in names}
 
 
 def _shipped(group: str, name: str) -> dict[str, Any]:
-    """A group's own part of a file of conf/; empty where there is no such file any more."""
+    """The values that a file of conf/ sets in its own group; empty if the file no longer exists."""
     path = CONF / group / f"{name}.yaml"
     file: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path.is_file() else {}
     return file.get(group, file)

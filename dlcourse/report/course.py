@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from dlcourse.config.claims import Verdict, judge
 from dlcourse.config.groups import CHECKOUT, CONF
-from dlcourse.config.overrides import word
+from dlcourse.config.overrides import quoted
 from dlcourse.plots.comparison import line
 from dlcourse.plots.section import Plot, draw
 from dlcourse.report.html import number, template
@@ -57,9 +57,9 @@ class Experiment:
         """Start it, or resume it if it was interrupted; returns the exit code."""
         if self.is_study:
             workers = self.yaml.get("sweep", {}).get("workers") or os.cpu_count() or 1
-            location = [word("sweep_dir", self.folder), f"sweep.workers={workers}"]
+            location = [quoted("sweep_dir", self.folder), f"sweep.workers={workers}"]
         else:
-            location = [word("run_dir", self.folder), "resume=auto"]
+            location = [quoted("run_dir", self.folder), "resume=auto"]
         overrides = [*self.overrides, "logger=csv", *location]
         started, note = time.monotonic(), {"code": code_hash(self.name)}
         self.folder.parent.mkdir(parents=True, exist_ok=True)

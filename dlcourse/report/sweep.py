@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from dlcourse.config.claims import Verdict
-from dlcourse.config.overrides import plain
+from dlcourse.config.overrides import number_or_text
 from dlcourse.plots import comparison
 from dlcourse.plots.comparison import Line
 from dlcourse.plots.section import Plot, draw
@@ -112,7 +112,7 @@ def leaderboard(
     ordered = sorted(groups.items(), key=lambda group: sign * mean(row[metrics[0]] for row in group[1]))
     return [
         {
-            "parameters": ["–" if value is None else number(plain(value)) for value in values],
+            "parameters": ["–" if value is None else number(number_or_text(value)) for value in values],
             "metrics": [cell(rows, key) for key in metrics],
             "runs": [(row["trial"], link(folder, row)) for row in rows],
         }
@@ -162,7 +162,7 @@ def trial_plots(
         return []
     metric, mode = next(iter(objectives.items()))
     values = [row[metric] for row, _ in done]
-    columns = {key: [plain(each[key]) if key in each else None for _, each in done] for key in parameters}
+    columns = {key: [number_or_text(each[key]) if key in each else None for _, each in done] for key in parameters}
     numbers = [row["trial"] for row, _ in done]
     plots = [
         draw(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.rules import OF_METRICS
+from dlcourse.config.rules import METRIC_KEYS
 from dlcourse.errors import Refused, explain
 from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.weights import init_from_run
@@ -33,7 +33,7 @@ def build_metrics(tree: dict[str, Any]) -> dict[str, Any]:
     built = {}
     for name, node in tree["metrics"].items():
         try:
-            built[name] = instantiate({key: node[key] for key in node if key not in OF_METRICS}, _convert_="all")
+            built[name] = instantiate({key: node[key] for key in node if key not in METRIC_KEYS}, _convert_="all")
         except Exception as error:  # Hydra's message does not name the metric
             raise Refused(f"metrics.{name}: {explain(error) or error}") from error
     return built

@@ -52,7 +52,7 @@ class RunDirectory:
         assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
         write_yaml(self.path / "config.yaml", stored(composed))
-        write_yaml(self.path / "overrides.yaml", composed.overrides.words)
+        write_yaml(self.path / "overrides.yaml", composed.overrides.texts)
         written = read_rows(self.path / "metrics.jsonl")
         self.rows_after_checkpoint = written[rows:]
         timings = [row for row in read_rows(self.path / "timing.jsonl") if row["step"] <= step]
@@ -74,7 +74,7 @@ class RunDirectory:
         if any(not LEFTOVER.fullmatch(file.name) for file in self.path.iterdir()) or any(self.path.glob("*/*")):
             raise Refused(f"run_dir={self.path} holds other files; a run needs a new or an empty directory")
         (self.path / "checkpoints").mkdir(exist_ok=True)
-        write_yaml(self.path / "overrides.yaml", composed.overrides.words)
+        write_yaml(self.path / "overrides.yaml", composed.overrides.texts)
         # From here on the run can be resumed; without this file nothing is lost.
         write_yaml(self.path / "config.yaml", stored(composed))
         self.status("running")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlcourse.config.groups import CHECKOUT
-from dlcourse.config.overrides import Overrides, word
+from dlcourse.config.overrides import Overrides, quoted
 from dlcourse.runs.files import write_json
 
 
@@ -33,7 +33,7 @@ def attempt(words: list[str], replace: bool = False) -> int:
         if "wandb" in composed.cfg.logger and composed.cfg.logger.group is None:
             composed.cfg.logger.group = path.parent.name
             composed = composed.resolved()
-            words = [*words, word("logger.group", path.parent.name)]
+            words = [*words, quoted("logger.group", path.parent.name)]
         if str(composed.tree["trainer"]["strategy"]).startswith(("ddp", "fsdp")):
             command = [sys.executable, str(CHECKOUT / "train.py"), *words, "resume=auto"]
             if replace:

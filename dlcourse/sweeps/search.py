@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dlcourse.config.overrides import plain, word
+from dlcourse.config.overrides import number_or_text, quoted
 from dlcourse.config.resolve import resolve
 from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import Sweep
@@ -30,7 +30,7 @@ def distribution(override: Override) -> Any:
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)
-    values: list[Any] = [plain(text) for text in override.sweep_string_iterator()]
+    values: list[Any] = [number_or_text(text) for text in override.sweep_string_iterator()]
     if not values:
         raise Refused(f"{override.input_line}: this range is empty")
     if isinstance(value, RangeSweep) and all(isinstance(v, int) for v in values):
@@ -113,7 +113,7 @@ class Search:
         node = ",".join(f"{key}:{value}" for key, value in pruner.items())
         texts = {"storage": self.storage, "study": self.study.study_name, "metric": metric}
         plain = {"_target_": "dlcourse.callbacks.pruning.Pruning", "trial": number, "pruner": f"{{{node}}}"}
-        words = [*(word(key, text) for key, text in texts.items()), *(f"{key}={v}" for key, v in plain.items())]
+        words = [*(quoted(key, text) for key, text in texts.items()), *(f"{key}={v}" for key, v in plain.items())]
         return [f"+callbacks.pruning.{each}" for each in words]
 
     def words(self, params: dict[str, Any]) -> list[str]:

@@ -47,10 +47,10 @@ def run_together(jobs: Sequence[Sequence[str]]) -> int:
 
 def with_numbers(first: Composed, overrides: Overrides) -> Composed | None:
     """``first`` with the numbers of these overrides; None if they differ in more than numbers."""
-    if [word.partition("=")[0] for word in overrides.words] != [w.partition("=")[0] for w in first.overrides.words]:
+    if [word.partition("=")[0] for word in overrides.texts] != [w.partition("=")[0] for w in first.overrides.texts]:
         return None
     cfg = pickle.loads(pickle.dumps(first.cfg))  # four times faster than deepcopy
-    for override, old_word in zip(overrides.parsed, first.overrides.words, strict=True):
+    for override, old_word in zip(overrides.parsed, first.overrides.texts, strict=True):
         if override.input_line == old_word:
             continue
         key, value = override.key_or_group, override.value()

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from dlcourse.config.claims import judge
 from dlcourse.config.claims import table as judged
-from dlcourse.config.overrides import Overrides, word
+from dlcourse.config.overrides import Overrides, quoted
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.directory import from_here, is_live
 from dlcourse.runs.files import read_rows, write
@@ -46,7 +46,7 @@ class Sweep:
 
     def __init__(self, overrides: Overrides, tree: dict[str, Any]):
         values = {override.key_or_group: str(override.value()) for override in overrides.parsed}
-        hashed = [word for word in overrides.words if not word.startswith(SWEEP_KEYS)]
+        hashed = [word for word in overrides.texts if not word.startswith(SWEEP_KEYS)]
         hashed += [
             f"{key}={values[key]}" for key in ("sampler", "pruner", "sweep.metric", "sweep.mode") if key in values
         ]
@@ -106,9 +106,9 @@ class Sweep:
 
     def job(self, number: int) -> list[str]:
         """The overrides with which any process, on any machine, runs a trial."""
-        given = [word for word in self.overrides.words if word.startswith(COMMAND_ONLY)]
+        given = [word for word in self.overrides.texts if word.startswith(COMMAND_ONLY)]
         words = [*self.rows[number]["words"], *self.extra_overrides(number), *given]
-        return [*words, word("run_dir", self.path(number)), "report=false"]
+        return [*words, quoted("run_dir", self.path(number)), "report=false"]
 
     def is_due(self, number: int) -> bool:
         """Whether a trial still has to run: it has not ended, or it failed and ``sweep.retry=failed``."""
@@ -226,7 +226,7 @@ class Sweep:
 
         try:
             claim = self.claim, judge(self.expect, rows)
-            return build_sweep_report(self.folder, rows, self.objectives(), self.overrides.words, claim)
+            return build_sweep_report(self.folder, rows, self.objectives(), self.overrides.texts, claim)
         except Exception:
             traceback.print_exc()
             return None

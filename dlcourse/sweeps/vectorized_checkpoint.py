@@ -16,7 +16,7 @@ SAVED = ("live", "state", "best_w", "best_rest", "losses", "epoch", "step", "sec
 def save(training: Any) -> None:
     """Write everything that the next epoch needs to give bit-identical results."""
     state = {
-        "words": [trial.composed.overrides.words for trial in training.trials],
+        "words": [trial.composed.overrides.texts for trial in training.trials],
         "trials": [trial.state_dict() for trial in training.trials],
         **{key: getattr(training, key) for key in SAVED},
         "w": training.stacked.w,
@@ -33,7 +33,7 @@ def save(training: Any) -> None:
 
 def restore(training: Any) -> None:
     """Resume the same trials where they stopped, or those of them that have no directory yet."""
-    own_overrides = [trial.composed.overrides.words for trial in training.trials]
+    own_overrides = [trial.composed.overrides.texts for trial in training.trials]
     for path in sorted(training.path.parent.glob(CHECKPOINT.format("*"))):
         try:
             state = load(path, training.device)

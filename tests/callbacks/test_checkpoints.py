@@ -22,7 +22,7 @@ from dlcourse.runs.checkpoint_file import AtomicIO, load, newest_readable
 from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.random_state import random_state, set_random_state
 
-WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2"]
+WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2", "report=false"]
 
 
 class Killed(BaseException):

@@ -12,7 +12,7 @@ from dlcourse.losses import CrossEntropy
 from dlcourse.models.base import Model
 
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=3", "callbacks=none"]
-WORDS += ["logger=none", "data.standardise=false"]
+WORDS += ["logger=none", "data.standardise=false", "report=false"]
 WIDE = ["init=gaussian", "init.std=9"]
 
 

@@ -13,7 +13,7 @@ from dlcourse.runs.record import Record
 
 # 11 batches an epoch
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2"]
-WORDS += ["trainer.log_every_n_steps=4", "callbacks=none"]
+WORDS += ["trainer.log_every_n_steps=4", "callbacks=none", "report=false"]
 
 
 def rows(path):

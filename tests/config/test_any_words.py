@@ -1,16 +1,17 @@
 """Whatever the words are: a configuration or a refusal."""
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dlcourse.config.compose import Composed
 from dlcourse.config.groups import groups
-from dlcourse.config.ranges import LIMITS
+from dlcourse.config.ranges import RANGES
 from dlcourse.errors import CONFIG, Refused
 from tests.composing import checked
 
 KEYS = sorted(
-    {*LIMITS, *groups(), "monitor", "mode", "tags", "allow", "checkpoint", "checkpoint.every", "paths.data_dir"}
+    {*RANGES, *groups(), "monitor", "mode", "tags", "allow", "checkpoint", "checkpoint.every", "paths.data_dir"}
 )
 KEYS += [
     "model.activation",
@@ -62,8 +63,18 @@ WORD = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.lists(WORD, max_size=3))
+def any_words(examples):
+    """A property of any three words, judged on this number of examples."""
+    drawn = given(st.lists(WORD, max_size=3))
+    return lambda test: settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )(drawn(test))
+
+
+@any_words(40)
+@example(["~checkpoint.every"])
+@example(["~trainer.devices"])
+@example(["~data.y"])
 @example(["+allow=a,b"])
 @example(["~checkpoint"])
 @example(["~activation"])
@@ -72,6 +83,16 @@ WORD = st.one_of(
 @example(["data=csv", "data.path=3"])
 @example(["data=csv", "data.path=[1]"])
 def test_words_end_in_a_configuration_or_in_a_refusal(words):
+    configuration_or_refusal(words)
+
+
+@pytest.mark.slow
+@any_words(300)
+def test_and_so_do_many_more(words):
+    configuration_or_refusal(words)
+
+
+def configuration_or_refusal(words):
     try:
         assert isinstance(checked(words), Composed)
     except Refused as refused:

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dlcourse.config.groups import CONF
-from dlcourse.config.ranges import LIMITS
+from dlcourse.config.ranges import RANGES
 from dlcourse.config.rules import check_rules
 from dlcourse.errors import CONFIG, Refused
 from tests.composing import checked, composed
@@ -153,7 +153,7 @@ def admitted(key: str, values: list) -> list:
 
 
 def test_the_table_of_ranges_is_whole():
-    assert set(TABLE) == set(LIMITS)
+    assert set(TABLE) == set(RANGES)
     for key, (words, *_) in TABLE.items():
         assert OmegaConf.select(composed(words).cfg, key, default=TABLE) is not TABLE, f"{key} is no key"
 
@@ -176,7 +176,7 @@ def test_every_number_of_conf_has_its_range():
         tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False) or {}
         home = {"augment": "data.augment"}.get(group, group)
         found |= set(numbers(tree, "" if "@package _global_" in text else home))
-    assert found - NO_CHOICE - set(LIMITS) == set()
+    assert found - NO_CHOICE - set(RANGES) == set()
 
 
 @pytest.mark.parametrize("key", TABLE)

@@ -7,15 +7,10 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from dlcourse.config.compose import compose
 from dlcourse.config.gate import (
     check_classes,
     check_targets,
-    shipped,
-    targets,
 )
-from dlcourse.config.groups import groups
-from dlcourse.config.overrides import Overrides
 from dlcourse.config.store import stored
 from tests.composing import checked, composed, loaded
 from tests.refusing import refusal
@@ -216,15 +211,6 @@ print(json.dumps([admitted, sorted(set(sys.modules) - before), [m for m in ("tor
 )
 def test_what_is_allowed_is_admitted(words):
     check_classes(checked(words.split()).tree, [])
-
-
-@pytest.mark.parametrize(
-    "choice", [f"{g}={c}" for g, cs in groups().items() for c in cs if g not in ("sweep", "augment") and c != "own"]
-)
-def test_every_shipped_choice_passes(choice):
-    tree = compose(Overrides.parse([choice])).resolved().tree
-    check_targets(tree, [])
-    assert {node["_target_"] for _, node in targets(tree)} <= shipped()
 
 
 @pytest.mark.parametrize(

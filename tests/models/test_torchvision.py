@@ -17,7 +17,7 @@ from dlcourse.models.pretrained import Pretrained, fill
 from dlcourse.models.torchvision import last_layer, network_of, takes
 from dlcourse.runs.building import build, build_seeded
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.inference import on_light_ground, predictions
+from dlcourse.runs.inference import has_light_background, predictions
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
 from tests.composing import checked
@@ -297,7 +297,7 @@ def test_pixels_are_those_that_the_weights_know(file):
     mean, std = (torch.tensor(value)[:, None, None] for value in IMAGENET)
     assert torch.allclose(model(x), model.network.net((x / 16 - mean) / std), atol=1e-5)
     assert not {"mean", "std"} & set(model.of_the_data)
-    assert not on_light_ground(model, data, torch.full((2, 1, 8, 8), 16.0)).any()  # unknown: not the data's mean
+    assert not has_light_background(model, data, torch.full((2, 1, 8, 8), 16.0)).any()  # unknown: not the data's mean
     _, other = begun()
     other.standardise(data)
     assert other.mean.shape == (1, 1, 1) and float(other.mean) == pytest.approx(float(data.mean))

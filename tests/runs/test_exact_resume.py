@@ -15,6 +15,7 @@ CHOICES = {
     "dropout": ["model.dropout=0.3"],
     "batch norm": ["model=cnn", "model.channels=[4]", "model.hidden=[8]", "model.dropout=0.2"],
     "augmented": ["data.augment=shift"],
+    "autoencoder": ["model=autoencoder", "model.channels=[4]", "model.code=2"],
     "momentum": ["optimizer=momentum"],
     "one_cycle": ["scheduler=one_cycle"],
     "step": ["scheduler=step", "scheduler.step_size=1"],

@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_processes import FAULTY, LIGHT, figures, rows, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from dlcourse.config.overrides import plain
+from dlcourse.config.overrides import number_or_text
 from dlcourse.sweeps.hydra_plugins.dlcourse.sweeps import combinations
 from tests.composing import checked
 
@@ -103,6 +103,6 @@ def test_the_words_of_wandbs_agent_are_words_of_ours():
         assert "${args_no_hyphens}" in create_sweep_command(list(sweep["command"]))
         words = create_sweep_command_args({"args": ends})["args_no_hyphens"]
         cfg = checked(words).cfg
-        assert cfg.trainer.max_epochs == 20 and cfg.optimizer.lr == plain(str(ends["optimizer.lr"]["value"]))
+        assert cfg.trainer.max_epochs == 20 and cfg.optimizer.lr == number_or_text(str(ends["optimizer.lr"]["value"]))
         assert all(isinstance(width, int) for width in cfg.model.hidden)
     assert sweep["metric"] == {"name": checked([]).cfg.monitor, "goal": "minimize"}

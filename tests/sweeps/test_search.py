@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dlcourse.config.overrides import Overrides, word
+from dlcourse.config.overrides import Overrides, quoted
 from dlcourse.errors import Refused
 from dlcourse.sweeps.attempt import run_dir
 from dlcourse.sweeps.search import Search, distribution
@@ -251,7 +251,7 @@ def test_a_trial_whose_last_worker_still_lives_is_no_failure(sweep, capsys):
 @pytest.mark.parametrize("folder", ["Drop (Uni)", "it's", "a, b=[c]", "ünï {x}"])
 def test_a_folder_may_have_any_name(tmp_path, folder):
     """What is told to a trial arrives as it was said."""
-    said = word("sweep_dir", tmp_path / folder)
+    said = quoted("sweep_dir", tmp_path / folder)
     known = {"metric": "val/loss", "mode": "min", "storage": None, "retry": None, "workers": 1, "n_trials": 1}
     made = Sweep(Overrides.parse([said]), {"sweep_dir": str(tmp_path / folder), "sweep": known, "seed": 0})
     with made.lock():

@@ -39,6 +39,8 @@ CASES = {
     "full batch": [*SMALL[:1], "data.batch_size=full", "trainer.max_epochs=40"],
     "max_steps": [*SMALL[:2], "trainer.max_epochs=-1", "trainer.max_steps=70"],
     "loss": [*SMALL, "loss=mse", "activation=sigmoid"],
+    "autoencoder": ["model=autoencoder", *SMALL, "model.code=2"],
+    "convolutional autoencoder": ["model=autoencoder", *SMALL, "model.code=8", "model.channels=[3]"],
 }
 VARIED = [["optimizer.lr=0.003", "seed=3"], ["optimizer.lr=0.02", "seed=3"], ["optimizer.lr=0.02", "seed=4"]]
 
@@ -70,7 +72,7 @@ def assert_close_rows(one, two, rtol):
         assert list(a.values()) == pytest.approx(list(b.values()), rel=rtol, abs=1e-12)
 
 
-QUICK = ("adam", "momentum clipped", "cnn batch norm", "sigmoid neuron")
+QUICK = ("adam", "momentum clipped", "cnn batch norm", "sigmoid neuron", "autoencoder")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
@@ -310,7 +312,7 @@ def test_compositions_are_those_of_the_gate(tmp_path):
         assert (
             composed.cfg == known.cfg
             and composed.tree == known.tree
-            and composed.overrides.words == words
+            and composed.overrides.texts == words
             and str(path) == known.cfg.run_dir
         )
 
