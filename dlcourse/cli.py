@@ -133,18 +133,18 @@ def parse_script_overrides(words: list[str], *known: str, groups: tuple[str, ...
     return overrides
 
 
-def table(figures: dict[str, float], note: str | None) -> None:
+def table(metrics: dict[str, float], note: str | None) -> None:
     """Print the test metrics and measurements, with the data's note."""
     from tabulate import tabulate
 
-    rows = [(name, f"{value:.4f}") for name, value in figures.items() if name.startswith("test/")]
+    rows = [(name, f"{value:.4f}") for name, value in metrics.items() if name.startswith("test/")]
     rows += [  # without numbered ones, which the report plots
         (name, f"{value:.4g}")
-        for name, value in figures.items()
+        for name, value in metrics.items()
         if name.startswith("measure/") and not name.rpartition("/")[2].isdigit()
     ]
     head = f"value ({note})" if note else "value"
-    print(tabulate(rows, headers=["figure", head], disable_numparse=True, colalign=("left", "right")))
+    print(tabulate(rows, headers=["metric", head], disable_numparse=True, colalign=("left", "right")))
 
 
 def print_summary(result: Any, tree: dict[str, Any]) -> int:

@@ -40,11 +40,11 @@ def row(path: Path) -> dict[str, object]:
         status = "killed"
     words = read_overrides(path)
     metrics = path / "metrics.json"
-    figures = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
+    values = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
     chosen = [
         word for word in words if not is_sweep_override(word.partition("=")[0]) and not word.startswith("run_dir=")
     ]
-    return {"run": str(path), "words": " ".join(chosen), "status": status, **figures}
+    return {"run": str(path), "words": " ".join(chosen), "status": status, **values}
 
 
 if __name__ == "__main__":

@@ -12,17 +12,17 @@ from dlcourse.tasks.answers import eval_mode
 class Measure(Callback):
     """Measurements of the model with its best weights, logged as ``measure/NAME`` when it is tested.
 
-    ``figures(model, data)`` returns them by name; names that end in numbers, ``gradient/1``, ``gradient/2``, are
+    ``measure(model, data)`` returns them by name; names that end in numbers, ``gradient/1``, ``gradient/2``, are
     plotted as one line. Every value must be finite, like all metrics of a run.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         raise NotImplementedError
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Some need gradients, which are off during the test.
         with eval_mode(pl_module), torch.inference_mode(False), torch.enable_grad():
-            values = self.figures(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+            values = self.measure(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         log(trainer, pl_module, {f"measure/{name}": value for name, value in values.items()})
 
 

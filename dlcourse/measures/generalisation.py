@@ -14,7 +14,7 @@ from dlcourse.tasks.answers import eval_mode, forward_batches
 class Gap(Measure):
     """Loss and accuracy on the training set without dropout; ``gap``: test loss − training loss. Lecture: L18."""
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         losses, accuracies = {}, {}
         for stage in ("train", "test"):
             batch = data.sets[stage].first(len(data.sets[stage])).to(model.device)
@@ -45,7 +45,7 @@ class Shifts(Measure):
     def __init__(self, pixels: int = 1):
         self.pixels = pixels
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         test, k = data.sets["test"], self.pixels
         x = test.x.float().to(model.device)
         shifted = torch.zeros_like(x)
@@ -91,7 +91,7 @@ class Verification(Measure):
     def __init__(self, pairs: int = 10_000, seed: int = 0):
         self.pairs, self.seed = pairs, seed
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         from sklearn.metrics import roc_auc_score
 
         test = data.sets["test"]

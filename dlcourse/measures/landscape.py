@@ -56,7 +56,7 @@ class Landscape(Measure):
     def __init__(self, points: int = 25, reach: float = 1.0, rows: int = 256, seed: int = 0):
         self.points, self.reach, self.rows, self.seed = points, reach, rows, seed
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         cost = plane(model, data.sets["train"].first(self.rows).to(model.device), self.seed)
         coordinates = torch.linspace(-self.reach, self.reach, self.points).tolist()
         with torch.no_grad():

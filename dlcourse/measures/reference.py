@@ -25,7 +25,7 @@ class Optimum(Measure):
     Lecture: L2, L9.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         layers = [p for _, p in model.network.named_parameters()]
         if len(layers) != 2 or len(layers[0]) != 1 or type(model.loss) not in OPTIMA:
             raise Refused("the lowest loss is known only for one unit without hidden layers, with mse or bce")
@@ -62,7 +62,7 @@ class Formula(Measure):
     For bce, cross_entropy, and mse with identity or sigmoid. Lecture: L9, L10, L11.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         square = scratch.MSE if getattr(model.loss, "output_name", None) == "identity" else scratch.SIGMOID_MSE
         formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
         if type(model.loss) not in formulas:
@@ -83,7 +83,7 @@ class Probabilities(Measure):
     And ``lowest``, ``highest``: the range of all a_j. On the test set, in float64. Lecture: L2, L8f.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         z = forward_batches(model, data.sets["test"].x).z.double()
         a = model.loss.output(z)
         found = {"lowest": float(a.min()), "highest": float(a.max())}
@@ -99,7 +99,7 @@ class Gradients(Measure):
     Lecture: L13.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         batch, copy = data.sets["train"].first(SAMPLES), deepcopy(model).cpu()
         return {"gradient_error": max(check.error for check in gradient_check(copy, batch))}
 
@@ -110,6 +110,6 @@ class Exported(Measure):
     The file is RUN/model.onnx.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         path = Path(model.trainer.default_root_dir) / "model.onnx"
         return {"export_error": export_onnx(deepcopy(model).cpu(), data, path)}

@@ -24,7 +24,7 @@ class LinearEstimate(Measure):
     def __init__(self, step: float = 0.01, seed: int = 0):
         self.step, self.seed = step, seed
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         model = deepcopy(model).double()
         x = data.sets["test"].x[:SAMPLES].to(model.device, torch.float64)
         v = {name: p.detach() for name, p in model.named_parameters()}
@@ -57,7 +57,7 @@ class Linearity(Measure):
     f returns the logits; x and x' are test samples. In float64. Lecture: L8a.
     """
 
-    def figures(self, model: Any, data: Any) -> dict[str, float]:
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         model = deepcopy(model).double()
         x = data.sets["test"].x[: 2 * SAMPLES].to(model.device, torch.float64)
         first, second = x[: len(x) // 2], x[len(x) // 2 : len(x) // 2 * 2]

@@ -27,8 +27,8 @@ class Torchvision(Model):
     state_dict. The last layer begins anew with any weights. With weights, pixels are standardised by the mean and
     deviation that they were trained with (a file: those of the weights of its name, else of DEFAULT), not by the
     data's. ``freeze``: only the last layer trains; the network before it stays in evaluation mode, so that batch
-    normalisation keeps its figures and dropout is off. ``white``: the value of a white pixel, which is 1 to the
-    weights. The auxiliary outputs of GoogLeNet and Inception v3 are left out.
+    normalisation keeps its running statistics and dropout is off. ``white``: the value of a white pixel, which is 1
+    for the weights. The auxiliary outputs of GoogLeNet and Inception v3 are left out.
 
     ``init`` concerns what no weights are loaded for; ``init=default`` is the network's own rule. Lecture: L7, L18.
     Yosinski et al. (2014), How transferable are features in deep neural networks?

@@ -57,14 +57,14 @@ def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
         Section(
             "test",
             "On the test set",
-            plots=figures(model, found, answers.probabilities),
+            plots=class_plots(model, found, answers.probabilities),
             classes=(found.names, found.true.tolist(), found.predicted.tolist()),
         ),
         mistakes(found, data, answers.probabilities),
     ]
 
 
-def figures(model: Any, found: Classified, probabilities: bool) -> list[Any]:
+def class_plots(model: Any, found: Classified, probabilities: bool) -> list[Any]:
     counts = found.confusion()
     wrong = int(counts.sum() - counts.trace())
     caption = f"{wrong:,} of {counts.sum():,} test rows are wrong. Shaded by the share of the true class."

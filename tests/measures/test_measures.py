@@ -30,7 +30,7 @@ def ready(*words):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "gelu"])
 def test_the_linear_estimate_is_of_second_order(activation):
-    found = LinearEstimate().figures(*ready("data=moons", "model.hidden=[8]", f"activation={activation}"))
+    found = LinearEstimate().measure(*ready("data=moons", "model.hidden=[8]", f"activation={activation}"))
     assert found["error_ratio"] == pytest.approx(4, abs=0.1) and 0 < found["largest_change"] < 0.1
 
 
@@ -38,13 +38,13 @@ def test_an_output_that_jumps():
     model, data = ready("data=moons", "model=perceptron")
     with torch.no_grad():
         model.network[1].weight.copy_(torch.tensor([[1.0, -2.0]]))
-    found = LinearEstimate(step=0.05).figures(model, data)
+    found = LinearEstimate(step=0.05).measure(model, data)
     assert found["first_change"] == 1
 
 
 @pytest.mark.parametrize(("activation", "linear"), [("identity", True), ("relu", False), ("tanh", False)])
 def test_linearity(activation, linear):
-    found = Linearity().figures(*ready("data=moons", "model.hidden=[8,8]", f"activation={activation}"))
+    found = Linearity().measure(*ready("data=moons", "model.hidden=[8,8]", f"activation={activation}"))
     assert (found["nonlinearity"] < 1e-12) == linear and (linear or found["nonlinearity"] > 0.01)
 
 
@@ -61,60 +61,60 @@ def test_the_optimum_of_a_linear_unit(standardise):
         model.network[1].weight.copy_(w[None])
         model.network[1].bias.copy_((best[-1] + (best[:-1] * model.mean).sum() - model.task.y_mean) / model.task.y_std)
     scale = float(best.abs().max())
-    assert Optimum().figures(model, data)["distance"] < 1e-6 * scale
+    assert Optimum().measure(model, data)["distance"] < 1e-6 * scale
     with torch.no_grad():
         model.network[1].bias += 1.0
-    assert Optimum().figures(model, data)["distance"] == pytest.approx(float(model.task.y_std), rel=1e-5)
+    assert Optimum().measure(model, data)["distance"] == pytest.approx(float(model.task.y_std), rel=1e-5)
 
 
 def test_the_optimum_is_one_of_a_single_unit():
     with pytest.raises(Refused, match="one unit"):
-        Optimum().figures(*ready("data=moons"))
+        Optimum().measure(*ready("data=moons"))
 
 
 @pytest.mark.parametrize("words", [["data=moons"], ["data=digits"], ["data=moons", "loss=mse"]])
 def test_the_formula_on_the_slide(words):
     model, data = ready(*words, "model.hidden=[8]")
-    assert Formula().figures(model, data)["formula_error"] < 1e-12
+    assert Formula().measure(model, data)["formula_error"] < 1e-12
     forward = model.loss.forward
     model.loss.forward = lambda z, y: (1.01 * forward(z, y)[0], len(z))  # another loss than that on the slide
-    assert Formula().figures(model, data)["formula_error"] > 1e-3
+    assert Formula().measure(model, data)["formula_error"] > 1e-3
 
 
 def test_a_loss_without_a_formula():
     with pytest.raises(Refused, match="no formula"):
-        Formula().figures(*ready("data=moons", "loss=hinge"))
+        Formula().measure(*ready("data=moons", "loss=hinge"))
 
 
 def test_probabilities_sum_to_one():
-    found = Probabilities().figures(*ready("data=digits"))
+    found = Probabilities().measure(*ready("data=digits"))
     assert found["sum_error"] < 1e-12 and found["shift_error"] < 1e-12 and 0 <= found["lowest"] < found["highest"] <= 1
-    found = Probabilities().figures(*ready("data=digits", "loss=bce"))
+    found = Probabilities().measure(*ready("data=digits", "loss=bce"))
     assert found["sum_error"] > 0.1 and found["shift_error"] > 0.1
 
 
 def test_gradients_agree():
-    assert Gradients().figures(*ready("data=digits", "model.hidden=[8]"))["gradient_error"] < 1e-6
+    assert Gradients().measure(*ready("data=digits", "model.hidden=[8]"))["gradient_error"] < 1e-6
 
 
 def test_the_gap_of_what_was_learned_by_heart():
     words = ["data=moons", "data.n_samples=40", "data.noise=0.5", "model.hidden=[64]", "optimizer.lr=0.05"]
     result = dlcourse.run(*QUIET, *words, "trainer.max_epochs=200", "monitor=train/loss")
-    found = Gap().figures(result.model, result.data)
+    found = Gap().measure(result.model, result.data)
     assert found["train_acc"] == 1 and found["gap"] > 0.5
     assert found["gap"] == pytest.approx(result.metrics["test/loss"] - found["train_loss"], rel=1e-4)
 
 
 def test_a_convolution_shifts_with_its_picture():
-    found = Shifts().figures(*ready("data=digits", "model=cnn", "model.channels=[8]"))
+    found = Shifts().measure(*ready("data=digits", "model=cnn", "model.channels=[8]"))
     assert found["not_shifted"] < 1e-5 and found["parameters"] == 8 * 9
     assert found["dense_parameters"] == 8 * 64 * 65
-    found = Shifts().figures(*ready("data=digits", "model.hidden=[64]"))
+    found = Shifts().measure(*ready("data=digits", "model.hidden=[64]"))
     assert found["not_shifted"] > 0.3 and found["parameters"] == found["dense_parameters"] == 64 * 65
     with pytest.raises(Refused, match="only the border of a picture"):
-        Shifts(pixels=2).figures(*ready("data=digits", "model.hidden=[64]"))
+        Shifts(pixels=2).measure(*ready("data=digits", "model.hidden=[64]"))
     with pytest.raises(Refused, match="does not form pictures"):
-        Shifts().figures(*ready("data=digits", "model.hidden=[10]"))
+        Shifts().measure(*ready("data=digits", "model.hidden=[10]"))
 
 
 def test_verification_of_codes_that_are_the_class():
@@ -130,7 +130,7 @@ def test_verification_of_codes_that_are_the_class():
     model.mean.zero_()
     model.std.fill_(1.0)
     model.network[1] = Oracle()
-    found = Verification(pairs=2000).figures(model, data)
+    found = Verification(pairs=2000).measure(model, data)
     assert found["auc"] == 1 and 0.5 < found["pixel_auc"] < 0.95
 
 
