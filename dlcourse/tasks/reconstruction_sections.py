@@ -19,7 +19,7 @@ INPUTS = 8
 def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
     """Test samples and their reconstructions, as pictures or numbers; the code's plane if it has two units."""
     test, came = data.sets["test"], answers.a
-    section = Section("test", "On the test set", "Test rows and what the model makes of them.")
+    section = Section("test", "On the test set", "Test samples and their reconstructions.")
     if is_picture(data.shape):
         image = stacked_pairs(test.x[:PICTURES].float(), came[:PICTURES], 0.0, float(data.white))
         caption = f"The first {min(PICTURES, len(came))} test pictures, each above its reconstruction."
