@@ -274,7 +274,7 @@ def test_an_experiment_says_what_it_expects(name):
     first = [f"{key}={str(value).split(',')[0]}" for key, value in params.items() if "(" not in str(value)]
     composed = checked([f"experiment={name}", *first, "hydra.mode=RUN"])
     assert composed.cfg.claim == yaml["claim"] and not composed.multirun
-    named = {part.split("=")[0] for text in yaml["expect"] for _, words in Expectation(text).figures for part in words}
+    named = {part.split("=")[0] for text in yaml["expect"] for _, words in Expectation(text).metrics for part in words}
     assert named <= set(params), "a group of trials that no word of the study tells apart"
 
 

@@ -165,10 +165,7 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
 
 
 def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
-    """Read the facts about a user's files. The reader runs before the other checks, so it must be a shipped one.
-
-    ``asked``: the task that an override chooses.
-    """
+    """Read the facts about a user's files, by a shipped reader only; ``asked``: the task of an override, if any."""
     node = cfg.data.facts
     facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
     target = facts.pop("_target_", None)

@@ -172,7 +172,7 @@ def test_classes_that_are_lost():
     with torch.no_grad():
         model.network[3].bias[:2] = -50.0
     found, each = {}, EachEpochTest()
-    each.found = [0.5]
+    each.accuracies = [0.5]
     model.log_dict = lambda figures, logger: found.update(figures)
     trainer = SimpleNamespace(datamodule=data, loggers=[], current_epoch=0, global_step=0)
     each.on_test_epoch_end(trainer, model)

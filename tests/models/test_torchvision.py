@@ -98,7 +98,7 @@ def test_pictures_of_one_channel_and_of_any_size(name, data):
         (["data=iris"], r"expects pictures \(1, H, W\) or \(3, H, W\); the data's shape is \(4,\)"),
         (["model.freeze=maybe"], "model.freeze=maybe: expected true or false"),
         (["model.size=0"], "model.size=0: expected a whole number"),
-        (["activation=tanh"], "model=torchvision leaves no activation to be chosen"),
+        (["activation=tanh"], "model=torchvision has no activation to choose"),
         (["model.hidden=[3]"], "no key hidden"),
         (["model.dropout=0.5"], "no key dropout"),
         (["model.norm=batch"], "no key norm"),

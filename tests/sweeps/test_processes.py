@@ -76,8 +76,8 @@ def test_two_at_a_time_leave_what_each_leaves_alone(tmp_path):
     [
         (["optimizer.lr=interval(0.1,0.2)"], "sampler=tpe"),
         (["seed=0,1", "run_dir=x"], "set sweep_dir="),
-        (["seed=0,1", "sweep.metric=test/acc"], "test sets choose nothing"),
-        (["seed=0,1", "sweep.mode=[min,max]"], "as many"),
+        (["seed=0,1", "sweep.metric=test/acc"], "a test set selects nothing"),
+        (["seed=0,1", "sweep.mode=[min,max]"], "one of min or max"),
         (["seed=0,1", "sweep.retry=all"], "expected failed"),
         (["seed=0,1", "sampler=tpee"], "did you mean tpe?"),
         (["seed=0,1", "hydra/launcher=joblib"], "There are: processes"),
