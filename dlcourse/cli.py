@@ -50,7 +50,7 @@ def train(words: list[str]) -> int:
     folder = [f"hydra.searchpath=['{os.path.abspath(flags.config_dir)}']"] if flags.config_dir else []
     overrides = Overrides.parse([*flags.overrides, *folder])
     if folder and "config_dir" not in overrides.packages:
-        raise Refused("--config-dir reads somebody's configuration; if it is yours: 'allow=[config_dir]'")
+        raise Refused("--config-dir reads configuration files from elsewhere; if they are yours: 'allow=[config_dir]'")
     for name in ("experimental_rerun", "config_path", "config_name"):
         if getattr(flags, name):
             raise Refused(f"--{name.replace('_', '-')} is not accepted: a run is described by overrides and by conf/")

@@ -89,7 +89,7 @@ def test_a_config_folder_of_ones_own(outside: Path) -> None:
     assert "_target_: my_package.Lion" in config and "optimizer: lion" in config
     with pytest.raises(Refused, match="did you mean lion"):
         run("optimizer=lyon", *words[1:], *QUICK)
-    with pytest.raises(Refused, match="if it is yours: 'allow=\\[searchpath\\]'"):
+    with pytest.raises(Refused, match="if they are yours: 'allow=\\[searchpath\\]'"):
         run(*words[:-1], *QUICK)
     with pytest.raises(Refused, match="nowhere is no folder"):
         run("optimizer=lion", "hydra.searchpath=[nowhere]", "allow=[searchpath]", *QUICK)
@@ -109,7 +109,7 @@ def test_a_sweep_over_a_choice_of_ones_own(outside: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["optimizer=own"], "optimizer._target_ is not said yet: optimizer._target_=my_package.MyClass"),
+        (["optimizer=own"], "optimizer._target_ is not set: optimizer._target_=my_package.MyClass"),
         (["loss=own", "loss._target_=torch.nn.SmoothL1Loss"], "a loss of your own derives from dlcourse.losses.Loss"),
         (["model=own", "model._target_=torch.nn.Linear"], "a model of your own derives from dlcourse.models.base"),
         (["task=own", "task._target_=torch.nn.Identity"], "a task of your own derives from dlcourse.tasks.base.Task"),
