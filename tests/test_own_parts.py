@@ -91,7 +91,7 @@ def test_a_config_folder_of_ones_own(outside: Path) -> None:
         run("optimizer=lyon", *words[1:], *QUICK)
     with pytest.raises(Refused, match="if they are yours: 'allow=\\[searchpath\\]'"):
         run(*words[:-1], *QUICK)
-    with pytest.raises(Refused, match="nowhere is no folder"):
+    with pytest.raises(Refused, match="nowhere is not a folder"):
         run("optimizer=lion", "hydra.searchpath=[nowhere]", "allow=[searchpath]", *QUICK)
 
 
