@@ -112,7 +112,7 @@ def test_l1_the_convergence_bound(run, monkeypatch, std, seed):
         return loss
 
     monkeypatch.setattr(Model, "training_step", counting)
-    words = ["model=perceptron", "data=blobs", f"data.std={std}", "data.n_samples=200", f"seed={seed}"]
+    words = ["model=perceptron", "data=blobs", f"data.std={std}", "data.n_samples=100", f"seed={seed}"]
     result = run(*words, "trainer.max_epochs=8")
     rows = result.data.sets["train"]
     x = ((rows.x - result.data.mean) / result.data.std).double()

@@ -194,10 +194,10 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, words)
     ids=" ".join,
 )
 def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
+    composed = compose_trials([[*BASE, *words, f"seed={k}", f"run_dir={tmp_path / str(k)}"] for k in range(2)])
+    trees = check([each for each, _ in composed])
+
     def steps():
-        jobs = [[*BASE, *words, f"seed={k}", f"run_dir={tmp_path / str(k)}"] for k in range(2)]
-        composed = compose_trials(jobs)
-        trees = check([each for each, _ in composed])
         one = VectorizedTraining([VectorizedTrial(*each, tree) for each, tree in zip(composed, trees, strict=True)])
         train, found = one.sets["train"], []
         torch.manual_seed(0)
