@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dlcourse.runs.files import read_rows
+from tests.faults import process
 
 ROOT = Path(__file__).parents[2]
 LIGHT = ["logger=none", "callbacks=none"]
@@ -34,6 +35,7 @@ class Faulty(MLP):
 
 
 def start(*words, cwd, **env):
+    """``python train.py WORDS``, for what is killed or listened to on its way."""
     command = [sys.executable, str(ROOT / "train.py"), *map(str, words)]
     return subprocess.Popen(
         command, cwd=cwd, env={**os.environ, **env}, stdout=-1, stderr=-1, text=True, start_new_session=True
@@ -41,9 +43,9 @@ def start(*words, cwd, **env):
 
 
 def train(*words, cwd, **env):
-    process = start(*words, cwd=cwd, **env)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    """The same, forked from a process that has torch: its exit code and what it printed."""
+    done = process.start(ROOT / "train.py", words, cwd=cwd, **env).end(300)
+    return done.code, done.out, done.err
 
 
 def rows(folder):
