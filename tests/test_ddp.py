@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dlcourse.runs.files import read_rows
+from tests.faults import process
 
 ROOT = Path(__file__).parent.parent
 # 18 rows are cut off for validation, which leaves a training set that two processes divide evenly.
@@ -33,7 +34,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("one") / "run"
-    train([sys.executable], "data.batch_size=32", f"run_dir={run}")
+    done = process.start(ROOT / "train.py", [*WORDS, "data.batch_size=32", f"run_dir={run}"], cwd=ROOT).end()
+    assert done.code == 0, done.err
     return run
 
 
@@ -97,12 +99,12 @@ def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(
     train([sys.executable], *words, f"run_dir={straight}")
     (tmp_path / "late.py").write_text(LATE)
     command = [sys.executable, str(tmp_path / "late.py"), *words, f"run_dir={run}"]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    both = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     while not any(row["step"] >= 60 for row in read_rows(run / "metrics.jsonl")):
-        assert process.poll() is None
+        assert both.poll() is None
         time.sleep(0.01)
-    code = strike(process)
-    assert process.wait(60) == code
+    code = strike(both)
+    assert both.wait(60) == code
     assert not (run / "metrics.json").exists(), "it was stopped before its end"
     done = subprocess.run([sys.executable, "train.py", f"resume={run}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

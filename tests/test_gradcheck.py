@@ -1,7 +1,5 @@
 """Autograd against central differences: agreement of what ships, and that a wrong gradient is found."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,9 @@ from torch import nn
 from dlcourse.measures.gradcheck import _slope, gradient_check
 from dlcourse.runs.building import build_seeded
 from tests.composing import checked
+from tests.faults import process
 
-ROOT = Path(__file__).parents[1]
-SCRIPT = [sys.executable, str(ROOT / "scripts" / "gradcheck.py")]
+SCRIPT = Path(__file__).parents[1] / "scripts" / "gradcheck.py"
 
 
 def checks(*words, activation=None):
@@ -88,8 +86,8 @@ def test_a_wrong_derivative_is_found_in_the_layers_before_it():
 
 
 def test_the_command():
-    done = subprocess.run([*SCRIPT, "data=moons", "model.hidden=[4]"], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert "network.1.weight" in done.stdout and "worst: " in done.stdout and "within 1e-05" in done.stdout
-    done = subprocess.run([*SCRIPT, "model=mpl"], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2 and "did you mean mlp" in done.stderr
+    done = process.start(SCRIPT, ["data=moons", "model.hidden=[4]"]).end()
+    assert done.code == 0, done.err
+    assert "network.1.weight" in done.out and "worst: " in done.out and "within 1e-05" in done.out
+    done = process.start(SCRIPT, ["model=mpl"]).end()
+    assert done.code == 2 and "did you mean mlp" in done.err
