@@ -29,7 +29,9 @@ def benchmark(words: list[str]) -> int:
     parser.add_argument("--seeds", "--rounds", type=int, dest="rounds", help="how often everything runs, a seed each")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="which of them take part (all)")
     parser.add_argument("--whole", action="store_true", help="peers train their whole schedules")
-    parser.add_argument("--small", action="store_true", help="seconds instead of minutes; the figures mean nothing")
+    parser.add_argument(
+        "--small", action="store_true", help="seconds instead of minutes; the measurements mean nothing"
+    )
     parser.add_argument("--json", type=Path, help="where the result is kept (runs/benchmarks/NAME_TIME.json)")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of a result that was kept")
     given = parser.parse_args(words)

@@ -1,8 +1,8 @@
 """What dlcourse does on a GPU, in one command of at most six minutes: python scripts/benchmark.py gpu
 
 Each section is a process of its own with a time limit: one that fails or hangs loses its own row of the table. Without
-a CUDA device, or with --small, the sizes are small: a dry run, whose figures mean nothing.
-python -m scripts.benchmarks.gpu SECTION small|whole: one section; its last line is its figures as JSON.
+a CUDA device, or with --small, the sizes are small: a dry run, whose measurements mean nothing.
+python -m scripts.benchmarks.gpu SECTION small|whole: one section; its last line is its measurements as JSON.
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from dlcourse.config.groups import CHECKOUT
 
-from .measure import Contestant, Failed, Figures, Row, Sample, import_path, machine, measure, python, train
+from .measure import Contestant, Failed, Measurements, Row, Sample, import_path, machine, measure, python, train
 from .rows import (
     BOUND,
     QUIET,
@@ -34,7 +34,7 @@ from .rows import (
     time_to_accuracy,
 )
 
-Found = dict[str, dict[str, float | str]]  # what was measured: its figures
+Found = dict[str, dict[str, float | str]]  # what was measured: its measurements
 WHOLE = 350  # seconds that all sections may take together, on a GPU
 
 
@@ -101,10 +101,10 @@ def convnet(plan: Plan, name: str, *words: str) -> Contestant:
     usual = throughput(plan).contestants[0]
     few = ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2"] if plan.small else []
 
-    def figures(sample: Sample) -> Figures:
-        return {**usual.figures(sample), "test/acc": sample.json("metrics.json")["test/acc"]}
+    def measurements(sample: Sample) -> Measurements:
+        return {**usual.measurements(sample), "test/acc": sample.json("metrics.json")["test/acc"]}
 
-    return Contestant(name, [*usual.command, *few, *words], figures, env=usual.env)
+    return Contestant(name, [*usual.command, *few, *words], measurements, env=usual.env)
 
 
 def resume(plan: Plan) -> Found:
@@ -151,9 +151,9 @@ def compare_weights(one: Path, other: Path) -> None:
 
 
 def measured(contestants: list[Contestant]) -> Found:
-    """The figures of one round."""
+    """The measurements of one round."""
     result = measure("gpu", Row(contestants, 1), lambda line: None)
-    return {name: dict(rounds[0]) for name, rounds in result["figures"].items()}
+    return {name: dict(rounds[0]) for name, rounds in result["measurements"].items()}
 
 
 class Section(NamedTuple):
@@ -179,7 +179,7 @@ SECTIONS = {
 
 @dataclass
 class Outcome:
-    """What became of a section: its figures, or why there are none."""
+    """What became of a section: its measurements, or why there are none."""
 
     seconds: float
     found: Found = field(default_factory=dict)
@@ -201,10 +201,10 @@ def outcome(command: Sequence[str], limit: float) -> Outcome:
         finally:
             end(process)
         seconds = time.perf_counter() - began
-        lines, said = last_lines(out), last_lines(err)
+        lines, reported = last_lines(out), last_lines(err)
     if code == 0 and lines and lines[-1].startswith("{"):
         return Outcome(seconds, json.loads(lines[-1]))
-    return Outcome(seconds, failure=f"ended with {code}: {(said or lines or ['no word'])[-1]}")
+    return Outcome(seconds, failure=f"ended with {code}: {(reported or lines or ['no word'])[-1]}")
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -247,22 +247,24 @@ def cells(result: dict[str, Any]) -> Iterator[list[str]]:
         wall = f"{each['seconds']:.0f}"
         if each["failure"]:
             yield [name, "", f"FAILED: {each['failure'][:200]}", wall]
-        for what, figures in each["found"].items():
-            shown = ", ".join(f"{key} {v if isinstance(v, str) else format(v, '.4g')}" for key, v in figures.items())
+        for what, measurements in each["found"].items():
+            shown = ", ".join(
+                f"{key} {v if isinstance(v, str) else format(v, '.4g')}" for key, v in measurements.items()
+            )
             yield [name, what, shown, wall]
             name = wall = ""
 
 
 def table(result: dict[str, Any]) -> str:
-    """The machine, a line for each figure, and what the sections are."""
+    """The machine, a line for each measurement, and what the sections are."""
     from tabulate import tabulate
 
     told = result["machine"]
     packages = ", ".join(f"{name} {found}" for name, found in told["packages"].items())
     head = f"{result['card']}; CUDA {result['cuda']}, Python {told['python']}, {packages}; {told['cores']} cores"
     if result["dry"]:
-        head = f"dry run on the CPU, in small sizes: the figures mean nothing\n{head}"
-    shown = tabulate(cells(result), headers=["section", "what", "figures", "seconds"], disable_numparse=True)
+        head = f"dry run on the CPU, in small sizes: the measurements mean nothing\n{head}"
+    shown = tabulate(cells(result), headers=["section", "what", "measurements", "seconds"], disable_numparse=True)
     notes = "\n".join(f"- {name}: {section.title}" for name, section in SECTIONS.items())
     seconds = sum(each["seconds"] for each in result["sections"].values())
     return f"{head}\n\n{shown}\n\n{notes}\n\n{seconds:.0f} s in all, {result['date']}"

@@ -42,7 +42,7 @@ def main(run: str, seconds: str, word: str) -> None:
             export_onnx(model, data, Path(folder, "model.onnx"))
             session = onnxruntime.InferenceSession(str(Path(folder, "model.onnx")), providers=["CPUExecutionProvider"])
         ways["ONNX Runtime"] = lambda x: session.run(None, {"x": x.numpy()})
-    figures: dict[str, float] = {}
+    measurements: dict[str, float] = {}
     with eval_mode(model):
         for size in BATCHES:
             batch = x[:size].clone()
@@ -56,8 +56,8 @@ def main(run: str, seconds: str, word: str) -> None:
                     start = time.perf_counter()
                     way(batch)
                     taken[name].append(time.perf_counter() - start)
-            figures |= {f"{name}, {size}": 1e3 * median(times) for name, times in taken.items()}
-    print(json.dumps(figures))
+            measurements |= {f"{name}, {size}": 1e3 * median(times) for name, times in taken.items()}
+    print(json.dumps(measurements))
 
 
 if __name__ == "__main__":

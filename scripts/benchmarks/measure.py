@@ -1,4 +1,4 @@
-"""Processes in turn, what they used, and medians and ratios of what they said."""
+"""Runs processes in turn, and takes medians and ratios of what they used and reported."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from typing import Any
 from dlcourse.config.groups import CHECKOUT
 from dlcourse.runs.environment import environment
 
-Figures = dict[str, float]
+Measurements = dict[str, float]
 
 
 class Failed(Exception):
@@ -40,7 +40,7 @@ class Sample:
     folder: Path
 
     @property
-    def said(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """The JSON object in its last line, with the time at which it began; empty where there is none."""
         last = (self.output.splitlines() or [""])[-1]
         return {**json.loads(last), "began": self.began} if last.startswith("{") else {}
@@ -53,11 +53,11 @@ class Sample:
 
 @dataclass
 class Contestant:
-    """A command, in which {run} is a directory of its own and {seed} the round, and the figures of what came of it."""
+    """A command and the measurements of a run of it; {run} stands for a new directory, {seed} for the round."""
 
     name: str
     command: Sequence[str]
-    figures: Callable[[Sample], Figures]
+    measurements: Callable[[Sample], Measurements]
     needs: Sequence[str] = ()  # modules
     code: int = 0  # the exit code that it ends with
     env: dict[str, str] = field(default_factory=dict)
@@ -68,14 +68,14 @@ class Contestant:
 
 @dataclass
 class Row:
-    """A benchmark: who takes part, how often, which figures divide which, and what is said beside the table."""
+    """A benchmark: its contestants, the number of rounds, the ratios to show, and notes below the table."""
 
     contestants: list[Contestant]
     rounds: int
-    ratios: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # title: (figure, of whom, over whom)
+    ratios: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # title: (measurement, of whom, over whom)
     notes: list[str] = field(default_factory=list)
-    # Adds the figures that need all rounds, from those of each and from what the processes said.
-    settle: Callable[[dict[str, list[Figures]], dict[str, list[Any]]], None] | None = None
+    # Adds measurements that are computed over all rounds, from those of each round and what the processes reported.
+    add_derived: Callable[[dict[str, list[Measurements]], dict[str, list[Any]]], None] | None = None
 
 
 def python(*words: str) -> list[str]:
@@ -133,28 +133,28 @@ def measure(name: str, row: Row, tell: Callable[[str], None]) -> dict[str, Any]:
     """All rounds, the contestants in turn in each; the result is what is kept as JSON."""
     skipped = {c.name: f"needs {', '.join(c.missing())}: pip install -e '.[bench]'" for c in row.contestants}
     skipped = {c.name: skipped[c.name] for c in row.contestants if c.missing()}
-    figures: dict[str, list[Figures]] = {c.name: [] for c in row.contestants if c.name not in skipped}
-    said: dict[str, list[Any]] = {name: [] for name in figures}
+    measurements: dict[str, list[Measurements]] = {c.name: [] for c in row.contestants if c.name not in skipped}
+    reported: dict[str, list[Any]] = {name: [] for name in measurements}
     for seed in range(row.rounds):
         for contestant in row.contestants:
             if contestant.name in skipped:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 sample = run(contestant, seed, Path(folder))
-                figures[contestant.name].append(contestant.figures(sample))
-                said[contestant.name].append(sample.said)
-            shown = "  ".join(f"{key} {value:.4g}" for key, value in figures[contestant.name][-1].items())
+                measurements[contestant.name].append(contestant.measurements(sample))
+                reported[contestant.name].append(sample.reported)
+            shown = "  ".join(f"{key} {value:.4g}" for key, value in measurements[contestant.name][-1].items())
             tell(f"round {seed + 1}/{row.rounds}  {contestant.name}: {shown}")
-    if row.settle:
-        row.settle(figures, said)
+    if row.add_derived:
+        row.add_derived(measurements, reported)
     return {
         "benchmark": name,
         "date": date.today().isoformat(),
         "command": ["python", "scripts/benchmark.py", *sys.argv[1:]],
         "machine": machine(),
         "rounds": row.rounds,
-        "figures": figures,
-        "said": said,
+        "measurements": measurements,
+        "reported": reported,
         "ratios": {title: list(of) for title, of in row.ratios.items()},
         "notes": row.notes,
         "skipped": skipped,
@@ -162,7 +162,7 @@ def measure(name: str, row: Row, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, memory and versions: what a figure is worth nothing without."""
+    """The processor, memory and versions that the measurements belong to."""
     told = environment("cpu", 0)
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -187,19 +187,19 @@ def _version(name: str) -> str | None:
         return None
 
 
-def ratio(result: dict[str, Any], figure: str, of: str, over: str) -> list[float]:
-    """Figure of one over the figure of another, round by round."""
-    pairs = zip(result["figures"].get(of, []), result["figures"].get(over, []), strict=False)
-    return [a[figure] / b[figure] for a, b in pairs if figure in a and figure in b]
+def ratio(result: dict[str, Any], measurement: str, of: str, over: str) -> list[float]:
+    """A measurement of one contestant over that of another, round by round."""
+    pairs = zip(result["measurements"].get(of, []), result["measurements"].get(over, []), strict=False)
+    return [a[measurement] / b[measurement] for a, b in pairs if measurement in a and measurement in b]
 
 
 def table(result: dict[str, Any]) -> str:
     """Medians with their spread, then the ratios (the median of the rounds' own), then what must be known."""
     from tabulate import tabulate
 
-    columns = list(dict.fromkeys(key for rounds in result["figures"].values() for each in rounds for key in each))
+    columns = list(dict.fromkeys(key for rounds in result["measurements"].values() for each in rounds for key in each))
     rows = []
-    for name, rounds in result["figures"].items():
+    for name, rounds in result["measurements"].items():
         cells = [spread([each[key] for each in rounds if key in each]) for key in columns]
         rows.append([name, *cells])
     rows += [[name, reason] for name, reason in result["skipped"].items()]
@@ -218,7 +218,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, and from where to where."""
+    """The median, with the lowest and the highest value."""
     if not values:
         return ""
     if len(set(values)) == 1:

@@ -1,4 +1,4 @@
-"""What is measured: for each name, who takes part and which figures count."""
+"""What is measured: for each name, who takes part and which measurements count."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from dlcourse.config.groups import CHECKOUT
 
-from .measure import Contestant, Figures, Row, Sample, python, train
+from .measure import Contestant, Measurements, Row, Sample, python, train
 
 BOUND = 0.99  # test accuracy on MNIST
 QUIET = ("logger=none", "callbacks=none")
@@ -37,32 +37,32 @@ def peer(module: str, *words: str) -> list[str]:
     return python("-m", f"scripts.benchmarks.peers.{module}", *words)
 
 
-def keras(plan: Plan, epochs: int, stop: str, figures: Callable[[Sample], Figures]) -> Contestant:
+def keras(plan: Plan, epochs: int, stop: str, measurements: Callable[[Sample], Measurements]) -> Contestant:
     words = (str(plan.data), str(epochs), "{seed}", stop, *plan.rows)
-    return Contestant("keras", peer("keras_convnet", *words), figures, needs=("keras", "tensorflow"))
+    return Contestant("keras", peer("keras_convnet", *words), measurements, needs=("keras", "tensorflow"))
 
 
-def loop(plan: Plan, name: str, what: str, epochs: int, figures: Callable[[Sample], Figures]) -> Contestant:
+def loop(plan: Plan, name: str, what: str, epochs: int, measurements: Callable[[Sample], Measurements]) -> Contestant:
     rows = plan.rows if what == "mnist" else []
-    return Contestant(name, peer("loop", what, str(plan.data), str(epochs), "{seed}", *rows), figures)
+    return Contestant(name, peer("loop", what, str(plan.data), str(epochs), "{seed}", *rows), measurements)
 
 
 def time_to_accuracy(plan: Plan) -> Row:
     """From the start of the process to weights that have 99 % on MNIST's test set, each by its own recipe."""
 
-    def ours(sample: Sample) -> Figures:
+    def ours(sample: Sample) -> Measurements:
         metrics = sample.json("metrics.json")
         weights = (sample.folder / "checkpoints" / "best.ckpt").stat().st_mtime
         return {"seconds": weights - sample.began, "test/acc": metrics["test/acc"], "whole process": sample.seconds}
 
-    def theirs(sample: Sample) -> Figures:
-        return {"test/acc": sample.said["epochs"][-1]["test/acc"], "whole process": sample.seconds}
+    def theirs(sample: Sample) -> Measurements:
+        return {"test/acc": sample.reported["epochs"][-1]["test/acc"], "whole process": sample.seconds}
 
-    def settle(figures: dict[str, list[Figures]], said: dict[str, list[Any]]) -> None:
+    def add_derived(measurements: dict[str, list[Measurements]], reported: dict[str, list[Any]]) -> None:
         for name in ("keras", "pytorch"):
-            if name in figures:
-                bound = min(BOUND, median(each["test/acc"] for each in figures[name]))
-                for each, told in zip(figures[name], said[name], strict=True):
+            if name in measurements:
+                bound = min(BOUND, median(each["test/acc"] for each in measurements[name]))
+                for each, told in zip(measurements[name], reported[name], strict=True):
                     reached = [e for e in told["epochs"] if e["test/acc"] >= bound] or told["epochs"][-1:]
                     each["seconds"] = reached[0]["time"] - told["began"]
                     each["epochs"] = told["epochs"].index(reached[0]) + 1
@@ -78,7 +78,7 @@ def time_to_accuracy(plan: Plan) -> Row:
         ],
         rounds=5,
         ratios={f"{name} / dlcourse": ("seconds", name, "dlcourse") for name in ("keras", "pytorch")},
-        settle=settle,
+        add_derived=add_derived,
         notes=[
             "dlcourse: python train.py experiment=mnist_speedrun, one fixed epoch; the time is that of the weights' "
             "file, which validation chooses.",
@@ -92,12 +92,12 @@ def time_to_accuracy(plan: Plan) -> Row:
 def best_accuracy(plan: Plan) -> Row:
     """One network, a few minutes, chosen on validation rows."""
 
-    def figures(sample: Sample) -> Figures:
+    def measurements(sample: Sample) -> Measurements:
         metrics = sample.json("metrics.json")
         return {"test/acc": metrics["test/acc"], "val/acc": metrics["val/acc"], "seconds": sample.seconds}
 
     command = train("experiment=mnist_best", "seed={seed}", *QUIET, *plan.ours, *["trainer.max_epochs=1"] * plan.small)
-    return plan.row([Contestant("dlcourse", command, figures)], rounds=3)
+    return plan.row([Contestant("dlcourse", command, measurements)], rounds=3)
 
 
 def epoch_seconds(sample: Sample) -> float:
@@ -106,9 +106,9 @@ def epoch_seconds(sample: Sample) -> float:
     return (rows[-1]["seconds"] - rows[0]["seconds"]) / (len(rows) - 1)
 
 
-def told_seconds(sample: Sample) -> float:
+def reported_seconds(sample: Sample) -> float:
     """The same for a loop that says when its epochs ended."""
-    times = [epoch["time"] for epoch in sample.said["epochs"]]
+    times = [epoch["time"] for epoch in sample.reported["epochs"]]
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
@@ -129,33 +129,35 @@ def throughput(plan: Plan) -> Row:
     """Pictures a second while Keras's convnet trains at batch 128, and how much of the machine that is."""
     epochs = 2 if plan.small else 3
 
-    def ours(sample: Sample) -> Figures:
+    def ours(sample: Sample) -> Measurements:
         rows = sample.json("metrics.json")["steps"] / epochs * 128 if plan.small else 54000
         return {"images/s": rows / epoch_seconds(sample)}
 
-    def theirs(sample: Sample) -> Figures:
-        figures = {"images/s": sample.said["rows"] / told_seconds(sample)}
-        return figures | {key: sample.said[key] for key in ("operations",) if key in sample.said}
+    def theirs(sample: Sample) -> Measurements:
+        measurements = {"images/s": sample.reported["rows"] / reported_seconds(sample)}
+        return measurements | {key: sample.reported[key] for key in ("operations",) if key in sample.reported}
 
-    def settle(figures: dict[str, list[Figures]], said: dict[str, list[Any]]) -> None:
-        for k, peak in enumerate(figures["matmul"]):
-            needed = figures["loop"][k].pop("operations")
-            for name in ("dlcourse", "loop", *(["keras"] if "keras" in figures else [])):
-                figures[name][k]["share of peak"] = figures[name][k]["images/s"] * needed / (peak["GFLOP/s"] * 1e9)
+    def add_derived(measurements: dict[str, list[Measurements]], reported: dict[str, list[Any]]) -> None:
+        for k, peak in enumerate(measurements["matmul"]):
+            needed = measurements["loop"][k].pop("operations")
+            for name in ("dlcourse", "loop", *(["keras"] if "keras" in measurements else [])):
+                measurements[name][k]["share of peak"] = (
+                    measurements[name][k]["images/s"] * needed / (peak["GFLOP/s"] * 1e9)
+                )
 
     return plan.row(
         [
             Contestant("dlcourse", train(*KERAS_NET, f"trainer.max_epochs={epochs}", "logger=csv", *plan.ours), ours),
             loop(plan, "loop", "mnist", epochs, theirs),
             keras(plan, epochs, "2", theirs),
-            Contestant("matmul", peer("matmul"), lambda s: {"GFLOP/s": s.said["operations_per_s"] / 1e9}),
+            Contestant("matmul", peer("matmul"), lambda s: {"GFLOP/s": s.reported["operations_per_s"] / 1e9}),
         ],
         rounds=5,
         ratios={
             "dlcourse / loop": ("images/s", "dlcourse", "loop"),
             "dlcourse / keras": ("images/s", "dlcourse", "keras"),
         },
-        settle=settle,
+        add_derived=add_derived,
         notes=[
             "Epochs after the first, with their validation; PyTorch counts the operations of a step, the peak is "
             "that of a 2048 × 2048 fp32 matrix product.",
@@ -170,13 +172,13 @@ def step_overhead(plan: Plan) -> Row:
     """A step of a small network: logging, metrics, checkpoints, progress and validation against a bare loop."""
     epochs = 3 if plan.small else 60
 
-    def ours(sample: Sample) -> Figures:
+    def ours(sample: Sample) -> Measurements:
         rows = sample.json("timing.jsonl")
         steps = (rows[-1]["step"] - rows[0]["step"]) / (len(rows) - 1)
         return {"µs a step": 1e6 * epoch_seconds(sample) / steps}
 
-    def theirs(sample: Sample) -> Figures:
-        return {"µs a step": 1e6 * told_seconds(sample) / sample.said["steps"]}
+    def theirs(sample: Sample) -> Measurements:
+        return {"µs a step": 1e6 * reported_seconds(sample) / sample.reported["steps"]}
 
     words = (*MLP, f"trainer.max_epochs={epochs}")
     rare = f"trainer.check_val_every_n_epoch={epochs}"
@@ -203,10 +205,10 @@ def step_overhead(plan: Plan) -> Row:
 def startup(plan: Plan) -> Row:
     """From the start of a process: help, a refusal, the first optimizer step, a whole run of one step."""
 
-    def whole(sample: Sample) -> Figures:
+    def whole(sample: Sample) -> Measurements:
         return {"seconds": sample.seconds}
 
-    def first(sample: Sample) -> Figures:
+    def first(sample: Sample) -> Measurements:
         told = next(line for line in sample.output.splitlines() if line.startswith('{"first_step"'))
         return {"first step": json.loads(told)["first_step"] - sample.began, "seconds": sample.seconds}
 
@@ -229,13 +231,13 @@ def startup(plan: Plan) -> Row:
             "first step, W&B": ("first step / import", "one step, W&B", base),
             "whole run with report": ("seconds", "one step, csv", base),
         },
-        settle=_first_over_import,
+        add_derived=_first_over_import,
         notes=["Every ratio is over python -c “import torch” of the same round."],
     )
 
 
-def _first_over_import(figures: dict[str, list[Figures]], said: dict[str, list[Any]]) -> None:
-    for name, rounds in figures.items():
+def _first_over_import(measurements: dict[str, list[Measurements]], reported: dict[str, list[Any]]) -> None:
+    for name, rounds in measurements.items():
         for each in rounds:
             each["first step / import"] = each["seconds"] if name == "import torch" else each.get("first step", 0.0)
             if not each["first step / import"]:
@@ -245,7 +247,7 @@ def _first_over_import(figures: dict[str, list[Figures]], said: dict[str, list[A
 def memory(plan: Plan) -> Row:
     """Peak resident memory of a process."""
 
-    def peak(sample: Sample) -> Figures:
+    def peak(sample: Sample) -> Measurements:
         return {"MiB": sample.megabytes}
 
     epochs = 2
@@ -292,24 +294,24 @@ def scaling(plan: Plan) -> Row:
         return Contestant(
             f"{n} process{'es' * (n > 1)}, loop",
             python(*torchrun, "-m", "scripts.benchmarks.peers.loop", "mnist", str(plan.data), "3", "{seed}", rows),
-            lambda s: {"images/s": s.said["rows"] / told_seconds(s)},
+            lambda s: {"images/s": s.reported["rows"] / reported_seconds(s)},
             env={"OMP_NUM_THREADS": "1"},
         )
 
-    def settle(figures: dict[str, list[Figures]], said: dict[str, list[Any]]) -> None:
+    def add_derived(measurements: dict[str, list[Measurements]], reported: dict[str, list[Any]]) -> None:
         for size in sizes:
-            for k, each in enumerate(figures[f"{size}× rows"]):
-                each["over linear"] = each["seconds"] / size / figures["1× rows"][k]["seconds"]
+            for k, each in enumerate(measurements[f"{size}× rows"]):
+                each["over linear"] = each["seconds"] / size / measurements["1× rows"][k]["seconds"]
         for kind in ("", ", loop"):
-            for k, each in enumerate(figures[f"2 processes{kind}"]):
-                gain = each["images/s"] / figures[f"1 process{kind}"][k]["images/s"]
+            for k, each in enumerate(measurements[f"2 processes{kind}"]):
+                gain = each["images/s"] / measurements[f"1 process{kind}"][k]["images/s"]
                 each["speed-up"], each["serial share"] = gain, 2 / gain - 1  # Amdahl's law, solved for the share
 
     return plan.row(
         [*map(grown, sizes), *(make(n) for n in (1, 2) for make in (processes, loops))],
         rounds=3,
         ratios={"dlcourse / loop, 2 processes": ("images/s", "2 processes", "2 processes, loop")},
-        settle=settle,
+        add_derived=add_derived,
         notes=[
             "Epochs after the first; processes of one thread each, batches of 128 in each process. loop: plain "
             "PyTorch with DistributedDataParallel, validation included.",
@@ -329,11 +331,11 @@ def digits_trials(rates: str, seeds: int, epochs: int) -> tuple[tuple[str, ...],
 
 
 def multirun(name: str, *words: str) -> Contestant:
-    def figures(sample: Sample) -> Figures:
+    def measurements(sample: Sample) -> Measurements:
         accuracies = [row["test/acc"] for row in sample.json("sweep.jsonl")]
         return {"seconds": sample.seconds, "trials": len(accuracies), "median test/acc": median(accuracies)}
 
-    return Contestant(name, python(str(CHECKOUT / "train.py"), "-m", *words, "sweep_dir={run}"), figures)
+    return Contestant(name, python(str(CHECKOUT / "train.py"), "-m", *words, "sweep_dir={run}"), measurements)
 
 
 def sweep(plan: Plan) -> Row:
@@ -342,8 +344,8 @@ def sweep(plan: Plan) -> Row:
     rates = spread_rates(2 if plan.small else 16)
     words, varied = digits_trials(rates, int(seeds), int(epochs))
 
-    def told(sample: Sample) -> Figures:
-        accuracies = sample.said["test/acc"]
+    def told(sample: Sample) -> Measurements:
+        accuracies = sample.reported["test/acc"]
         return {"seconds": sample.seconds, "trials": len(accuracies), "median test/acc": median(accuracies)}
 
     optuna = [
@@ -373,7 +375,7 @@ def inference(plan: Plan) -> Row:
             Contestant(
                 "model=cnn on MNIST, ms",
                 command,
-                lambda s: {key: value for key, value in s.said.items() if key != "began"},
+                lambda s: {key: value for key, value in s.reported.items() if key != "began"},
             )
         ],
         rounds=3,

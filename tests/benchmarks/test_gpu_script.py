@@ -29,7 +29,7 @@ def test_what_a_section_says_is_its_row():
 
 
 @pytest.mark.parametrize(
-    ("code", "limit", "said"),
+    ("code", "limit", "reported"),
     [
         ("raise ValueError('no such kernel')", 60, "ended with 1: ValueError: no such kernel"),
         ("print('nothing to read')", 60, "ended with 0: nothing to read"),
@@ -37,8 +37,8 @@ def test_what_a_section_says_is_its_row():
         ("", 0, "no time was left"),
     ],
 )
-def test_why_there_is_no_figure(code, limit, said):
-    assert said in gpu.outcome(python("-c", code), limit).failure
+def test_why_there_is_no_measurement(code, limit, reported):
+    assert reported in gpu.outcome(python("-c", code), limit).failure
 
 
 def test_what_a_section_has_started_ends_with_it(tmp_path):

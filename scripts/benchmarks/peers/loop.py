@@ -80,15 +80,15 @@ def main(what: str, data: str, epochs: str, seed: str, rows: str = "60000", devi
             )
         told.append({"time": time.time(), "val/acc": right / len(x_val)})
     steps = -(-len(x) // batch)
-    figures = {"epochs": told, "rows": len(x) * world, "steps": steps, "version": torch.__version__}
+    measurements = {"epochs": told, "rows": len(x) * world, "steps": steps, "version": torch.__version__}
     if what == "mnist":
-        figures["operations"] = operations(network, x[:batch])
+        measurements["operations"] = operations(network, x[:batch])
     if world > 1:
         first = distributed.get_rank() == 0
         distributed.destroy_process_group()
         if not first:
             return
-    print(json.dumps(figures))
+    print(json.dumps(measurements))
 
 
 if __name__ == "__main__":

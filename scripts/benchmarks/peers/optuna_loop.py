@@ -1,7 +1,7 @@
 """Optuna's grid over learning rates and seeds, around a training loop in plain PyTorch, in one process.
 
 digits, 64-32-10, batches of 32, Adam as tutorials write it or fused, one thread; validation after each epoch, the best
-weights tested, and a CSV file of figures a trial.
+weights tested, and a CSV file of measurements a trial.
 python -m scripts.benchmarks.peers.optuna_loop DATA EPOCHS SEEDS RATE,RATE,… 'loop'|'fused loop'
 """
 
