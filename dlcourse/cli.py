@@ -20,11 +20,6 @@ def guarded(command: Callable[[list[str]], int]) -> int:
     gc.disable()  # imports create a million permanent objects: scanning them would take a fifth of the start
     try:
         return command(words)
-    except Refused as refusal:
-        if "debug.traceback=true" in words:
-            traceback.print_exc()
-        print("\n".join(str(refusal).splitlines()[:3]), file=sys.stderr)
-        return refusal.code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of the output has closed it
@@ -34,16 +29,18 @@ def guarded(command: Callable[[list[str]], int]) -> int:
         print("; ".join([f"stopped by {stop}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         return stop.code
     except Exception as error:
-        if known := explain(error):
-            print(known, file=sys.stderr)
-            return known.code
-        traceback.print_exc()
-        return 1
+        known = explain(error)
+        if known is None or "debug.traceback=true" in words:
+            traceback.print_exc()
+        if known is None:
+            return 1
+        print("\n".join(str(known).splitlines()[:3]), file=sys.stderr)
+        return known.code
 
 
 def train(words: list[str]) -> int:
     """``python train.py``: a run, a multirun, or one of Hydra's own flags."""
-    from dlcourse.config.gate import compose_checked, compose_checked_multirun
+    from dlcourse.config.gate import compose_checked
     from dlcourse.config.overrides import Overrides
 
     flags = hydra_flags(words)
@@ -61,14 +58,14 @@ def train(words: list[str]) -> int:
         compose_checked(overrides)
         return hydra(lambda cfg: None)
     if flags.multirun:
-        return multirun(overrides, compose_checked_multirun(overrides))
+        return multirun(overrides)
     from dlcourse.runs.resume import new_or_resumed_run
 
     composed, continued = new_or_resumed_run(overrides)
     if flags.cfg or flags.info is not None:
         return hydra(lambda cfg: None)
     if composed.multirun:
-        return multirun(overrides, compose_checked_multirun(overrides))
+        return multirun(overrides)
     from dlcourse.report import build_report
     from dlcourse.runs.fit import train as run
 
@@ -98,18 +95,18 @@ def hydra(task: Callable[[Any], Any]) -> int:
     return 0
 
 
-def multirun(overrides: "Overrides", composed: Any) -> int:
+def multirun(overrides: "Overrides") -> int:
     """Run every trial in its own directory; one that fails does not stop the others."""
+    from dlcourse.config.gate import compose_checked_multirun
     from dlcourse.config.overrides import quoted
+
+    composed = compose_checked_multirun(overrides)
     from dlcourse.sweeps.trials import Sweep
 
     sweep = Sweep(overrides, composed.tree)
     with sweep.lock():
-        sys.argv[1:] = [
-            "--multirun",
-            *overrides.texts,
-            quoted("hydra.sweep.dir", sweep.folder),
-        ]  # where cluster launchers write
+        # Cluster launchers write into the sweep's directory.
+        sys.argv[1:] = ["--multirun", *overrides.texts, quoted("hydra.sweep.dir", sweep.folder)]
         hydra(sweep.trial)
         return sweep.finish()
 
@@ -152,8 +149,7 @@ def print_summary(result: Any, tree: dict[str, Any]) -> int:
 
     Only on the first process.
     """
-    from dlcourse.config.claims import judge
-    from dlcourse.config.claims import table as judged
+    from dlcourse.config import claims
     from dlcourse.runs.building import first_process
     from dlcourse.runs.directory import from_here
 
@@ -161,7 +157,7 @@ def print_summary(result: Any, tree: dict[str, Any]) -> int:
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
         if expect := tree.get("expect"):
-            print(judged(tree["claim"], judge(expect, [result.metrics])))
+            print(claims.table(tree["claim"], claims.judge(expect, [result.metrics])))
         print(f"run: {from_here(result.run_dir)}")
         if (page := result.run_dir / "report.html").exists():
             print(f"report: {from_here(page)}", flush=True)

@@ -11,19 +11,18 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dlcourse.config.explain import check_added, explain_keys, is_group
-from dlcourse.config.groups import CONF, LISTS, NAMED, groups, load
+from dlcourse.config.explain import check_added, explain_keys
+from dlcourse.config.groups import CONF, LISTS, NAMED, groups, has_target, load
 from dlcourse.config.overrides import Overrides
 from dlcourse.config.resolve import check_resolved, explained, resolve, short_message
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
-warnings.filterwarnings(
-    "ignore", message="(?s).*validated against ConfigStore schema"
-)  # our launchers extend those of submitit
+# Our launchers extend those of submitit.
+warnings.filterwarnings("ignore", message="(?s).*validated against ConfigStore schema")
 # Hydra finds our sweeper and launchers here.
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
 
@@ -54,9 +53,10 @@ def compose(overrides: Overrides) -> Composed:
     """Compose the configuration of one run, unresolved. Refuses keys that neither exist nor are added with +."""
     try:
         cfg = _compose(overrides.texts)
-    except (HydraException, OmegaConfBaseException) as error:
-        explain_keys(overrides, _compose_groups(overrides))
-        raise Refused(short_message(error)) from None
+    except Refused:
+        groups_only = [str(each.input_line) for each in overrides.parsed if overrides.is_group(each)]
+        explain_keys(overrides, _compose(groups_only))
+        raise
     choices = {k: str(v) for k, v in cfg.hydra.runtime.choices.items() if "/" not in k}
     for group in set(LISTS) - set(choices):  # Hydra records no lists; each choice sets a key of its name
         choices[group] = ",".join(name for name in overrides.groups[group] if name in cfg[group])
@@ -73,17 +73,10 @@ def _compose(words: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="train"):
             return hydra_compose("config", list(words), return_hydra_config=True)
-    finally:
-        Singleton.set_state(before)
-
-
-def _compose_groups(overrides: Overrides) -> DictConfig:
-    try:
-        return _compose(
-            [str(override.input_line) for override in overrides.parsed if is_group(override, overrides.groups)]
-        )
     except (HydraException, OmegaConfBaseException) as error:
         raise Refused(short_message(error)) from None
+    finally:
+        Singleton.set_state(before)
 
 
 def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
@@ -94,16 +87,17 @@ def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
     with explained():
         for key, group in NAMED.items():
             value = OmegaConf.select(cfg, key)
-            if OmegaConf.is_dict(value) and "_target_" in value:
+            if value is None or has_target(value):
                 continue  # a reference to a whole group
-            if isinstance(value, ListConfig):
-                OmegaConf.update(cfg, key, [_named(key, group, name, folders) for name in value], merge=False)
-            elif value is not None:
-                OmegaConf.update(cfg, key, _named(key, group, value, folders), merge=False)
+            if OmegaConf.is_list(value):
+                named: Any = [_named(key, group, name, folders) for name in value]
+            else:
+                named = _named(key, group, value, folders)
+            OmegaConf.update(cfg, key, named, merge=False)
         for key in ("data.path", "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
-            named = key == "model.weights" and str(path).isidentifier()  # the name of torchvision weights, not a file
-            if path is not None and not named:
+            of_torchvision = key == "model.weights" and str(path).isidentifier()  # the name of weights, not a file
+            if path is not None and not of_torchvision:
                 if not isinstance(path, str):
                     raise Refused(f"{key}={path}: expected the name of a file or folder")
                 check_resolved(path, key)  # update would evaluate ${
@@ -111,7 +105,7 @@ def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
 
 
 def _named(key: str, group: str, name: Any, folders: Sequence[Path]) -> Any:
-    if OmegaConf.is_dict(name) and "_target_" in name:
+    if has_target(name):
         return name
     check_resolved(name, key)
     choices = groups(folders)[group]

@@ -13,19 +13,15 @@ from dlcourse.config.compose import Composed, complete, compose
 from dlcourse.config.explain import explain_mode
 from dlcourse.config.groups import CONF
 from dlcourse.config.overrides import Overrides, number_or_text, values_of
-from dlcourse.config.resolve import resolve
+from dlcourse.config.resolve import nodes, resolve
 from dlcourse.config.rules import METRIC_KEYS, check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
 #: Packages whose own public classes may be targets: one name below each.
 PACKAGES = (
-    "torch.nn",
-    "torch.optim",
-    "torch.optim.lr_scheduler",
-    "torchmetrics",
-    "lightning.pytorch.callbacks",
-    "lightning.pytorch.loggers",
+    *("torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchmetrics"),
+    *("lightning.pytorch.callbacks", "lightning.pytorch.loggers"),
 )
 READERS = ("dlcourse.data.table_facts", "dlcourse.data.folder_facts")
 #: Modules of dlcourse that are never targets: they write files or start processes.
@@ -49,15 +45,15 @@ def compose_checked(overrides: Overrides) -> Composed:
     explain_mode(overrides)
     composed = compose(overrides)
     choices = composed.choices
-    hidden = "activation" in composed.cfg.model
-    if not hidden and any(str(override.key_or_group).startswith("activation") for override in overrides.parsed):
+    chosen = any(override.key_or_group.startswith("activation") for override in overrides.parsed)
+    if chosen and "activation" not in composed.cfg.model:
         raise Refused(f"model={choices['model']} has no activation to choose; activation= has no effect there")
     complete(composed.cfg, overrides.folders)
     if "facts" in composed.cfg.data:
-        asked = "task" in overrides
-        facts = _read_facts(composed.cfg, choices["task"] if asked else None)
+        asked = choices["task"] if "task" in overrides else None
+        facts = _read_facts(composed.cfg, asked)
         task = facts.pop("task")
-        if not asked and task != choices["task"]:
+        if asked is None and task != choices["task"]:
             composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
             complete(composed.cfg, overrides.folders)
         _set_facts(composed.cfg, facts)
@@ -75,22 +71,18 @@ def compose_checked_multirun(overrides: Overrides) -> Composed:
     for override in overrides.parsed:
         if override.key_or_group in ("run_dir", "resume"):
             raise Refused(f"{override.key_or_group}= names one run, a multirun makes many; set sweep_dir=")
-    swept = {
-        k: values_of(each, overrides.groups.get(each.key_or_group, ()))
-        for k, each in enumerate(overrides.parsed)
-        if each.is_sweep_override()
-    }
-
-    def word(k: int, value: str) -> str:
-        return f"{overrides.texts[k].split('=')[0]}={value}"
-
-    first = overrides.replace({k: word(k, values[0]) for k, values in swept.items()})
+    swept = {}
+    for k, each in enumerate(overrides.parsed):
+        if each.is_sweep_override():
+            values = values_of(each, overrides.groups.get(each.key_or_group, ()))
+            swept[k] = [f"{overrides.texts[k].split('=')[0]}={value}" for value in values]
+    first = overrides.replace({k: words[0] for k, words in swept.items()})
     composed = compose_checked(first)
-    for k, values in swept.items():
-        for value in values[1:]:
-            one = first.replace({k: word(k, value)})
+    for k, words in swept.items():
+        for word in words[1:]:
+            one = first.replace({k: word})
             check_overrides(one)
-            if not isinstance(number_or_text(value), int | float):  # a number cannot name a target
+            if not isinstance(number_or_text(word.partition("=")[2]), int | float):  # a number cannot name a target
                 check_targets(compose(one).resolved().tree, overrides.packages)
     return composed
 
@@ -108,9 +100,8 @@ def check_overrides(overrides: Overrides) -> None:
             if {"searchpath", "config_dir"} & set(packages):
                 continue
             raise Refused(f"{key} reads configuration files from elsewhere; if they are yours: 'allow=[searchpath]'")
-        if not all(
-            value.isprintable() for value in values_of(override)
-        ):  # a newline would start a command in a job script
+        # A newline would start a command in a job script.
+        if not all(value.isprintable() for value in values_of(override)):
             raise Refused(f"{key}: expected one line of printable characters")
         if HYDRA_SHELL.fullmatch(key) and ("launcher" in packages or override.input_line in LOCAL):
             continue
@@ -122,16 +113,9 @@ def check_overrides(overrides: Overrides) -> None:
             raise Refused(f"{key} may not be set from the command line: it could run or write something else")
 
 
-def targets(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def targets(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """All nodes of a tree that have a target, with their paths."""
-    if isinstance(tree, dict):
-        if "_target_" in tree:
-            yield path, tree
-        for key, value in tree.items():
-            yield from targets(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, list):
-        for k, value in enumerate(tree):
-            yield from targets(value, f"{path}.{k}")
+    return ((path, node) for path, node in nodes(tree) if isinstance(node, dict) and "_target_" in node)
 
 
 def shipped_targets() -> set[str]:
@@ -148,10 +132,9 @@ def check_targets(tree: Any, packages: Sequence[str]) -> None:
         if target == "???":
             raise Refused(f"{path}._target_ is not set: {path}._target_=my_package.MyClass 'allow=[my_package]'")
         if not isinstance(target, str) or not _permitted(target, known, packages):
+            hint = nearest(str(target), [name for name in known if name.split(".")[0] == str(target).split(".")[0]])
             raise Refused(
-                f"{path}._target_={target} may not run"
-                f"{nearest(str(target), [name for name in known if name.split('.')[0] == str(target).split('.')[0]])}"
-                "\nYour own package: allow=[package] on the command line"
+                f"{path}._target_={target} may not run{hint}\nYour own package: allow=[package] on the command line"
             )
 
 
@@ -168,11 +151,10 @@ def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
     """Read the facts about a user's files, by a shipped reader only; ``asked``: the task of an override, if any."""
     node = cfg.data.facts
     facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
-    target = facts.pop("_target_", None)
-    module, _, name = str(target).rpartition(".")
-    if target not in shipped_targets() or module not in READERS:
+    target = str(facts.pop("_target_", None))
+    if target not in shipped_targets() or target.rpartition(".")[0] not in READERS:
         raise Refused(f"data.facts={target}: facts are read by {' and '.join(READERS)} only")
-    reader = getattr(import_module(module), name)
+    reader = _load(target)
     _check_arguments("data.facts", facts, reader)
     if facts.get("task") is None and asked in facts.get("tasks", {}).values():
         facts["task"] = asked
@@ -187,17 +169,11 @@ def _set_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
         if value is not None and key not in cfg.data.facts:
             raise Refused(f"data.{key}={value}: data={cfg.data.name} reads this from {cfg.data.path}; leave it out")
     cfg.data.update(facts)
-    for key in ("facts", "task"):
-        del cfg.data[key]
+    del cfg.data["facts"], cfg.data["task"]
 
 
-#: The base classes of a run's parts.
-BASES = {
-    "task": "dlcourse.tasks.base.Task",
-    "data": "dlcourse.data.base.Data",
-    "model": "dlcourse.models.base.Model",
-    "loss": "dlcourse.losses.Loss",
-}
+#: The base classes of a run's parts, below dlcourse.
+BASES = {"task": "tasks.base.Task", "data": "data.base.Data", "model": "models.base.Model", "loss": "losses.Loss"}
 
 
 def check_classes(tree: Any, packages: Sequence[str]) -> None:
@@ -205,18 +181,18 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
     known = shipped_targets()
     for path, node in targets(tree):
         target = node["_target_"]
-        module = target.rpartition(".")[0]
         try:
             found = _load(target)
         except (ImportError, AttributeError):
             raise Refused(f"{path}._target_={target}: there is no such class") from None
-        homes = [home for home in ("dlcourse", *PACKAGES, *packages) if f"{module}.".startswith(f"{home}.")]
+        homes = [home for home in ("dlcourse", *PACKAGES, *packages) if target.startswith(f"{home}.")]
         home = max(homes, key=len, default="a package that is allowed")
         own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
         if target not in known and not own:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
-        if path in BASES and not (inspect.isclass(found) and issubclass(found, _load(BASES[path]))):
-            raise Refused(f"{path}._target_={target}: a {path} of your own derives from {BASES[path]}")
+        base = f"dlcourse.{BASES[path]}" if path in BASES else ""
+        if base and not (inspect.isclass(found) and issubclass(found, _load(base))):
+            raise Refused(f"{path}._target_={target}: a {path} of your own derives from {base}")
         our_keys = METRIC_KEYS if path.startswith("metrics.") else ()
         _check_arguments(path, {key: value for key, value in node.items() if key not in our_keys}, found)
 

@@ -36,6 +36,11 @@ def load(group: str, name: str, folders: Sequence[Path] = ()) -> Any:
     return OmegaConf.load(path)
 
 
+def has_target(node: Any) -> bool:
+    """Whether a node of a configuration describes an object to be built."""
+    return OmegaConf.is_dict(node) and "_target_" in node
+
+
 def root_keys() -> list[str]:
     """The keys of config.yaml that belong to no group."""
     # OmegaConf's own loader is ten times slower, and every command reads this twice.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Overrides:
         """The user's own config folders, from ``hydra.searchpath=[DIR]``."""
         found = self.get("hydra.searchpath")
         value = [] if found is None or found.is_delete() else found.value()
-        return [Path(str(each).removeprefix("file://")) for each in (value if isinstance(value, list) else [value])]
+        return [Path(str(folder).removeprefix("file://")) for folder in as_list(value)]
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -61,11 +62,8 @@ class Overrides:
     def packages(self) -> list[str]:
         """The packages that the user allows, by ``allow=[…]`` and DLCOURSE_ALLOW."""
         packages = os.environ.get("DLCOURSE_ALLOW", "").replace(",", " ").split()
-        for override in self.parsed:
-            if override.key_or_group == "allow":
-                value = override.value()
-                packages += [str(item) for item in (value if isinstance(value, list) else [value])]
-        return packages
+        asked = [override.value() for override in self.parsed if override.key_or_group == "allow"]
+        return packages + [str(package) for value in asked for package in as_list(value)]
 
     def get(self, key: str) -> Override | None:
         """The last override of a key."""
@@ -95,9 +93,9 @@ class Overrides:
         """These overrides with those at some positions replaced."""
         return Overrides.parse([words.get(k, word) for k, word in enumerate(self.texts)], self)
 
-    def recorded_as(self, words: Sequence[str]) -> "Overrides":
-        """The same overrides, recorded in the run directory as these words."""
-        return Overrides(self.parsed, words)
+    def is_group(self, override: Override) -> bool:
+        """Whether an override chooses a file of a group; otherwise it sets a value."""
+        return override.key_or_group in self.groups or "/" in override.key_or_group
 
 
 def _parse(word: str) -> Override:
@@ -120,28 +118,26 @@ def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[s
     key = override.key_or_group
     if not key or override.is_delete() and (key in known or key.partition(".")[0] in (*roots, "trainer")):
         raise Refused(f"{override.input_line}: every run has one; choose another, as {key or 'key'}=…")
-    if key in known and not override.is_delete() and override.package is None:
-        _check_choices(override, key, known[key])
+    if key in known and override.package is None:
+        _check_choices(override, known[key])
         if key == NAMED["data.augment"]:
             raise Refused(f"{override.input_line}: augmentation belongs to the data; write data.{override.input_line}")
 
 
-def _check_choices(override: Override, group: str, choices: list[str]) -> None:
-    for value in [override.value()] if not override.is_sweep_override() else values_of(override, choices):
-        if isinstance(value, list) and group in LISTS:
-            for each in value:
-                _check_choice(each, group, choices)
-        elif isinstance(value, list):
+def _check_choices(override: Override, choices: list[str]) -> None:
+    group = override.key_or_group
+    for value in values_of(override, choices) if override.is_sweep_override() else [override.value()]:
+        if isinstance(value, list) and group not in LISTS:
             word = "'model.activation=[relu,tanh]'" if group == "activation" else f"{group}={choices[0]}"
             raise Refused(f"{group} takes one choice, not a list; write {word}")
-        else:
-            _check_choice(value, group, choices)
+        for choice in map(str, as_list(value)):
+            if choice not in choices:
+                raise Refused(f"no {group}={choice}{nearest(choice, choices)}\nThere are: {', '.join(choices)}")
 
 
-def _check_choice(value: Any, group: str, choices: list[str]) -> None:
-    if str(value) not in choices:
-        listed = ", ".join(choices)
-        raise Refused(f"no {group}={value}{nearest(str(value), choices)}\nThere are: {listed}")
+def as_list(value: Any) -> list[Any]:
+    """The values of a list, or the one that stands for a list."""
+    return value if isinstance(value, list) else [value]
 
 
 def quoted(key: str, text: object) -> str:
@@ -167,8 +163,6 @@ def values_of(override: Override, choices: Sequence[str] = ()) -> list[str]:
 def number_or_text(text: str) -> Any:
     """The text as a number if it is one, else as it is."""
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            pass
     return text

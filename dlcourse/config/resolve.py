@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -28,44 +29,43 @@ def _env(name: str, *default: Any) -> Any:
     return default[0]
 
 
-def _one_kernel(precision: Any, clip: Any) -> bool:
-    """Whether the optimizer may be fused: not if mixed precision must unscale the gradients before they are clipped."""
-    return "mixed" not in str(precision) or clip is None
-
-
-OmegaConf.register_new_resolver("oc.env", _env, replace=True)
 for _maker in ("oc.create", "oc.decode"):  # they make nodes from text, whose targets the gate would not see
     OmegaConf.clear_resolver(_maker)
-OmegaConf.register_new_resolver("product", lambda shape: prod(shape), replace=True)
-OmegaConf.register_new_resolver(
-    "if_set", lambda value, then, otherwise: otherwise if value is None else then, replace=True
-)
-OmegaConf.register_new_resolver("one_kernel", _one_kernel, replace=True)
-OmegaConf.register_new_resolver("checkout", lambda name: str(CHECKOUT / name), replace=True)
+_register = partial(OmegaConf.register_new_resolver, replace=True)
+_register("oc.env", _env)
+_register("product", lambda shape: prod(shape))
+_register("if_set", lambda value, then, otherwise: otherwise if value is None else then)
+# Whether the optimizer may be fused: not if mixed precision must unscale the gradients before they are clipped.
+_register("one_kernel", lambda precision, clip: "mixed" not in str(precision) or clip is None)
+_register("checkout", lambda name: str(CHECKOUT / name))
 
 
 def short_message(error: Exception) -> str:
     """Hydra's message in at most three lines, without its internal positions."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [
-        line[:200] for line in lines if not line.startswith(("full_key", "object_type", "Config search", "provider"))
-    ]
-    return "\n".join(told[:3]) or repr(error)
+    lines = [line.strip()[:200] for line in str(error).splitlines()]
+    internal = ("full_key", "object_type", "Config search", "provider")
+    return "\n".join([line for line in lines if line and not line.startswith(internal)][:3]) or repr(error)
+
+
+def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """A tree of plain values, and all that is inside it, each with its path."""
+    yield path, tree
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree if isinstance(tree, list) else ())
+    for key, value in items:
+        yield from nodes(value, f"{path}.{key}" if path else str(key))
 
 
 def check_resolved(value: Any, path: str) -> None:
     """Refuse an escaped interpolation, which Hydra would evaluate after the checks, and a password in an address."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            check_resolved(key, path)
-            check_resolved(part, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for k, part in enumerate(value):
-            check_resolved(part, f"{path}.{k}")
-    elif isinstance(value, str) and "${" in value:
-        raise Refused(f"{path}={value}: escaped interpolations are not allowed; leave ${{ out")
-    elif isinstance(value, str) and PASSWORD.search(value):
-        raise Refused(f"{path}: the password in this address would be written to disk; use ~/.pgpass or ~/.my.cnf")
+    for key, node in nodes(value, path):
+        texts = node if isinstance(node, dict) else [node]
+        for text in (text for text in texts if isinstance(text, str)):
+            if "${" in text:
+                raise Refused(f"{key}={text}: escaped interpolations are not allowed; leave ${{ out")
+            if PASSWORD.search(text):
+                raise Refused(
+                    f"{key}: the password in this address would be written to disk; use ~/.pgpass or ~/.my.cnf"
+                )
 
 
 def resolve(cfg: DictConfig, path: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.claims import Expectation
-from dlcourse.config.groups import CONF
+from dlcourse.config.groups import groups, has_target, load
 from dlcourse.config.ranges import POSITIVE, RANGES, check_range
 from dlcourse.errors import Refused
 
@@ -35,8 +35,7 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
     logged = _logged_metrics(cfg, choices)
     if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:
         raise Refused("model.norm=batch needs more than one sample a batch; set model.norm=null, or data.batch_size")
-    full = cfg.get("optimizer_batch") == "full"
-    if full and cfg.data.batch_size != "full":
+    if cfg.get("optimizer_batch") == "full" and cfg.data.batch_size != "full":
         raise Refused(f"optimizer={choices['optimizer']} takes the full batch; leave data.batch_size out")
     _check_monitor("", cfg.monitor, cfg.mode, logged)
     _check_sweep(cfg.sweep, logged, cfg.monitor)
@@ -56,16 +55,16 @@ def _check_structure(cfg: DictConfig) -> None:
     """Refuse a group or a part of the model that is not a mapping, or has no target where it needs one."""
     parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
     for key in ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
-        if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)) or "_target_" not in node:
+        if not has_target(node := OmegaConf.select(cfg, key)):
             raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
     for key in ("callbacks", "logger", "metrics", "checkpoint", "paths", "debug"):
-        if not OmegaConf.is_dict(OmegaConf.select(cfg, key)):
-            raise Refused(f"{key}={OmegaConf.select(cfg, key)}: expected a mapping; its keys are set one by one")
+        if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)):
+            raise Refused(f"{key}={node}: expected a mapping; its keys are set one by one")
     for name, node in cfg.callbacks.items():
-        if node is not None and not (OmegaConf.is_dict(node) and "_target_" in node):
+        if node is not None and not has_target(node):
             raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
     for name, node in cfg.metrics.items():
-        if not (OmegaConf.is_dict(node) and "_target_" in node):
+        if not has_target(node):
             raise Refused(f"metrics.{name}={node}: expected a mapping with a _target_")
     for key in ("tags", "lecture", "expect", "loss.target_forms", "task.takes", "resume_changed", "init_from_skip"):
         value = OmegaConf.select(cfg, key, default=[])
@@ -127,9 +126,8 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
     """Refuse a task that does not take this kind of y, and a loss that does not accept the task's targets."""
     task, data, loss = (f"{group}={choices.get(group)}" for group in ("task", "data", "loss"))
     if cfg.data.y not in cfg.task.takes:
-        raise Refused(
-            f"{task} cannot be learned from {data}, whose y holds {cfg.data.y}: it takes {', '.join(cfg.task.takes)}"
-        )
+        takes = ", ".join(cfg.task.takes)
+        raise Refused(f"{task} cannot be learned from {data}, whose y holds {cfg.data.y}: it takes {takes}")
     if (count := cfg.task.get("class_count")) not in (None, cfg.data.outputs):
         raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
     form = cfg.task.target_form
@@ -142,9 +140,8 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
 
 def _losses_for(form: str, task: str) -> list[str]:
     """The losses of conf/ that accept targets of this form, the task's default first."""
-    files: dict[str, Any] = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "loss").glob("*.yaml"))}
+    shipped = groups()
+    files = {name: load("loss", name) for name in shipped["loss"]}
     fitting = [name for name, file in files.items() if form in file.get("loss", file).get("target_forms", [])]
-    path = CONF / "task" / f"{task}.yaml"  # an own task is elsewhere
-    file: Any = OmegaConf.load(path) if path.is_file() else {}
-    chosen = file.get("defaults", [])
+    chosen = load("task", task).get("defaults", []) if task in shipped["task"] else []  # an own task is elsewhere
     return sorted(fitting, key=lambda name: {"override /loss": name} not in chosen)

@@ -24,7 +24,5 @@ def stored(composed: Composed) -> dict[str, Any]:
         return resolved
 
     raw: Any = OmegaConf.to_container(composed.cfg, resolve=False)
-    kept: dict[str, Any] = walk(raw, composed.tree)
-    kept["paths"] = raw["paths"]
-    kept.update(run_dir=None, allow=[], choice=composed.choices)
-    return kept
+    own = {"paths": raw["paths"], "run_dir": None, "allow": [], "choice": composed.choices}
+    return walk(raw, composed.tree) | own

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from dlcourse.config.compose import Composed
 from dlcourse.config.explain import leaves
 from dlcourse.config.gate import check_classes, check_targets, compose_checked
-from dlcourse.config.overrides import Overrides
+from dlcourse.config.overrides import Overrides, as_list
 from dlcourse.config.rules import check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
@@ -68,7 +68,7 @@ def resumed_run(overrides: Overrides) -> tuple[Composed, Path] | None:
         raise Refused(
             f"{run_name} has no last.ckpt (it was trained together with others); init_from={run_name} takes its weights"
         )
-    composed = composed.resolved()._replace(overrides=overrides.recorded_as([*original, *applied]))
+    composed = composed.resolved()._replace(overrides=Overrides(overrides.parsed, [*original, *applied]))
     check_targets(composed.tree, overrides.packages)
     check_rules(composed.cfg, composed.choices)
     if longer:
@@ -89,8 +89,7 @@ def _apply_changes(
     cfg: DictConfig, overrides: Iterable[Override], resume_changed: Override | None, run_name: str
 ) -> tuple[list[str], bool]:
     """Set the values that a resume may change; returns the overrides that did, and whether training became longer."""
-    value: Any = resume_changed.value() if resume_changed is not None else []
-    allowed = {str(key) for key in (value if isinstance(value, list) else [value])}
+    allowed = set(map(str, as_list(resume_changed.value()))) if resume_changed is not None else set()
     longer, applied = False, []
     for override in overrides:
         key = str(override.key_or_group)
