@@ -135,11 +135,9 @@ def table(metrics: dict[str, float], note: str | None) -> None:
     from tabulate import tabulate
 
     rows = [(name, f"{value:.4f}") for name, value in metrics.items() if name.startswith("test/")]
-    rows += [  # without numbered ones, which the report plots
-        (name, f"{value:.4g}")
-        for name, value in metrics.items()
-        if name.startswith("measure/") and not name.rpartition("/")[2].isdigit()
-    ]
+    # The report plots the numbered ones.
+    measured = [name for name in metrics if name.startswith("measure/") and not name.rpartition("/")[2].isdigit()]
+    rows += [(name, f"{metrics[name]:.4g}") for name in measured]
     head = f"value ({note})" if note else "value"
     print(tabulate(rows, headers=["metric", head], disable_numparse=True, colalign=("left", "right")))
 

@@ -16,7 +16,7 @@ def checked(words: list[str]) -> Composed:
 def unchecked(words: list[str]) -> Composed:
     """The configuration of a new run before it is checked: composed, completed and resolved."""
     composed = compose(Overrides.parse(words))
-    complete(composed.cfg)
+    complete(composed)
     return composed.resolved()
 
 

@@ -100,7 +100,7 @@ def missing(composed: Composed) -> str | None:
         return "several processes"
     if composed.multirun:
         return "a sweep, not a run"
-    named = {node["_target_"] for _, node in targets(composed.tree["logger"])}
+    named = {target for _, target, _ in targets(composed.tree["logger"])}
     if any("TensorBoard" in name for name in named) and importlib.util.find_spec("tensorboard") is None:
         return "pip install -e '.[tensorboard]'"
     if "data_dir" in cfg.data:
@@ -151,7 +151,7 @@ def assert_chosen(choice, cfg, choices):
     """The configuration has the choice, and no target but the shipped ones."""
     group, name = choice.split("=")
     tree = OmegaConf.to_container(cfg, resolve=False)
-    assert name == "own" or {node["_target_"] for _, node in targets(tree)} <= shipped_targets()
+    assert name == "own" or {target for _, target, _ in targets(tree)} <= shipped_targets()
     if group == "augment":
         assert cfg.data.augment == (OmegaConf.load(CONF / group / f"{name}.yaml") or None)
     elif not group.startswith("hydra/"):  # how many runs are run is no choice of a run

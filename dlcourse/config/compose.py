@@ -1,24 +1,23 @@
-"""Composes, completes and resolves the configuration of overrides. Imports neither torch nor lightning."""
+"""Composes, completes and resolves the configuration of overrides, or explains why it cannot be composed.
+
+Imports neither torch nor lightning.
+"""
 
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from dlcourse.config.explain import check_added, explain_keys
-from dlcourse.config.groups import CONF, LISTS, NAMED, groups, has_target, load
-from dlcourse.config.overrides import Overrides
-from dlcourse.config.resolve import check_resolved, explained, resolve, short_message
-from dlcourse.config.suggestions import nearest
+from dlcourse.config.groups import CONF, LISTS, NAMED, has_target, load, root_keys
+from dlcourse.config.overrides import Overrides, values_of
+from dlcourse.config.resolve import check_resolved, explained, resolve
+from dlcourse.config.suggestions import near, nearest
 from dlcourse.errors import Refused
 
 # Our launchers extend those of submitit.
@@ -54,8 +53,7 @@ def compose(overrides: Overrides) -> Composed:
     try:
         cfg = _compose(overrides.texts)
     except Refused:
-        groups_only = [str(each.input_line) for each in overrides.parsed if overrides.is_group(each)]
-        explain_keys(overrides, _compose(groups_only))
+        _explain_keys(overrides)
         raise
     choices = {k: str(v) for k, v in cfg.hydra.runtime.choices.items() if "/" not in k}
     for group in set(LISTS) - set(choices):  # Hydra records no lists; each choice sets a key of its name
@@ -67,33 +65,93 @@ def compose(overrides: Overrides) -> Composed:
     return Composed(cfg, choices, overrides, {}, multirun)
 
 
-def _compose(words: Sequence[str]) -> DictConfig:
-    before = Singleton.get_state()  # in a multirun, Hydra is initialised already
+def _compose(words: list[str]) -> DictConfig:
+    running = GlobalHydra.instance().hydra  # in a multirun, Hydra is initialised already
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="train"):
-            return hydra_compose("config", list(words), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise Refused(short_message(error)) from None
+        with explained(), initialize_config_dir(version_base="1.3", config_dir=str(CONF), job_name="train"):
+            return hydra_compose("config", words, return_hydra_config=True)
     finally:
-        Singleton.set_state(before)
+        GlobalHydra.instance().hydra = running
 
 
-def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
-    """Replace names of activations and augmentations by their files, and relative paths by absolute ones; in place.
+def _explain_keys(overrides: Overrides) -> None:
+    """Refuse the first key that does not exist in the configuration of the overrides' groups alone."""
+    cfg = _compose([str(override.input_line) for override in overrides.parsed if overrides.is_group(override)])
+    for override in overrides.parsed:
+        if not overrides.is_group(override) and not override.is_add():
+            _require(cfg, override, overrides.groups)
 
-    ``folders``: the user's own config folders.
-    """
+
+def _require(cfg: DictConfig, override: Override, groups: dict[str, list[str]]) -> None:
+    dotted = override.key_or_group
+    node: Any = cfg
+    here = ""  # the keys before the part
+    for part in dotted.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            names = [str(key) for key in node] if isinstance(node, DictConfig) else []
+            known = [f"{here}{name}" for name in names if not name.startswith(("_", "hydra"))]
+            every = [leaf for leaf in leaves(cfg) if not leaf.startswith("hydra.")]
+            if here:
+                where, found = f"{here[:-1]} has no key {part}", near(part, known)
+            else:
+                where, known = f"no key or group {dotted}", [*known, *groups]
+                # A name without its group, as lr for optimizer.lr, is looked for inside the groups.
+                inside = [leaf for leaf in every if leaf.rpartition(".")[2] == part]
+                # modle=cnn is near model, not mode
+                found = near(dotted, groups_with_choice(override, groups)) or near(part, inside or [*every, *known])
+            if (whole := dotted.replace(f"{here}{part}", found or "", 1)) in every:
+                found = whole
+            hint = f"; did you mean {found}?" if found else ""
+            raise Refused(f"{where}{hint}\nThere are: {', '.join(sorted(set(known)))}")
+        here += f"{part}."
+        node = None if OmegaConf.is_missing(node, part) else node[part]
+
+
+def groups_with_choice(override: Override, groups: dict[str, list[str]]) -> list[str]:
+    """The groups that have the override's value as a choice."""
+    return [group for group, choices in groups.items() if set(values_of(override, choices)) & set(choices)]
+
+
+def explain_mode(overrides: Overrides) -> None:
+    """Refuse ``mode=cnn`` and suggest ``model=cnn``: both keys exist, and ``mode`` is the direction of ``monitor``."""
+    override = overrides.get("mode")
+    if override is not None and (group := near("mode", groups_with_choice(override, overrides.groups))):
+        value = values_of(override)[0]
+        raise Refused(f"mode={value}: expected min or max, the direction of monitor; did you mean {group}={value}?")
+
+
+def check_added(overrides: Overrides) -> None:
+    """Refuse a new key at the root. A + may add an argument below model, data, …, or a callback, logger or metric."""
+    known = [*overrides.groups, *root_keys()]
+    for override in overrides.parsed:
+        root, _, rest = override.key_or_group.partition(".")
+        added = override.is_add() or override.is_force_add() and root not in known
+        if added and not overrides.is_group(override) and root != "hydra" and (root not in known or not rest):
+            also = "" if root in known else nearest(root, known)
+            raise Refused(
+                f"+{override.key_or_group}: no such key{also}\n+ adds an argument below a group, as +model.NAME"
+            )
+
+
+def leaves(node: Any, path: str = "") -> list[str]:
+    """The dotted keys of all values of a configuration."""
+    if not isinstance(node, DictConfig):
+        return [path]
+    nodes = {str(key): child for key, child in node.items_ex(resolve=False) if not str(key).startswith("_")}
+    return [leaf for key, child in nodes.items() for leaf in leaves(child, f"{path}.{key}" if path else key)]
+
+
+def complete(composed: Composed) -> None:
+    """Replace names of activations and augmentations by their files, and relative paths by absolute ones; in place."""
+    cfg, overrides = composed.cfg, composed.overrides
     with explained():
         for key, group in NAMED.items():
             value = OmegaConf.select(cfg, key)
-            if value is None or has_target(value):
-                continue  # a reference to a whole group
-            if OmegaConf.is_list(value):
-                named: Any = [_named(key, group, name, folders) for name in value]
-            else:
-                named = _named(key, group, value, folders)
-            OmegaConf.update(cfg, key, named, merge=False)
+            if value is not None and not has_target(value):  # a target: a reference to a whole group
+                names = value if OmegaConf.is_list(value) else [value]
+                files = [_named(key, group, name, overrides) for name in names]
+                OmegaConf.update(cfg, key, files if names is value else files[0], merge=False)
         for key in ("data.path", "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
             of_torchvision = key == "model.weights" and str(path).isidentifier()  # the name of weights, not a file
@@ -104,11 +162,12 @@ def complete(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
                 OmegaConf.update(cfg, key, str(Path(path).expanduser().resolve()))
 
 
-def _named(key: str, group: str, name: Any, folders: Sequence[Path]) -> Any:
+def _named(key: str, group: str, name: Any, overrides: Overrides) -> Any:
+    """The file of a choice that a key names; a node with a target stands for itself."""
     if has_target(name):
         return name
     check_resolved(name, key)
-    choices = groups(folders)[group]
+    choices = overrides.groups[group]
     if name not in choices:
         raise Refused(f"{key}: no {group} {name}{nearest(str(name), choices)}\nThere are: {', '.join(choices)}")
-    return load(group, name, folders) or None
+    return load(group, name, overrides.folders) or None

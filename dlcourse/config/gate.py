@@ -9,8 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError
 
-from dlcourse.config.compose import Composed, complete, compose
-from dlcourse.config.explain import explain_mode
+from dlcourse.config.compose import Composed, complete, compose, explain_mode
 from dlcourse.config.groups import CONF
 from dlcourse.config.overrides import Overrides, number_or_text, values_of
 from dlcourse.config.resolve import nodes, resolve
@@ -48,14 +47,14 @@ def compose_checked(overrides: Overrides) -> Composed:
     chosen = any(override.key_or_group.startswith("activation") for override in overrides.parsed)
     if chosen and "activation" not in composed.cfg.model:
         raise Refused(f"model={choices['model']} has no activation to choose; activation= has no effect there")
-    complete(composed.cfg, overrides.folders)
+    complete(composed)
     if "facts" in composed.cfg.data:
         asked = choices["task"] if "task" in overrides else None
         facts = _read_facts(composed.cfg, asked)
         task = facts.pop("task")
         if asked is None and task != choices["task"]:
             composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
-            complete(composed.cfg, overrides.folders)
+            complete(composed)
         _set_facts(composed.cfg, facts)
     composed = composed.resolved()
     check_targets(composed.tree, overrides.packages)
@@ -113,9 +112,11 @@ def check_overrides(overrides: Overrides) -> None:
             raise Refused(f"{key} may not be set from the command line: it could run or write something else")
 
 
-def targets(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All nodes of a tree that have a target, with their paths."""
-    return ((path, node) for path, node in nodes(tree) if isinstance(node, dict) and "_target_" in node)
+def targets(tree: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Each node of a tree that has a target: its path, the target, the node."""
+    for path, node in nodes(tree):
+        if isinstance(node, dict) and "_target_" in node:
+            yield path, node["_target_"], node
 
 
 def shipped_targets() -> set[str]:
@@ -127,8 +128,7 @@ def shipped_targets() -> set[str]:
 def check_targets(tree: Any, packages: Sequence[str]) -> None:
     """Refuse every target that is not shipped, not of a known package and not of an allowed one."""
     known = shipped_targets()
-    for path, node in targets(tree):
-        target = node["_target_"]
+    for path, target, _ in targets(tree):
         if target == "???":
             raise Refused(f"{path}._target_ is not set: {path}._target_=my_package.MyClass 'allow=[my_package]'")
         if not isinstance(target, str) or not _permitted(target, known, packages):
@@ -179,8 +179,7 @@ BASES = {"task": "tasks.base.Task", "data": "data.base.Data", "model": "models.b
 def check_classes(tree: Any, packages: Sequence[str]) -> None:
     """Refuse targets that are no classes of their package, and arguments that they do not take; imports torch."""
     known = shipped_targets()
-    for path, node in targets(tree):
-        target = node["_target_"]
+    for path, target, node in targets(tree):
         try:
             found = _load(target)
         except (ImportError, AttributeError):

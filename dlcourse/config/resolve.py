@@ -8,6 +8,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -78,10 +79,10 @@ def resolve(cfg: DictConfig, path: str = "") -> dict[str, Any]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn an error of OmegaConf into a refusal, or into the one that a resolver of ours raised inside it."""
+    """Turn an error of Hydra or OmegaConf into a refusal, or into the one that a resolver of ours raised inside it."""
     try:
         yield
-    except OmegaConfBaseException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         refusal: BaseException | None = error
         while refusal is not None and not isinstance(refusal, Refused):
             refusal = refusal.__cause__ or refusal.__context__

@@ -7,8 +7,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from dlcourse.config.compose import Composed
-from dlcourse.config.explain import leaves
+from dlcourse.config.compose import Composed, leaves
 from dlcourse.config.gate import check_classes, check_targets, compose_checked
 from dlcourse.config.overrides import Overrides, as_list
 from dlcourse.config.rules import check_rules
