@@ -34,6 +34,8 @@ class Interrupted(BaseException):
     Like KeyboardInterrupt, it is not an Exception, so that no handler swallows it.
     """
 
+    status = "interrupted"
+
     def __init__(self, signum: int):
         super().__init__(signal.Signals(signum).name)
         self.code = 128 + signum
@@ -45,7 +47,7 @@ class ForwardFailed(RuntimeError):
 
 def exit_code(error: BaseException) -> int:
     """The exit code for an error: its own, or 1."""
-    known = isinstance(error, Refused | Interrupted) or hasattr(error, "status")
+    known = isinstance(error, Refused) or hasattr(error, "status")
     return error.code if known else 1  # type: ignore[attr-defined]
 
 

@@ -4,7 +4,6 @@ import re
 import sys
 import time
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -37,11 +36,6 @@ class Checkpoints(Callback, Checkpoint):
         self.pending_best: dict[str, Any] | None = None  # the best weights, until they are written
         self.saved_step = 0
         self.saved_at = -float("inf")
-
-    @property
-    def folder(self) -> Path:
-        assert self.run.path is not None
-        return self.run.path / "checkpoints"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Broadcast the run directory from the first process to the others."""
@@ -95,14 +89,14 @@ class Checkpoints(Callback, Checkpoint):
     def _has_best(self) -> bool:
         """Whether best.ckpt can be read and is not from steps after the checkpoint, which a resumed run repeats."""
         try:
-            return load(self.folder / BEST)["global_step"] <= self.best["step"]
+            return load(self.run.checkpoints / BEST)["global_step"] <= self.best["step"]
         except Refused as refusal:
             print(f"{refusal}: the best weights will be selected again", file=sys.stderr)
             return False
 
     def save_last(self, trainer: pl.Trainer) -> None:
         self.write_best(trainer)
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.run.checkpoints / LAST)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
     def remember_best(self, trainer: pl.Trainer, metrics: dict[str, float]) -> None:
@@ -112,7 +106,7 @@ class Checkpoints(Callback, Checkpoint):
 
     def write_best(self, trainer: pl.Trainer) -> None:
         if self.pending_best is not None:
-            trainer.strategy.save_checkpoint(self.pending_best, self.folder / BEST)
+            trainer.strategy.save_checkpoint(self.pending_best, self.run.checkpoints / BEST)
             self.pending_best = None
 
     def last_is_a_second_old(self, trainer: pl.Trainer) -> bool:
@@ -196,7 +190,7 @@ class Checkpoints(Callback, Checkpoint):
         if self.state_at_stop is None:
             self.save_last(trainer)
         else:
-            trainer.strategy.save_checkpoint(self.state_at_stop, self.folder / LAST)
+            trainer.strategy.save_checkpoint(self.state_at_stop, self.run.checkpoints / LAST)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.write_best(trainer)

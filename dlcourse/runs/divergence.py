@@ -2,11 +2,13 @@
 
 import sys
 import time
+import warnings
 from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from dlcourse.config.compose import Composed
@@ -14,6 +16,7 @@ from dlcourse.errors import Diverged
 from dlcourse.losses import Loss
 from dlcourse.runs.building import build_seeded
 from dlcourse.runs.callback import Callback
+from dlcourse.runs.checkpoint_file import LAST, AtomicIO
 from dlcourse.runs.directory import RunDirectory
 from dlcourse.runs.random_state import set_random_state
 
@@ -118,14 +121,7 @@ def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirector
     Training restarts at the last checkpoint, or at the beginning if there is none; a resume is exact, so the steps are
     the same. The user's own callbacks do not run; if it does not diverge without them, the message stays as it is.
     """
-    import warnings
-
-    from hydra.utils import instantiate
-
-    from dlcourse.runs.checkpoint_file import LAST, AtomicIO
-
-    assert run.path is not None
-    checkpoint = run.path / "checkpoints" / LAST
+    checkpoint = run.checkpoints / LAST
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     tree = {**composed.tree["trainer"], **quiet, "profiler": None}
     try:

@@ -1,12 +1,32 @@
 """Build Lightning's Trainer for a run, and log the configuration."""
 
+from contextlib import nullcontext
 from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.profilers import PassThroughProfiler
 
 from dlcourse.config.compose import Composed
 from dlcourse.errors import explain_device
-from dlcourse.runs.directory import RunDirectory
-from dlcourse.runs.environment import environment
+from dlcourse.runs.checkpoint_file import AtomicIO
+from dlcourse.runs.checkpoints import Checkpoints
+from dlcourse.runs.directory import RunDirectory, environment
 from dlcourse.runs.files import read_rows, write_json
+from dlcourse.runs.interrupt import Interrupt
+from dlcourse.runs.loggers import MetricsFile
+from dlcourse.runs.record import Record
+
+
+class NoProfiler(PassThroughProfiler):
+    """Measures nothing: Lightning calls its profiler about fifty times a step, and its own dummy is slower."""
+
+    nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self.nothing
 
 
 def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) -> tuple[Any, Any]:
@@ -14,16 +34,6 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) 
 
     ``checkpoint``: the loaded checkpoint that a resumed run continues from.
     """
-    from hydra.utils import instantiate
-    from lightning.pytorch.callbacks import ProgressBar
-
-    from dlcourse.runs.checkpoint_file import AtomicIO
-    from dlcourse.runs.checkpoints import Checkpoints
-    from dlcourse.runs.interrupt import Interrupt
-    from dlcourse.runs.loggers import MetricsFile
-    from dlcourse.runs.profiler import NoProfiler
-    from dlcourse.runs.record import Record
-
     tree = composed.tree
     hyper_parameters = {"model": tree["model"], "data": tree["data"], "choice": composed.choices}
     checkpoints = Checkpoints(run, tree["monitor"], tree["mode"], tree["checkpoint"]["every"], hyper_parameters)
@@ -31,7 +41,6 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) 
     callbacks = [Record(run), *chosen, Interrupt(checkpoints), checkpoints]
     loggers: list[Any] = []
     if run.lock is not None:
-        assert run.path is not None
         nodes = [node for node in tree["logger"].values() if isinstance(node, dict) and "_target_" in node]
         loggers = [MetricsFile(run.path / "metrics.jsonl"), *map(instantiate, nodes)]
     try:
@@ -56,12 +65,8 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) 
 
 def log_start(trainer: Any, composed: Composed, run: RunDirectory) -> None:
     """Write environment.json and log the configuration, before the first step."""
-    import torch
-    from lightning.pytorch.loggers import CSVLogger
-
     if run.lock is None:
         return
-    assert run.path is not None
     device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
     write_json(run.path / "environment.json", environment(device, threads))
     for logger in trainer.loggers:
