@@ -51,9 +51,7 @@ class Diagnostics(Callback):
         if not self.first_and_last:
             self.log_layers(trainer, pl_module)
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         if batch_idx == 0:
             self.old_weights = [w.detach().clone() for w in weights_of(pl_module)]
 

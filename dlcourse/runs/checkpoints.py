@@ -34,6 +34,7 @@ class Checkpoints(Callback, Checkpoint):
         self.old_hyper_parameters: dict[str, Any] = {}  # those of the checkpoint that the run resumed from
         self.state_at_stop: dict[str, Any] | None = None  # in mid-epoch, where a longer run would continue
         self.pending_best: dict[str, Any] | None = None  # the best weights, until they are written
+        self.stopped_by_signal = False  # whether a signal, and nothing else, ends training after this epoch
         self.saved_step = 0
         self.saved_at = -float("inf")
 
@@ -47,17 +48,13 @@ class Checkpoints(Callback, Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["hyper_parameters"] = self.hyper_parameters
         checkpoint["rng"] = random_state()
         checkpoint["stopped"] = self._stopped(trainer)
         checkpoint["rows"] = trainer.loggers[0].rows if trainer.loggers else 0  # type: ignore[attr-defined]
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit":
             set_random_state(checkpoint["rng"])
             trainer.should_stop = checkpoint["stopped"] == "early"
@@ -115,8 +112,7 @@ class Checkpoints(Callback, Checkpoint):
 
     def _stopped(self, trainer: pl.Trainer) -> str:
         """Why training stopped: ``early`` (stopping), ``time`` (trainer.max_time), or empty for other reasons."""
-        by_signal = any(getattr(callback, "stops_epoch", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        if not trainer.should_stop or by_signal or self._at_last_step(trainer):
+        if not trainer.should_stop or self.stopped_by_signal or self._at_last_step(trainer):
             return ""
         return "time" if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)) else "early"
 
@@ -129,33 +125,19 @@ class Checkpoints(Callback, Checkpoint):
     def _at_last_step(trainer: pl.Trainer) -> bool:
         return 0 < trainer.max_steps <= trainer.global_step
 
-    @staticmethod
-    def can_save(trainer: pl.Trainer) -> bool:
-        """Whether a checkpoint after this batch is complete.
-
-        It cannot hold accumulated gradients, and on resuming Lightning would skip a validation or an end of the epoch
-        that follows the batch.
-        """
-        return batch_stands_alone(trainer)
-
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._at_last_step(trainer):
             trainer.should_stop = True  # otherwise Lightning would end without validating the last steps
-        if (
-            self._stopped(trainer) != "early"
-            and trainer.should_stop
-            and not trainer.is_last_batch
-            and not self.state_at_stop
-        ):
+        in_mid_epoch = trainer.should_stop and not trainer.is_last_batch
+        if in_mid_epoch and self.state_at_stop is None and self._stopped(trainer) != "early":
             # A longer run continues from here, in mid-epoch, although Lightning ends the epoch now.
             self.state_at_stop = dump_checkpoint(trainer)
+        due = False
         if self.every_steps is not None:
             due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):
             due = trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every_seconds)
-        else:
-            return
-        if due and self.can_save(trainer):
+        if due and batch_stands_alone(trainer):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -164,16 +146,13 @@ class Checkpoints(Callback, Checkpoint):
 
     def update_best(self, trainer: pl.Trainer) -> None:
         """Remember the weights if the monitored metric improved."""
-        if self.monitor not in trainer.callback_metrics:
+        logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor}
+        if self.monitor not in logged:
             return
-        score = float(trainer.callback_metrics[self.monitor])
-        old_score = self.best.get(self.monitor)
+        score, old_score = logged[self.monitor], self.best.get(self.monitor)
         if old_score is not None and (score >= old_score if self.mode == "min" else score <= old_score):
             return
-        metrics = {
-            k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
-        }
-        self.remember_best(trainer, metrics)
+        self.remember_best(trainer, logged)
         if self.last_is_a_second_old(trainer):
             self.write_best(trainer)
 

@@ -37,9 +37,7 @@ class FindDivergence(Callback):
         self.batch: Any = None
         self.is_close = False  # in earlier steps, infinite values inside the network did no harm
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         set_random_state(checkpoint["rng"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -47,16 +45,12 @@ class FindDivergence(Callback):
             if name and not any(module.children()):
                 module.register_forward_hook(partial(self._check_output, name))
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, _: Any, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         if trainer.global_step > self.step or time.monotonic() > self.deadline:
             raise DivergenceFound("")
         self.batch, self.is_close = batch, trainer.global_step >= self.step - 2
 
-    def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *_: Any
-    ) -> None:
+    def on_validation_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, *_: Any) -> None:
         self.batch = batch
 
     def _check_output(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

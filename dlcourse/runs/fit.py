@@ -21,7 +21,7 @@ from dlcourse.runs.checkpoint_file import BEST, LAST, Checkpoint, has_checkpoint
 from dlcourse.runs.directory import RunDirectory, from_here
 from dlcourse.runs.divergence import locate_divergence
 from dlcourse.runs.files import read_rows, write, write_json
-from dlcourse.runs.interrupt import interrupt_on_signals
+from dlcourse.runs.interrupt import handled_by, interrupt
 from dlcourse.runs.record import Record
 from dlcourse.runs.trainer import log_start, make_trainer
 
@@ -62,7 +62,7 @@ def train(composed: Composed, resumed_from: Path | None = None, build_report: Re
     check_classes(composed.tree, composed.overrides.packages)
     check_processes(composed.tree)
     data, model = build_seeded(composed, resumed_from)
-    with interrupt_on_signals():
+    with handled_by(interrupt):
         run, checkpoint = open_directory(composed, resumed_from, model)
         composed = composed.in_directory(run.path)
         code, loggers = 1, []

@@ -40,17 +40,13 @@ class Record(Callback):
         """Seconds of training and validation so far, those before a resume included."""
         return self.seconds_before_resume + time.monotonic() - self.started
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, *_: Any) -> None:
         self.check(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.losses = [loss.to(pl_module.device) for loss in self.losses]
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, _: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.losses.append(outputs["loss"])
         self.samples += len(batch.x)
         if len(self.losses) >= trainer.log_every_n_steps * trainer.accumulate_grad_batches:  # type: ignore[attr-defined]
@@ -89,7 +85,7 @@ class Record(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check(trainer)
-        if self.run.path is not None and trainer.is_global_zero:
+        if trainer.is_global_zero:
             row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "seconds": round(self.seconds, 3)}
             with open(self.run.path / "timing.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
