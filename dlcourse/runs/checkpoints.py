@@ -12,9 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint, Timer
 from dlcourse.errors import Refused
 from dlcourse.internals import batch_stands_alone, dump_checkpoint
 from dlcourse.runs.callback import Callback
-from dlcourse.runs.checkpoint_file import BEST, LAST, load
+from dlcourse.runs.checkpoint_file import BEST, LAST, load, random_state, set_random_state
 from dlcourse.runs.directory import RunDirectory
-from dlcourse.runs.random_state import random_state, set_random_state
 
 
 class Checkpoints(Callback, Checkpoint):

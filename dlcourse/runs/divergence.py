@@ -16,9 +16,8 @@ from dlcourse.errors import Diverged
 from dlcourse.losses import Loss
 from dlcourse.runs.building import build_seeded
 from dlcourse.runs.callback import Callback
-from dlcourse.runs.checkpoint_file import LAST, AtomicIO
+from dlcourse.runs.checkpoint_file import LAST, AtomicIO, set_random_state
 from dlcourse.runs.directory import RunDirectory
-from dlcourse.runs.random_state import set_random_state
 
 
 class DivergenceFound(Exception):
@@ -61,14 +60,11 @@ class FindDivergence(Callback):
             bad = ~value.isfinite().flatten(1).all(1)
             message = f"{name} ({type(module).__name__}) puts out {first_nonfinite(value)}"
         else:
-            single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in self.positions]
+            rows = range(len(self.batch.x))
+            single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in rows]
             bad = torch.stack([~module.forward(*parts)[0].isfinite() for parts in single_samples])
             message = f"the loss is {value.item()}"
         raise DivergenceFound(message + self._samples(bad))
-
-    @property
-    def positions(self) -> range:
-        return range(len(self.batch.x))
 
     def _samples(self, bad: Tensor) -> str:
         """Which samples of the batch: the row of the first one in the data, and how many more."""
@@ -91,7 +87,7 @@ class FindDivergence(Callback):
         self.is_close = False
         pl_module.eval()  # batch normalisation has no statistics of a single sample
         bad = []
-        for k in self.positions:
+        for k in range(len(self.batch.x)):
             loss = pl_module.loss_of(self.batch.rows(slice(k, k + 1))).loss  # type: ignore[operator]
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             bad.append(not all(bool(g.isfinite().all()) for g in gradients if g is not None))
@@ -125,9 +121,8 @@ def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirector
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
             trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     except DivergenceFound as location:
-        return Diverged(
-            divergence.what, divergence.way_out, divergence.step, f"recomputed: {location}" * bool(str(location))
-        )
+        found = f"recomputed: {location}" if str(location) else ""
+        return Diverged(divergence.what, divergence.way_out, divergence.step, found)
     except Exception as error:  # explaining an error must not hide it behind another one
         print(f"the divergence could not be recomputed: {type(error).__name__}: {error}", file=sys.stderr)
     return divergence

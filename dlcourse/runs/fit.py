@@ -17,7 +17,8 @@ from dlcourse.config.compose import Composed
 from dlcourse.config.gate import check_classes
 from dlcourse.errors import CHECKPOINT, DIVERGED, Diverged, Interrupted, Refused, exit_code, explain
 from dlcourse.runs.building import build_seeded, check_processes, differences, first_process, quieten
-from dlcourse.runs.checkpoint_file import BEST, LAST, Checkpoint, has_checkpoint, newest_readable
+from dlcourse.runs.checkpoint_file import BEST, LAST, AtomicIO, Checkpoint, has_checkpoint, newest_readable
+from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.directory import RunDirectory, from_here
 from dlcourse.runs.divergence import locate_divergence
 from dlcourse.runs.files import read_rows, write, write_json
@@ -63,33 +64,32 @@ def train(composed: Composed, resumed_from: Path | None = None, build_report: Re
     check_processes(composed.tree)
     data, model = build_seeded(composed, resumed_from)
     with handled_by(interrupt):
-        run, checkpoint = open_directory(composed, resumed_from, model)
+        run, checkpoint_io = open_directory(composed, resumed_from, model)
         composed = composed.in_directory(run.path)
         code, loggers = 1, []
         try:
-            trainer, checkpoints = make_trainer(composed, run, checkpoint)
+            trainer, checkpoints = make_trainer(composed, run, checkpoint_io)
             loggers = trainer.loggers
             log_start(trainer, composed, run)
             try:
-                checkpoint_path = checkpoint and checkpoint.path
-                del checkpoint  # the trainer keeps the loaded checkpoint until it has restored it
-                metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint_path)
+                metrics = fit_and_test(trainer, model, data, checkpoints, run, checkpoint_io)
             except Diverged as divergence:
                 raise locate_divergence(divergence, composed, run) if trainer.world_size == 1 else divergence from None
             if distributed.is_available() and distributed.is_initialized():
                 distributed.destroy_process_group()  # as Lightning does for NCCL; Gloo's threads could abort the exit
+            result = Result(metrics, run.path, model, data)
             if run.lock is not None:
-                publish(run, model, data, metrics, loggers, build_report)
+                publish(run, result, loggers, build_report)
             code = 0
-            return Result(metrics, run.path, model, data)
+            return result
         except BaseException as error:
-            refusal = explain(error)
-            code = exit_code(refusal or error)
+            known = explain(error) or error
+            code = exit_code(known)
             if run.lock is not None:
-                record_failure(run, error, code, refusal, build_report)
-            if refusal is not None:
-                raise refusal from error
-            raise
+                record_failure(run, known, code, build_report)
+            if known is error:
+                raise
+            raise known from error
         finally:
             for logger in loggers:
                 if hasattr(logger, "close"):
@@ -100,15 +100,15 @@ def train(composed: Composed, resumed_from: Path | None = None, build_report: Re
             run.release()
 
 
-def open_directory(composed: Composed, resumed_from: Path | None, model: Any) -> tuple[RunDirectory, Checkpoint | None]:
-    """The directory of a run, created or locked by the first process, and the checkpoint that it resumes from."""
+def open_directory(composed: Composed, resumed_from: Path | None, model: Any) -> tuple[RunDirectory, AtomicIO]:
+    """The directory of a run, created or locked by the first process, and what loads the checkpoint to resume from."""
     if resumed_from is None:
-        return RunDirectory.create(composed) if first_process() else RunDirectory(None), None
+        return RunDirectory.create(composed) if first_process() else RunDirectory(None), AtomicIO()
     run = RunDirectory(resumed_from)
     if first_process():
         run.acquire()
     try:
-        return run, prepare_resume(run, composed, model)
+        return run, AtomicIO(prepare_resume(run, composed, model))
     except BaseException:
         run.release()
         raise
@@ -143,14 +143,12 @@ def prepare_resume(run: RunDirectory, composed: Composed, model: Any) -> Checkpo
     return checkpoint
 
 
-def record_failure(
-    run: RunDirectory, error: BaseException, code: int, refusal: Refused | None, build_report: ReportBuilder | None
-) -> None:
+def record_failure(run: RunDirectory, error: BaseException, code: int, build_report: ReportBuilder | None) -> None:
     """Write status.json, error.txt and the report of a run that did not finish; a full disk only warns."""
     if isinstance(error, Interrupted):
         error.add_note(f"python train.py resume={from_here(run.path)} continues the run")
     try:
-        run.status(getattr(error, "status", "failed"), code, str(refusal or error).strip() or type(error).__name__)
+        run.status(getattr(error, "status", "failed"), code, str(error).strip() or type(error).__name__)
         if code == 1:
             write(run.path / "error.txt", traceback.format_exc())
     except OSError as error:
@@ -160,7 +158,7 @@ def record_failure(
 
 
 def fit_and_test(
-    trainer: Any, model: Any, data: Any, checkpoints: Any, run: RunDirectory, checkpoint: Path | None
+    trainer: Any, model: Any, data: Any, checkpoints: Checkpoints, run: RunDirectory, checkpoint_io: AtomicIO
 ) -> dict[str, float]:
     """Train, then test the best weights; the final metrics, as in metrics.json."""
     record = next(callback for callback in trainer.callbacks if isinstance(callback, Record))
@@ -171,7 +169,7 @@ def fit_and_test(
             "no parameter gets a gradient: there is nothing to train (is a step activation before every layer?)"
         )
     record.started = time.monotonic()
-    trainer.fit(model, datamodule=data, ckpt_path=checkpoint and str(checkpoint))
+    trainer.fit(model, datamodule=data, ckpt_path=checkpoint_io.loaded and str(checkpoint_io.loaded.path))
     seconds = record.seconds
     if trainer.global_step == 0:
         raise Refused("no step was trained: check trainer.max_epochs, max_steps and limit_train_batches")
@@ -193,19 +191,11 @@ def fit_and_test(
     }
 
 
-def publish(
-    run: RunDirectory,
-    model: Any,
-    data: Any,
-    metrics: dict[str, float],
-    loggers: list[Any],
-    build_report: ReportBuilder | None,
-) -> None:
+def publish(run: RunDirectory, result: Result, loggers: list[Any], build_report: ReportBuilder | None) -> None:
     """Write the report, log it to W&B, and last write metrics.json, which marks the run as finished."""
-    if data.note:
-        metrics = {**metrics, "note": data.note}  # type: ignore[dict-item]
+    metrics = {**result.metrics, **({"note": result.data.note} if result.data.note else {})}
     run.status("finished", 0)
-    report = write_report(build_report, run, model, data, metrics)
+    report = write_report(build_report, run, result.model, result.data, metrics)
     for logger in loggers:
         if report is not None and hasattr(logger, "log_report"):
             logger.log_report(report)

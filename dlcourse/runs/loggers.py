@@ -13,19 +13,13 @@ from lightning.pytorch.loggers.logger import Logger
 class MetricsFile(Logger):
     """metrics.jsonl: a JSON object per line with step, epoch and metrics, flushed before the next step."""
 
+    name, version = "metrics.jsonl", ""  # type: ignore[assignment]
+
     def __init__(self, path: Path):
         super().__init__()
         self.file = open(path, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115  (stays open during the run)
         self.file.seek(0)
         self.rows = sum(1 for _ in self.file)
-
-    @property
-    def name(self) -> str:
-        return "metrics.jsonl"
-
-    @property
-    def version(self) -> str:
-        return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: config.yaml holds the configuration."""

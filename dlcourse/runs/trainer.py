@@ -8,9 +8,10 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dlcourse.config.compose import Composed
-from dlcourse.errors import explain_device
+from dlcourse.errors import CONFIG, ENVIRONMENT, Refused
 from dlcourse.runs.checkpoint_file import AtomicIO
 from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.directory import RunDirectory, environment
@@ -29,11 +30,8 @@ class NoProfiler(PassThroughProfiler):
         return self.nothing
 
 
-def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) -> tuple[Any, Any]:
-    """Lightning's Trainer with the callbacks and loggers that every run has, and those of the configuration.
-
-    ``checkpoint``: the loaded checkpoint that a resumed run continues from.
-    """
+def make_trainer(composed: Composed, run: RunDirectory, checkpoint_io: AtomicIO) -> tuple[Any, Checkpoints]:
+    """Lightning's Trainer with the callbacks and loggers that every run has, and those of the configuration."""
     tree = composed.tree
     hyper_parameters = {"model": tree["model"], "data": tree["data"], "choice": composed.choices}
     checkpoints = Checkpoints(run, tree["monitor"], tree["mode"], tree["checkpoint"]["every"], hyper_parameters)
@@ -53,14 +51,24 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint: Any = None) 
             and any(isinstance(c, ProgressBar) for c in chosen),
             logger=loggers,
             **({} if tree["trainer"]["profiler"] else {"profiler": NoProfiler()}),
-            plugins=[AtomicIO(checkpoint)],
+            plugins=[checkpoint_io],
             default_root_dir=run.path and str(run.path),
         )
     except Exception as error:
-        if refusal := explain_device(error, composed.cfg):
-            raise refusal from error
+        if isinstance(error.__cause__, MisconfigurationException | ValueError | RuntimeError):
+            raise refuse_device(str(error.__cause__), tree["trainer"]) from error
         raise
     return trainer, checkpoints
+
+
+def refuse_device(message: str, trainer: dict[str, Any]) -> Refused:
+    """The refusal for a trainer that cannot be built; names this machine's devices."""
+    there = ["cpu"] + [f"{torch.cuda.device_count()} cuda"] * torch.cuda.is_available()
+    there += ["mps"] * torch.backends.mps.is_available()
+    asked = f"trainer.accelerator={trainer['accelerator']} trainer.devices={trainer['devices']}"
+    first = message.strip().splitlines()[0]
+    is_device = any(word in first.lower() for word in ("device", "accelerator", "gpu", "mps", "cuda"))
+    return Refused(f"{asked}: {first}\nThis machine has: {', '.join(there)}", ENVIRONMENT if is_device else CONFIG)
 
 
 def log_start(trainer: Any, composed: Composed, run: RunDirectory) -> None:

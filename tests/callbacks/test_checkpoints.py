@@ -18,10 +18,9 @@ import torch
 
 import dlcourse
 from dlcourse.errors import CHECKPOINT, Refused
-from dlcourse.runs.checkpoint_file import AtomicIO, load, newest_readable
+from dlcourse.runs.checkpoint_file import AtomicIO, load, newest_readable, random_state, set_random_state
 from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.directory import RunDirectory
-from dlcourse.runs.random_state import random_state, set_random_state
 
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2", "report=false"]
 
