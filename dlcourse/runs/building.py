@@ -56,10 +56,8 @@ def build(tree: dict[str, Any]) -> tuple[Any, Any]:
             gc.freeze()
             gc.enable()
         return built
-    except (ValueError, TypeError) as error:  # from the constructor of the data or the model
-        raise Refused(str(error)) from error
-    except Exception as error:
-        if refusal := explain(error):
+    except Exception as error:  # a ValueError or TypeError is from the constructor of the data or the model
+        if refusal := Refused(str(error)) if isinstance(error, ValueError | TypeError) else explain(error):
             raise refusal from error
         raise
 

@@ -66,10 +66,9 @@ class Checkpoints(Callback, Checkpoint):
             trainer.should_stop = True
         if self.best and not self._has_best():
             self.best = {}
-        for part, objects in (
-            ("optimizer", trainer.optimizers[0].param_groups),
-            ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
-        ):
+        schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+        parts = {"optimizer": trainer.optimizers[0].param_groups, "scheduler": [vars(each) for each in schedulers]}
+        for part, objects in parts.items():
             new_values, old_values = self.hyper_parameters["model"][part], self.old_hyper_parameters.get(part, {})
             for key in [key for key in old_values if new_values[key] != old_values[key]]:
                 for values in objects:
@@ -79,8 +78,8 @@ class Checkpoints(Callback, Checkpoint):
                     elif values.get(key) == old_values[key]:
                         values[key] = new_values[key]
                 if key == "lr":
-                    for config in trainer.lr_scheduler_configs:
-                        config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
+                    for scheduler in schedulers:
+                        scheduler.base_lrs = [group["initial_lr"] for group in objects]
 
     def _has_best(self) -> bool:
         """Whether best.ckpt can be read and is not from steps after the checkpoint, which a resumed run repeats."""

@@ -179,10 +179,9 @@ def fit_and_test(
     for name, value in test.items():
         if not math.isfinite(value):
             raise Refused(f"diverged: {name} is {value} with the best weights", DIVERGED)
-    best = {name: value for name, value in checkpoints.best.items() if "/" in name}
     return {
         **test,
-        **best,
+        **{name: value for name, value in checkpoints.best.items() if "/" in name},
         "best_epoch": checkpoints.best["epoch"],
         "epochs": epochs,
         "steps": trainer.global_step,

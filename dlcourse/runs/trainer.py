@@ -3,11 +3,9 @@
 from contextlib import nullcontext
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dlcourse.config.compose import Composed
@@ -17,11 +15,10 @@ from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.directory import RunDirectory, environment
 from dlcourse.runs.files import read_rows, write_json
 from dlcourse.runs.interrupt import Interrupt
-from dlcourse.runs.loggers import MetricsFile
-from dlcourse.runs.record import Record
+from dlcourse.runs.record import MetricsFile, Record
 
 
-class NoProfiler(PassThroughProfiler):
+class NoProfiler(pl.profilers.PassThroughProfiler):
     """Measures nothing: Lightning calls its profiler about fifty times a step, and its own dummy is slower."""
 
     nothing = nullcontext()
@@ -48,7 +45,7 @@ def make_trainer(composed: Composed, run: RunDirectory, checkpoint_io: AtomicIO)
             callbacks=callbacks,
             # without a progress callback Lightning would add its own bar
             enable_progress_bar=tree["trainer"]["enable_progress_bar"]
-            and any(isinstance(c, ProgressBar) for c in chosen),
+            and any(isinstance(c, pl.callbacks.ProgressBar) for c in chosen),
             logger=loggers,
             **({} if tree["trainer"]["profiler"] else {"profiler": NoProfiler()}),
             plugins=[checkpoint_io],
@@ -73,14 +70,13 @@ def refuse_device(message: str, trainer: dict[str, Any]) -> Refused:
 
 def log_start(trainer: Any, composed: Composed, run: RunDirectory) -> None:
     """Write environment.json and log the configuration, before the first step."""
-    if run.lock is None:
-        return
-    device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
-    write_json(run.path / "environment.json", environment(device, threads))
+    if run.lock is not None:
+        device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
+        write_json(run.path / "environment.json", environment(device, threads))
     for logger in trainer.loggers:
         logger.log_hyperparams({**composed.tree, "choice": composed.choices})
         logger.rows_after_checkpoint = list(run.rows_after_checkpoint)
-        if isinstance(logger, CSVLogger):  # it overwrites its file, so log the rows before the resume again
+        if isinstance(logger, pl.loggers.CSVLogger):  # it overwrites its file, so log the rows before the resume again
             for row in read_rows(run.path / "metrics.jsonl"):
                 metrics = {key: value for key, value in row.items() if value is not None}
                 logger.log_metrics(metrics, step=metrics.pop("step"))
