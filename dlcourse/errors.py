@@ -2,7 +2,6 @@
 
 import errno
 import signal
-from typing import Any
 
 CONFIG, DIVERGED, CHECKPOINT, ENVIRONMENT = 2, 3, 4, 5
 UNWRITABLE = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
@@ -34,6 +33,8 @@ class Interrupted(BaseException):
     Like KeyboardInterrupt, it is not an Exception, so that no handler swallows it.
     """
 
+    status = "interrupted"
+
     def __init__(self, signum: int):
         super().__init__(signal.Signals(signum).name)
         self.code = 128 + signum
@@ -45,7 +46,7 @@ class ForwardFailed(RuntimeError):
 
 def exit_code(error: BaseException) -> int:
     """The exit code for an error: its own, or 1."""
-    known = isinstance(error, Refused | Interrupted) or hasattr(error, "status")
+    known = isinstance(error, Refused) or hasattr(error, "status")
     return error.code if known else 1  # type: ignore[attr-defined]
 
 
@@ -53,11 +54,9 @@ def explain(error: BaseException) -> Refused | None:
     """The refusal for a known kind of error: Refused itself, a full disk, a wrong argument, out of memory."""
     from hydra.errors import InstantiationException
 
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
         chain.append(cause)
-        cause = cause.__cause__
     for link in chain:
         if isinstance(link, Refused):
             return link
@@ -77,19 +76,3 @@ def explain(error: BaseException) -> Refused | None:
         key = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
         return Refused(f"{key}: {chain[-1]}".removeprefix(": "), CONFIG)
     return None
-
-
-def explain_device(error: Exception, cfg: Any) -> Refused | None:
-    """The refusal for a trainer that cannot be built; names this machine's devices."""
-    import torch
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
-    cause = error.__cause__
-    if not isinstance(cause, MisconfigurationException | ValueError | RuntimeError):
-        return explain(error)
-    there = ["cpu"] + [f"{torch.cuda.device_count()} cuda"] * torch.cuda.is_available()
-    there += ["mps"] * torch.backends.mps.is_available()
-    asked = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={cfg.trainer.devices}"
-    first = str(cause).strip().splitlines()[0]
-    is_device = any(word in first.lower() for word in ("device", "accelerator", "gpu", "mps", "cuda"))
-    return Refused(f"{asked}: {first}\nThis machine has: {', '.join(there)}", ENVIRONMENT if is_device else CONFIG)

@@ -46,7 +46,8 @@ def forget_train_loader(trainer: "pl.Trainer") -> None:
 def batch_stands_alone(trainer: "pl.Trainer") -> bool:
     """Whether a training batch ended with an optimizer's step, and neither validation nor the epoch's end follows it.
 
-    Lightning decides it by step limits, accumulation, ``val_check_interval`` and clocks, and publishes none of it.
+    Only there is a checkpoint complete: it cannot hold accumulated gradients, and on resuming Lightning would skip what
+    follows. It decides it by step limits, accumulation, ``val_check_interval`` and clocks, and publishes none of it.
     """
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
     follows = loop._is_training_done or loop._should_check_val_fx(fetcher)  # type: ignore[arg-type]

@@ -5,13 +5,12 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from dlcourse.runs.callback import Callback
 
 
-class Progress(Callback, ProgressBar):
+class Progress(Callback, pl.callbacks.ProgressBar):
     """One bar for the whole training; without a terminal, a line at most every ``seconds``."""
 
     def __init__(self, seconds: float = 5.0):

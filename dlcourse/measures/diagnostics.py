@@ -51,21 +51,15 @@ class Diagnostics(Callback):
         if not self.first_and_last:
             self.log_layers(trainer, pl_module)
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         if batch_idx == 0:
             self.old_weights = [w.detach().clone() for w in weights_of(pl_module)]
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             pairs = zip(weights_of(pl_module), self.old_weights, strict=True)
-            ratios = torch.stack(
-                [(w.detach() - old_w).norm() / old_w.norm().clamp_min(1e-12) for w, old_w in pairs]
-            ).tolist()
-            self.updates = {f"update/{layer}": ratio for layer, ratio in enumerate(ratios, 1)}
+            ratios = [(w.detach() - old_w).norm() / old_w.norm().clamp_min(1e-12) for w, old_w in pairs]
+            self.updates = {f"update/{layer}": r for layer, r in enumerate(torch.stack(ratios).tolist(), 1)}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.log_layers(trainer, pl_module)

@@ -1,35 +1,42 @@
 """Build the task, the data and the model from a resolved configuration, and set up the process."""
 
 import gc
+import logging
 import os
+import warnings
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from torch.utils.flop_counter import FlopCounterMode
+
 from dlcourse.config.compose import Composed
 from dlcourse.config.rules import METRIC_KEYS
-from dlcourse.errors import Refused, explain
-from dlcourse.runs.checkpoint_file import has_checkpoint
-from dlcourse.runs.weights import init_from_run
+from dlcourse.config.upgrade import upgrade_weights
+from dlcourse.errors import CHECKPOINT, Refused, explain
+from dlcourse.runs.checkpoint_file import BEST, has_checkpoint, load
+from dlcourse.runs.directory import open_run
+from dlcourse.tasks.answers import eval_mode
+
+SMALL_STEP = 1e8  # floating-point operations
 
 
 def build_task(tree: dict[str, Any]) -> Any:
     """Build the task, the one object that data and model share."""
-    from hydra.utils import instantiate
-
     return instantiate(tree["task"], _convert_="all")
 
 
 def build_part(tree: dict[str, Any], part: str, task: Any, **arguments: Any) -> Any:
     """Build the ``data`` or the ``model`` of a resolved configuration for a task."""
-    from hydra.utils import instantiate
-
     return instantiate(tree[part], _convert_="all", _partial_=True)(task=task, **arguments)
 
 
 def build_metrics(tree: dict[str, Any]) -> dict[str, Any]:
     """Build the metrics that ``metrics=`` adds to the task's own, by name."""
-    from hydra.utils import instantiate
-
     built = {}
     for name, node in tree["metrics"].items():
         try:
@@ -49,19 +56,14 @@ def build(tree: dict[str, Any]) -> tuple[Any, Any]:
             gc.freeze()
             gc.enable()
         return built
-    except (ValueError, TypeError) as error:  # from the constructor of the data or the model
-        raise Refused(str(error)) from error
-    except Exception as error:
-        if refusal := explain(error):
+    except Exception as error:  # a ValueError or TypeError is from the constructor of the data or the model
+        if refusal := Refused(str(error)) if isinstance(error, ValueError | TypeError) else explain(error):
             raise refusal from error
         raise
 
 
 def quieten() -> None:
     """Silence Lightning's hints about choices that are deliberate here; its other warnings stay."""
-    import logging
-    import warnings
-
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.callbacks.model_summary").setLevel(logging.INFO)
@@ -93,23 +95,64 @@ def build_seeded(composed: Composed, resumed_from: Path | None = None) -> tuple[
 
     ``resumed_from``: the directory of the run to resume; with a checkpoint there, no other weights are read.
     """
-    import lightning.pytorch as pl
-
-    from dlcourse.runs.threads import avoid_nvml, set_threads
-
     tree = composed.tree
     pl.seed_everything(tree["seed"], workers=True, verbose=False)
     data, model = build(tree)
     set_threads(model, data)
-    avoid_nvml()
+    if not torch.cuda.is_available():  # otherwise Lightning's check loads the driver's library at every optimizer step
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     if resumed_from and has_checkpoint(resumed_from):
         return data, model
     pretrained = model.load_pretrained()
     if pretrained and first_process():
         print(pretrained, flush=True)
     if tree["init_from"]:
-        init_from_run(model, tree["init_from"], tree["init_from_skip"])
+        run, _ = open_run(tree["init_from"], "init_from")
+        load_best(model, run, tree["init_from_skip"])
     return data, model
+
+
+def load_best(model: Any, run: Path, skip: Sequence[str] = ()) -> None:
+    """Load the best weights of a run into a model, except names that begin with ``skip``; Refused if others differ."""
+    weights = upgrade_weights(load(run / "checkpoints" / BEST)["state_dict"], set(model.state_dict()))
+    weights = {name: w for name, w in weights.items() if not name.startswith(tuple(skip))}
+    if different := differences(model, weights, skip):
+        raise Refused(f"the weights of {run} do not fit this model: {different}", CHECKPOINT)
+    model.load_state_dict({**model.state_dict(), **weights})
+
+
+def differences(model: Any, weights: dict[str, Any], skip: Sequence[str] = ()) -> str:
+    """The names and shapes in which weights differ from a model's own, as text; empty if they fit."""
+    own = model.state_dict()
+    missing = [name for name in own if name not in weights and not name.startswith(tuple(skip))]
+    unexpected = [name for name in weights if name not in own]
+    different = [
+        f"{name} is {tuple(w.shape)} there and {tuple(own[name].shape)} here"
+        for name, w in weights.items()
+        if name in own and w.shape != own[name].shape
+    ]
+    parts = [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
+    return "; ".join([*parts, *[f"only there: {', '.join(unexpected[:3])}"] * bool(unexpected), *different[:3]])
+
+
+def set_threads(model: Any, data: Any) -> None:
+    """Use one thread for small steps, where several are slower, in particular on a busy machine."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    default_threads = all_threads()
+    with eval_mode(model), FlopCounterMode(display=False) as counter:
+        model(model.example_input_array)
+    batch_size = 512 if data.batch_size == "full" else data.batch_size
+    step = (
+        3 * counter.get_total_flops() * batch_size / len(model.example_input_array)
+    )  # forward, and twice that backward
+    torch.set_num_threads(1 if step < SMALL_STEP else default_threads)
+
+
+@cache
+def all_threads() -> int:
+    """PyTorch's default number of threads, before a run in this process changed it."""
+    return torch.get_num_threads()
 
 
 def check_processes(tree: dict[str, Any]) -> None:

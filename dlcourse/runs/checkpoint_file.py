@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import random
 import re
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
@@ -49,7 +51,11 @@ class AtomicIO(CheckpointIO):
         if path.name == LAST and path.exists():
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # a power failure could otherwise undo the rename
+        finally:
+            os.close(folder)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         loaded, self.loaded = self.loaded, None
@@ -57,16 +63,6 @@ class AtomicIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system can: a power failure could otherwise undo a rename."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -107,3 +103,27 @@ def newest_readable(folder: Path) -> tuple[Checkpoint, list[str]]:
 def has_checkpoint(run: Path) -> bool:
     """Whether a run has a checkpoint to resume from; it may be damaged."""
     return any((run / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global random number generator, as tensors and plain values."""
+    kind, keys, *rest = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "python": [version, torch.tensor(internal), gauss],  # a tensor: one object to pickle, not 625
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()  # of this process's device; all processes have the same seed
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(torch.as_tensor(internal).tolist()), gauss))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

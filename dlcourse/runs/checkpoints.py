@@ -4,7 +4,6 @@ import re
 import sys
 import time
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,9 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint, Timer
 from dlcourse.errors import Refused
 from dlcourse.internals import batch_stands_alone, dump_checkpoint
 from dlcourse.runs.callback import Callback
-from dlcourse.runs.checkpoint_file import BEST, LAST, load
+from dlcourse.runs.checkpoint_file import BEST, LAST, load, random_state, set_random_state
 from dlcourse.runs.directory import RunDirectory
-from dlcourse.runs.random_state import random_state, set_random_state
 
 
 class Checkpoints(Callback, Checkpoint):
@@ -35,13 +33,9 @@ class Checkpoints(Callback, Checkpoint):
         self.old_hyper_parameters: dict[str, Any] = {}  # those of the checkpoint that the run resumed from
         self.state_at_stop: dict[str, Any] | None = None  # in mid-epoch, where a longer run would continue
         self.pending_best: dict[str, Any] | None = None  # the best weights, until they are written
+        self.stopped_by_signal = False  # whether a signal, and nothing else, ends training after this epoch
         self.saved_step = 0
         self.saved_at = -float("inf")
-
-    @property
-    def folder(self) -> Path:
-        assert self.run.path is not None
-        return self.run.path / "checkpoints"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Broadcast the run directory from the first process to the others."""
@@ -53,17 +47,13 @@ class Checkpoints(Callback, Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["hyper_parameters"] = self.hyper_parameters
         checkpoint["rng"] = random_state()
         checkpoint["stopped"] = self._stopped(trainer)
         checkpoint["rows"] = trainer.loggers[0].rows if trainer.loggers else 0  # type: ignore[attr-defined]
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit":
             set_random_state(checkpoint["rng"])
             trainer.should_stop = checkpoint["stopped"] == "early"
@@ -76,10 +66,9 @@ class Checkpoints(Callback, Checkpoint):
             trainer.should_stop = True
         if self.best and not self._has_best():
             self.best = {}
-        for part, objects in (
-            ("optimizer", trainer.optimizers[0].param_groups),
-            ("scheduler", [vars(config.scheduler) for config in trainer.lr_scheduler_configs]),
-        ):
+        schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+        parts = {"optimizer": trainer.optimizers[0].param_groups, "scheduler": [vars(each) for each in schedulers]}
+        for part, objects in parts.items():
             new_values, old_values = self.hyper_parameters["model"][part], self.old_hyper_parameters.get(part, {})
             for key in [key for key in old_values if new_values[key] != old_values[key]]:
                 for values in objects:
@@ -89,20 +78,20 @@ class Checkpoints(Callback, Checkpoint):
                     elif values.get(key) == old_values[key]:
                         values[key] = new_values[key]
                 if key == "lr":
-                    for config in trainer.lr_scheduler_configs:
-                        config.scheduler.base_lrs = [group["initial_lr"] for group in objects]
+                    for scheduler in schedulers:
+                        scheduler.base_lrs = [group["initial_lr"] for group in objects]
 
     def _has_best(self) -> bool:
         """Whether best.ckpt can be read and is not from steps after the checkpoint, which a resumed run repeats."""
         try:
-            return load(self.folder / BEST)["global_step"] <= self.best["step"]
+            return load(self.run.checkpoints / BEST)["global_step"] <= self.best["step"]
         except Refused as refusal:
             print(f"{refusal}: the best weights will be selected again", file=sys.stderr)
             return False
 
     def save_last(self, trainer: pl.Trainer) -> None:
         self.write_best(trainer)
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.run.checkpoints / LAST)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
 
     def remember_best(self, trainer: pl.Trainer, metrics: dict[str, float]) -> None:
@@ -112,7 +101,7 @@ class Checkpoints(Callback, Checkpoint):
 
     def write_best(self, trainer: pl.Trainer) -> None:
         if self.pending_best is not None:
-            trainer.strategy.save_checkpoint(self.pending_best, self.folder / BEST)
+            trainer.strategy.save_checkpoint(self.pending_best, self.run.checkpoints / BEST)
             self.pending_best = None
 
     def last_is_a_second_old(self, trainer: pl.Trainer) -> bool:
@@ -121,8 +110,7 @@ class Checkpoints(Callback, Checkpoint):
 
     def _stopped(self, trainer: pl.Trainer) -> str:
         """Why training stopped: ``early`` (stopping), ``time`` (trainer.max_time), or empty for other reasons."""
-        by_signal = any(getattr(callback, "stops_epoch", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        if not trainer.should_stop or by_signal or self._at_last_step(trainer):
+        if not trainer.should_stop or self.stopped_by_signal or self._at_last_step(trainer):
             return ""
         return "time" if any(timer.time_remaining() <= 0 for timer in self._timers(trainer)) else "early"
 
@@ -135,33 +123,19 @@ class Checkpoints(Callback, Checkpoint):
     def _at_last_step(trainer: pl.Trainer) -> bool:
         return 0 < trainer.max_steps <= trainer.global_step
 
-    @staticmethod
-    def can_save(trainer: pl.Trainer) -> bool:
-        """Whether a checkpoint after this batch is complete.
-
-        It cannot hold accumulated gradients, and on resuming Lightning would skip a validation or an end of the epoch
-        that follows the batch.
-        """
-        return batch_stands_alone(trainer)
-
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._at_last_step(trainer):
             trainer.should_stop = True  # otherwise Lightning would end without validating the last steps
-        if (
-            self._stopped(trainer) != "early"
-            and trainer.should_stop
-            and not trainer.is_last_batch
-            and not self.state_at_stop
-        ):
+        in_mid_epoch = trainer.should_stop and not trainer.is_last_batch
+        if in_mid_epoch and self.state_at_stop is None and self._stopped(trainer) != "early":
             # A longer run continues from here, in mid-epoch, although Lightning ends the epoch now.
             self.state_at_stop = dump_checkpoint(trainer)
+        due = False
         if self.every_steps is not None:
             due = trainer.global_step // self.every_steps > self.saved_step // self.every_steps
         elif self.every_seconds < float("inf"):
             due = trainer.strategy.broadcast(time.monotonic() - self.saved_at >= self.every_seconds)
-        else:
-            return
-        if due and self.can_save(trainer):
+        if due and batch_stands_alone(trainer):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -170,16 +144,13 @@ class Checkpoints(Callback, Checkpoint):
 
     def update_best(self, trainer: pl.Trainer) -> None:
         """Remember the weights if the monitored metric improved."""
-        if self.monitor not in trainer.callback_metrics:
+        logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor}
+        if self.monitor not in logged:
             return
-        score = float(trainer.callback_metrics[self.monitor])
-        old_score = self.best.get(self.monitor)
+        score, old_score = logged[self.monitor], self.best.get(self.monitor)
         if old_score is not None and (score >= old_score if self.mode == "min" else score <= old_score):
             return
-        metrics = {
-            k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") or k == self.monitor
-        }
-        self.remember_best(trainer, metrics)
+        self.remember_best(trainer, logged)
         if self.last_is_a_second_old(trainer):
             self.write_best(trainer)
 
@@ -196,7 +167,7 @@ class Checkpoints(Callback, Checkpoint):
         if self.state_at_stop is None:
             self.save_last(trainer)
         else:
-            trainer.strategy.save_checkpoint(self.state_at_stop, self.folder / LAST)
+            trainer.strategy.save_checkpoint(self.state_at_stop, self.run.checkpoints / LAST)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.write_best(trainer)

@@ -1,9 +1,13 @@
 """The run directory, which holds all files of a run."""
 
 import json
+import platform
 import re
 import secrets
+import subprocess
+import sys
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.config.compose import Composed
 from dlcourse.config.gate import check_targets
+from dlcourse.config.groups import CHECKOUT
 from dlcourse.config.overrides import Overrides
 from dlcourse.config.rules import check_rules
 from dlcourse.config.store import stored
@@ -21,6 +26,7 @@ from dlcourse.config.upgrade import needs_upgrade, upgrade
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.files import read_rows, write, write_json, write_yaml
 
+PACKAGES = ("dlcourse", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "scikit-learn")
 #: Files left by a run that was killed while it created its directory.
 LEFTOVER = re.compile(r"\.lock|checkpoints|overrides\.yaml|\.\w+\.(yaml|json)\.\d+")
 
@@ -33,23 +39,40 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path | None):
-        self.path = path
+        self.path: Path = path  # type: ignore[assignment]  # None where the first process has yet to broadcast it
         self.lock: FileLock | None = None
         self.rows_after_checkpoint: list[dict[str, Any]] = []  # of metrics.jsonl; a resumed run logs them again
 
     @classmethod
     def create(cls, composed: Composed) -> "RunDirectory":
         """Create the directory of a new run; ``run_dir=`` must not contain a run already."""
-        run = cls(Path(composed.cfg.run_dir) if composed.cfg.run_dir else None)
+        cfg, choices = composed.cfg, composed.choices
+        now = datetime.now()
+        stem = f"{now:%H-%M-%S}_{choices['model']}_{choices['data']}_{secrets.token_hex(3)}"
+        path = Path(cfg.run_dir or Path(cfg.paths.runs_dir) / f"{now:%Y-%m-%d}" / stem).expanduser().resolve()
+        run = cls(path)
         try:
-            run._make(composed)
+            path.mkdir(parents=True, exist_ok=True)
+            run.acquire()
+            if (path / "config.yaml").exists():
+                raise Refused(f"run_dir={path} holds a run already; continue it with resume={path}")
+            if any(not LEFTOVER.fullmatch(file.name) for file in path.iterdir()) or any(path.glob("*/*")):
+                raise Refused(f"run_dir={path} holds other files; a run needs a new or an empty directory")
+            run.checkpoints.mkdir(exist_ok=True)
+            write_yaml(path / "overrides.yaml", composed.overrides.texts)
+            # From here on the run can be resumed; without this file nothing is lost.
+            write_yaml(path / "config.yaml", stored(composed))
+            run.status("running")
         except OSError as error:
-            raise Refused(f"cannot write {error.filename or run.path}: {error.strerror}", ENVIRONMENT) from None
+            raise Refused(f"cannot write {error.filename or path}: {error.strerror}", ENVIRONMENT) from None
         return run
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
 
     def reopen(self, composed: Composed, rows: int, step: int) -> None:
         """Prepare to resume: keep the first ``rows`` of metrics.jsonl, dropping those logged after the checkpoint."""
-        assert self.path is not None
         (self.path / "metrics.json").unlink(missing_ok=True)
         write_yaml(self.path / "config.yaml", stored(composed))
         write_yaml(self.path / "overrides.yaml", composed.overrides.texts)
@@ -60,28 +83,8 @@ class RunDirectory:
             write(self.path / name, "".join(json.dumps(row) + "\n" for row in kept))
         self.status("running")
 
-    def _make(self, composed: Composed) -> None:
-        cfg, choices = composed.cfg, composed.choices
-        if self.path is None:
-            now = datetime.now()
-            stem = f"{now:%H-%M-%S}_{choices['model']}_{choices['data']}_{secrets.token_hex(3)}"
-            self.path = Path(cfg.paths.runs_dir) / f"{now:%Y-%m-%d}" / stem
-        self.path = self.path.expanduser().resolve()
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.acquire()
-        if (self.path / "config.yaml").exists():
-            raise Refused(f"run_dir={self.path} holds a run already; continue it with resume={self.path}")
-        if any(not LEFTOVER.fullmatch(file.name) for file in self.path.iterdir()) or any(self.path.glob("*/*")):
-            raise Refused(f"run_dir={self.path} holds other files; a run needs a new or an empty directory")
-        (self.path / "checkpoints").mkdir(exist_ok=True)
-        write_yaml(self.path / "overrides.yaml", composed.overrides.texts)
-        # From here on the run can be resumed; without this file nothing is lost.
-        write_yaml(self.path / "config.yaml", stored(composed))
-        self.status("running")
-
     def acquire(self) -> None:
         """Take the lock; the operating system releases it when the process ends, for whatever reason."""
-        assert self.path is not None
         self.lock = FileLock(self.path / ".lock")
         try:
             self.lock.acquire(timeout=0.5, poll_interval=0.02)  # is_live() holds it for a moment
@@ -94,8 +97,7 @@ class RunDirectory:
 
     def status(self, status: str, code: int | None = None, reason: str | None = None) -> None:
         """Write status.json: ``running``, ``finished``, ``failed`` or ``interrupted``, exit code and reason."""
-        if self.path is not None and self.lock is not None:
-            write_json(self.path / "status.json", {"status": status, "exit_code": code, "reason": reason})
+        write_json(self.path / "status.json", {"status": status, "exit_code": code, "reason": reason})
 
 
 def open_run(run: str | Path | None, key: str = "run") -> tuple[Path, DictConfig]:
@@ -132,6 +134,34 @@ def is_live(path: Path) -> bool:
     return False
 
 
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """The contents of environment.json: versions, the code's commit, device, threads and the command."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},
+        "device": device,
+        "threads": threads,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
 def _commit(path: Path) -> str:
     """The git commit of the code that wrote a run directory."""
     try:
@@ -150,7 +180,6 @@ def load_checked(run: str | Path | None, overrides: Overrides, key: str = "run")
                 f"Check out that commit, or start a new run from its weights: init_from={run}"
             )
         cfg = upgrade(cfg)
-        cfg.run_dir = str(path)
     try:
         composed = Composed(cfg, dict(cfg.choice), overrides, {}).resolved()
         check_targets(composed.tree, overrides.packages)

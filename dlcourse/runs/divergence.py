@@ -2,11 +2,13 @@
 
 import sys
 import time
+import warnings
 from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from dlcourse.config.compose import Composed
@@ -14,8 +16,8 @@ from dlcourse.errors import Diverged
 from dlcourse.losses import Loss
 from dlcourse.runs.building import build_seeded
 from dlcourse.runs.callback import Callback
+from dlcourse.runs.checkpoint_file import LAST, AtomicIO, set_random_state
 from dlcourse.runs.directory import RunDirectory
-from dlcourse.runs.random_state import set_random_state
 
 
 class DivergenceFound(Exception):
@@ -34,9 +36,7 @@ class FindDivergence(Callback):
         self.batch: Any = None
         self.is_close = False  # in earlier steps, infinite values inside the network did no harm
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         set_random_state(checkpoint["rng"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -44,16 +44,12 @@ class FindDivergence(Callback):
             if name and not any(module.children()):
                 module.register_forward_hook(partial(self._check_output, name))
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, _: Any, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         if trainer.global_step > self.step or time.monotonic() > self.deadline:
             raise DivergenceFound("")
         self.batch, self.is_close = batch, trainer.global_step >= self.step - 2
 
-    def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, *_: Any
-    ) -> None:
+    def on_validation_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, *_: Any) -> None:
         self.batch = batch
 
     def _check_output(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -64,14 +60,11 @@ class FindDivergence(Callback):
             bad = ~value.isfinite().flatten(1).all(1)
             message = f"{name} ({type(module).__name__}) puts out {first_nonfinite(value)}"
         else:
-            single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in self.positions]
+            rows = range(len(self.batch.x))
+            single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in rows]
             bad = torch.stack([~module.forward(*parts)[0].isfinite() for parts in single_samples])
             message = f"the loss is {value.item()}"
         raise DivergenceFound(message + self._samples(bad))
-
-    @property
-    def positions(self) -> range:
-        return range(len(self.batch.x))
 
     def _samples(self, bad: Tensor) -> str:
         """Which samples of the batch: the row of the first one in the data, and how many more."""
@@ -94,7 +87,7 @@ class FindDivergence(Callback):
         self.is_close = False
         pl_module.eval()  # batch normalisation has no statistics of a single sample
         bad = []
-        for k in self.positions:
+        for k in range(len(self.batch.x)):
             loss = pl_module.loss_of(self.batch.rows(slice(k, k + 1))).loss  # type: ignore[operator]
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             bad.append(not all(bool(g.isfinite().all()) for g in gradients if g is not None))
@@ -118,14 +111,7 @@ def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirector
     Training restarts at the last checkpoint, or at the beginning if there is none; a resume is exact, so the steps are
     the same. The user's own callbacks do not run; if it does not diverge without them, the message stays as it is.
     """
-    import warnings
-
-    from hydra.utils import instantiate
-
-    from dlcourse.runs.checkpoint_file import LAST, AtomicIO
-
-    assert run.path is not None
-    checkpoint = run.path / "checkpoints" / LAST
+    checkpoint = run.checkpoints / LAST
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     tree = {**composed.tree["trainer"], **quiet, "profiler": None}
     try:
@@ -135,9 +121,8 @@ def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirector
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
             trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     except DivergenceFound as location:
-        return Diverged(
-            divergence.what, divergence.way_out, divergence.step, f"recomputed: {location}" * bool(str(location))
-        )
+        found = f"recomputed: {location}" if str(location) else ""
+        return Diverged(divergence.what, divergence.way_out, divergence.step, found)
     except Exception as error:  # explaining an error must not hide it behind another one
         print(f"the divergence could not be recomputed: {type(error).__name__}: {error}", file=sys.stderr)
     return divergence

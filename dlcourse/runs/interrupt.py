@@ -2,8 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from dlcourse.errors import Interrupted
+from dlcourse.internals import batch_stands_alone
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.checkpoints import Checkpoints
 
@@ -19,21 +20,20 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
-def interrupt_on_signals() -> Iterator[None]:
-    """Outside the training loop a signal ends the run at once; the files on disk stay intact."""
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signal handlers belong to the main thread
-        return
-    old_handlers = {signum: signal.signal(signum, handle) for signum in SIGNALS}
+def handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """The signals call ``handle``; but not in another thread, since signal handlers belong to the main thread."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    old_handlers = {signum: signal.signal(signum, handle) for signum in SIGNALS if in_main_thread}
     try:
         yield
     finally:
         for signum, handler in old_handlers.items():
             signal.signal(signum, handler)
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """Outside the training loop a signal ends the run at once; the files on disk stay intact."""
+    raise Interrupted(signum)
 
 
 def stop_process_monitor(trainer: pl.Trainer) -> None:
@@ -51,8 +51,7 @@ class Interrupt(Callback):
     def __init__(self, checkpoints: Checkpoints):
         self.checkpoints = checkpoints
         self.received = 0
-        self.stops_epoch = False  # whether a signal, and nothing else, ends training after this epoch
-        self.old_handlers: dict[int, Any] = {}
+        self.handlers = ExitStack()
         self.group: Any = None  # process group on the CPU, if there are several processes
         self.pending_reduce: tuple[Any, Tensor] | None = None  # pending all-reduce of the received signals
 
@@ -68,19 +67,14 @@ class Interrupt(Callback):
             self.received = signum
 
         # Not earlier: Lightning registers its own SIGTERM handler after on_fit_start.
-        if threading.current_thread() is threading.main_thread():
-            self.old_handlers = {signum: signal.signal(signum, handle) for signum in SIGNALS}
+        self.handlers.enter_context(handled_by(handle))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._restore_handlers()
+        self.handlers.close()
         self._stop_signal()
         self.received = self._stop_signal()  # the same on all processes: none may start the test while another stops
         if self.pending_reduce is not None:
             self.pending_reduce[0].wait()
-
-    def _restore_handlers(self) -> None:
-        while self.old_handlers:
-            signal.signal(*self.old_handlers.popitem())
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.received:
@@ -88,7 +82,7 @@ class Interrupt(Callback):
             raise Interrupted(self.received)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._restore_handlers()
+        self.handlers.close()
         stop_process_monitor(trainer)
 
     def _stop_signal(self) -> int:
@@ -107,10 +101,8 @@ class Interrupt(Callback):
         self.pending_reduce = distributed.all_reduce(flag, distributed.ReduceOp.MAX, self.group, async_op=True), flag
         return stop_signal
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if (signum := self._stop_signal()) and self.checkpoints.can_save(trainer):
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if (signum := self._stop_signal()) and batch_stands_alone(trainer):
             stop_process_monitor(trainer)
             self.checkpoints.save_last(trainer)
             raise Interrupted(signum)
@@ -118,4 +110,4 @@ class Interrupt(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._stop_signal() and not trainer.should_stop:  # otherwise it ends anyway: a resume must not continue it
             # The checkpoint at the end of this epoch is written after this hook.
-            trainer.should_stop = self.stops_epoch = True
+            trainer.should_stop = self.checkpoints.stopped_by_signal = True

@@ -1,8 +1,10 @@
-"""Logging of every run: training loss, learning rate and timing; stops when a loss becomes NaN or infinite."""
+"""Logging of every run: metrics.jsonl and timing.jsonl; stops when a loss becomes NaN or infinite."""
 
 import json
 import math
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +14,31 @@ from torch import Tensor
 from dlcourse.errors import Diverged
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.directory import RunDirectory
+
+
+class MetricsFile(pl.loggers.Logger):
+    """metrics.jsonl: a JSON object per line with step, epoch and metrics, flushed before the next step."""
+
+    name, version = "metrics.jsonl", ""  # type: ignore[assignment]
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.file = open(path, "a+", encoding="utf-8", buffering=1)  # noqa: SIM115  (stays open during the run)
+        self.file.seek(0)
+        self.rows = sum(1 for _ in self.file)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: config.yaml holds the configuration."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        row = {"step": step, "epoch": int(metrics.get("epoch", 0))}
+        row |= {key: value if math.isfinite(value) else None for key, value in values.items()}  # type: ignore[misc]
+        self.file.write(json.dumps(row) + "\n")
+        self.rows += 1
+
+    def close(self, code: int) -> None:
+        self.file.close()
 
 
 class Record(Callback):
@@ -40,17 +67,13 @@ class Record(Callback):
         """Seconds of training and validation so far, those before a resume included."""
         return self.seconds_before_resume + time.monotonic() - self.started
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, *_: Any) -> None:
         self.check(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.losses = [loss.to(pl_module.device) for loss in self.losses]
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, _: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.losses.append(outputs["loss"])
         self.samples += len(batch.x)
         if len(self.losses) >= trainer.log_every_n_steps * trainer.accumulate_grad_batches:  # type: ignore[attr-defined]
@@ -89,7 +112,7 @@ class Record(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check(trainer)
-        if self.run.path is not None and trainer.is_global_zero:
+        if trainer.is_global_zero:
             row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "seconds": round(self.seconds, 3)}
             with open(self.run.path / "timing.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.compose import Composed, leaves
@@ -71,8 +72,14 @@ def resumed_run(overrides: Overrides) -> tuple[Composed, Path] | None:
     check_targets(composed.tree, overrides.packages)
     check_rules(composed.cfg, composed.choices)
     if longer:
+        from dlcourse.schedulers import depends_on_total
+
         check_classes(composed.tree["scheduler"], overrides.packages)
-        _check_schedule(composed)
+        if depends_on_total(instantiate(composed.tree["scheduler"])):
+            raise Refused(
+                f"scheduler={composed.choices['scheduler']} depends on the length of the run; a longer run is "
+                "a new run (init_from=RUN), or choose scheduler=constant, step or plateau from the start"
+            )
     return composed, path
 
 
@@ -126,15 +133,3 @@ def _length(limit: Any) -> float:
     """A limit as a number: steps or epochs, or the seconds of days:hours:minutes:seconds."""
     days, hours, minutes, seconds = [0, 0, 0, limit] if not isinstance(limit, str) else map(int, limit.split(":"))
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def _check_schedule(composed: Composed) -> None:
-    from hydra.utils import instantiate
-
-    from dlcourse.schedulers import depends_on_total
-
-    if depends_on_total(instantiate(composed.tree["scheduler"])):
-        raise Refused(
-            f"scheduler={composed.choices['scheduler']} depends on the length of the run; a longer run is "
-            "a new run (init_from=RUN), or choose scheduler=constant, step or plateau from the start"
-        )

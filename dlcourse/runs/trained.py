@@ -8,16 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 from dlcourse.config.gate import check_classes, compose_checked
 from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
-from dlcourse.runs.building import build, quieten
+from dlcourse.runs.building import build, load_best, quieten
 from dlcourse.runs.directory import load_checked
-from dlcourse.runs.weights import load_weights
 
 
 def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple[DictConfig, Any, Any]:
     """The configuration of a run, the model with its best weights, and its data or that of the overrides."""
-    from dlcourse.runs.checkpoint_file import load
-    from dlcourse.runs.checkpoints import BEST
-
     overrides = overrides or Overrides()
     other = other_data(overrides.only(lambda key: key.startswith("data") or key == "allow"))
     path, composed = load_checked(run, overrides)
@@ -25,7 +21,7 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
     quieten()
     check_classes(composed.tree, overrides.packages)
     data, model = build(composed.tree)
-    load_weights(model, load(path / "checkpoints" / BEST)["state_dict"], path)
+    load_best(model, path)
     if other is not None:
         for key in ("y", "shape", "outputs"):
             if other[key] != cfg.data[key]:

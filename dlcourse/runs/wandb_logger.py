@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,11 +17,7 @@ from dlcourse.errors import Refused
 from dlcourse.internals import wandb_arguments, wandb_started
 
 PROBE_SECONDS = 1.0
-
-
 OFFLINE = "this run is recorded offline; wandb sync sends it later"
-
-
 MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
@@ -45,13 +42,14 @@ class Wandb(WandbLogger):
 
         if not os.environ.get("WANDB_MODE", "offline"):
             del os.environ["WANDB_MODE"]  # wandb does not accept an empty value
-        mode = mode or os.environ.get("WANDB_MODE") or ("online" if _api_key_is_set() else "offline")
+        url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+        mode = mode or os.environ.get("WANDB_MODE") or ("online" if _api_key_is_set(url) else "offline")
         if mode not in MODES:
             raise Refused(f"WANDB_MODE={mode}: expected one of {', '.join(MODES)}")
-        if mode == "online" and not _server_answers(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
+        if mode == "online" and not _server_answers(url):
             mode = "offline"
             print(f"W&B's server does not answer: {OFFLINE}", file=sys.stderr)
-        self.mode, self.checkpoints = mode, checkpoints
+        self.checkpoints = checkpoints
         self.rows_after_checkpoint: list[dict[str, Any]] = []  # already sent before the run was resumed
         folder = Path(run_dir)
         earlier_files = sorted((folder / "wandb").glob("*run-*-*"))
@@ -98,7 +96,7 @@ class Wandb(WandbLogger):
             if wandb_arguments(self)["mode"] != "online":
                 raise
             print(f"W&B did not start ({str(error).splitlines()[0]}): {OFFLINE}", file=sys.stderr)
-            self.mode = wandb_arguments(self)["mode"] = "offline"
+            wandb_arguments(self)["mode"] = "offline"
             return super().experiment
 
     def log_report(self, report: Any) -> None:
@@ -117,17 +115,14 @@ class Wandb(WandbLogger):
             warnings.warn(f"W&B did not accept the report: {type(error).__name__}: {error}", stacklevel=2)
 
     def close(self, code: int) -> None:
-        if wandb_started(self):
-            if self.checkpoints:
-                self._log_checkpoints()
-            self.experiment.finish(exit_code=code)
-
-    def _log_checkpoints(self) -> None:
         import wandb
 
-        artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model")
-        artifact.add_dir(str(Path(str(self.save_dir)) / "checkpoints"))
-        self.experiment.log_artifact(artifact)
+        if wandb_started(self):
+            if self.checkpoints:
+                artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model")
+                artifact.add_dir(f"{self.save_dir}/checkpoints")
+                self.experiment.log_artifact(artifact)
+            self.experiment.finish(exit_code=code)
 
 
 def section_media(section: Any) -> dict[str, Any]:
@@ -153,14 +148,10 @@ def section_media(section: Any) -> dict[str, Any]:
     return media
 
 
-def _api_key_is_set() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
-    try:
-        return netrc.netrc().authenticators(host or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+def _api_key_is_set(url: str) -> bool:
+    with suppress(OSError, netrc.NetrcParseError):
+        return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc().authenticators(urlsplit(url).hostname or ""))
+    return False
 
 
 def _server_answers(url: str) -> bool:
@@ -170,13 +161,11 @@ def _server_answers(url: str) -> bool:
 
     def request() -> None:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        try:
+        with suppress(OSError, http.client.HTTPException):
             connection = kind(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
             connection.request("HEAD", "/")
             connection.getresponse()
             has_answered.set()
-        except (OSError, http.client.HTTPException):
-            pass
 
     thread = threading.Thread(target=request, daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ from dlcourse.config.compose import Composed
 from dlcourse.config.gate import check_classes
 from dlcourse.errors import Refused
 from dlcourse.runs.building import quieten
-from dlcourse.runs.environment import environment
+from dlcourse.runs.directory import environment
 from dlcourse.sweeps.compatibility import ALTERNATIVE, check
 from dlcourse.sweeps.vectorized import VectorizedTraining
 from dlcourse.sweeps.vectorized_trial import VectorizedTrial

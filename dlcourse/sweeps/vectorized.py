@@ -2,7 +2,6 @@
 
 import math
 import os
-import signal
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -18,7 +17,7 @@ from dlcourse.errors import DIVERGED, Diverged, Interrupted, Refused
 from dlcourse.internals import stops_early
 from dlcourse.models.base import BatchLoss
 from dlcourse.runs.building import build_part, build_task
-from dlcourse.runs.interrupt import SIGNALS
+from dlcourse.runs.interrupt import handled_by
 from dlcourse.sweeps.compatibility import LearningRates, device, step_and_hyperparameters
 from dlcourse.sweeps.stacked import Stacked, metrics_of_all
 from dlcourse.sweeps.vectorized_checkpoint import CHECKPOINT, restore, save
@@ -101,18 +100,14 @@ class VectorizedTraining:
         def ask(signum: int, frame: FrameType | None) -> None:
             self.stop_signal = signum
 
-        old_handlers = {signum: signal.signal(signum, ask) for signum in SIGNALS}
         started = time.monotonic() - self.seconds
-        try:
+        with handled_by(ask):
             while self.live and self.step < self.last_step:
                 self.train_epoch()
                 self.seconds = time.monotonic() - started
                 if time.monotonic() >= self.save_at:
                     save(self)
             save(self)
-        finally:
-            for signum, handler in old_handlers.items():
-                signal.signal(signum, handler)
 
     def train_epoch(self) -> None:
         """One pass over the training set for every live trial, then validation; some trials end."""

@@ -5,8 +5,7 @@ import time
 from typing import Any
 
 from dlcourse.errors import Refused
-from dlcourse.runs.checkpoint_file import AtomicIO, load
-from dlcourse.runs.random_state import random_state, set_random_state
+from dlcourse.runs.checkpoint_file import AtomicIO, load, random_state, set_random_state
 
 CHECKPOINT = "together_{}.ckpt"
 #: Attributes of the training that are saved unchanged.

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from dlcourse.config.groups import CHECKOUT
-from dlcourse.runs.environment import environment
+from dlcourse.runs.directory import environment
 
 Measurements = dict[str, float]
 

@@ -18,9 +18,9 @@ import torch
 
 import dlcourse
 from dlcourse.errors import CHECKPOINT, Refused
-from dlcourse.runs.checkpoint_file import AtomicIO, load, newest_readable
+from dlcourse.runs.checkpoint_file import AtomicIO, load, newest_readable, random_state, set_random_state
 from dlcourse.runs.checkpoints import Checkpoints
-from dlcourse.runs.random_state import random_state, set_random_state
+from dlcourse.runs.directory import RunDirectory
 
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=2", "report=false"]
 
@@ -359,7 +359,7 @@ class Trainer:
 def test_best_of_a_sequence(tmp_path, mode, scores, epochs):
     """A tie keeps the first; the mode says which way is better."""
     key = "val/loss" if mode == "min" else "val/f"
-    callback = Checkpoints(type("Run", (), {"path": tmp_path})(), key, mode, None, {})
+    callback = Checkpoints(RunDirectory(tmp_path), key, mode, None, {})
     saved = []
     for epoch, score in enumerate(scores):
         trainer = Trainer(key, score, epoch)
@@ -368,7 +368,7 @@ def test_best_of_a_sequence(tmp_path, mode, scores, epochs):
     assert saved == epochs
     assert callback.best["epoch"] == epochs[-1] and callback.best["step"] == epochs[-1] * 10
     assert callback.best[key] == pytest.approx(scores[epochs[-1]])
-    restored = Checkpoints(type("Run", (), {"path": tmp_path})(), key, mode, None, {})
+    restored = Checkpoints(RunDirectory(tmp_path), key, mode, None, {})
     restored.load_state_dict(callback.state_dict())
     trainer = Trainer(key, scores[epochs[-1]], 9)
     restored.on_validation_end(trainer, None)
@@ -378,7 +378,7 @@ def test_best_of_a_sequence(tmp_path, mode, scores, epochs):
 @pytest.mark.parametrize("way", ["at the end", "at an exception", "a second later"])
 def test_the_best_weights_wait_for_the_next_writing(tmp_path, monkeypatch, way):
     """Short epochs write nothing of their own: what is best meanwhile is a copy, and is not lost whatever comes."""
-    callback = Checkpoints(type("Run", (), {"path": tmp_path})(), "val/loss", "min", None, {})
+    callback = Checkpoints(RunDirectory(tmp_path), "val/loss", "min", None, {})
     trainer = Trainer("val/loss", 1.0, 3)
     callback.saved_at = time.monotonic()
     callback.on_validation_end(trainer, None)
