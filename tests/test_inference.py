@@ -14,7 +14,7 @@ from dlcourse.runs.export import export_onnx
 from dlcourse.runs.inference import has_light_background, predictions
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
-from dlcourse.tasks.answers import forward_batches
+from dlcourse.tasks.predictions import forward_batches
 
 RUNS = {
     "mlp": ["trainer.max_epochs=8"],
@@ -174,7 +174,7 @@ def test_a_prediction_depends_on_no_other_row(trained, monkeypatch):
     model.train()  # asked in the middle of something: batch norm must not see the rows
     alone = torch.cat([forward_batches(model, row[None]).z for row in x])
     assert torch.allclose(forward_batches(model, x).z, alone, atol=1e-4)
-    monkeypatch.setattr("dlcourse.tasks.answers.BATCH", 2)
+    monkeypatch.setattr("dlcourse.tasks.predictions.BATCH", 2)
     assert torch.allclose(forward_batches(model, x).z, alone, atol=1e-4)
     assert model.training
 

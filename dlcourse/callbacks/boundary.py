@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from dlcourse.runs.callback import Callback
-from dlcourse.tasks.answers import forward_batches, grid
+from dlcourse.tasks.predictions import forward_batches, grid
 
 
 class Boundary(Callback):

@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 
 from dlcourse.runs.callback import Callback
-from dlcourse.tasks.answers import eval_mode
+from dlcourse.tasks.predictions import eval_mode
 
 
 class Measure(Callback):

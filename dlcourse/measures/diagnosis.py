@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.runs.files import series
-from dlcourse.tasks.answers import eval_mode
 from dlcourse.tasks.base import Batch
+from dlcourse.tasks.predictions import eval_mode
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 WEIGHTED = (nn.Linear, *CONVOLUTIONS)

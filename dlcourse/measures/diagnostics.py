@@ -10,7 +10,7 @@ from dlcourse.measures import log
 from dlcourse.measures.diagnosis import gradients, hidden_layers, layer_warnings, subsample, unit_statistics, weights_of
 from dlcourse.runs.callback import Callback
 from dlcourse.runs.files import series
-from dlcourse.tasks.answers import eval_mode
+from dlcourse.tasks.predictions import eval_mode
 
 
 class Diagnostics(Callback):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlcourse.errors import Refused
 from dlcourse.measures import Measure
-from dlcourse.tasks.answers import eval_mode, forward_batches
+from dlcourse.tasks.predictions import eval_mode, forward_batches
 
 
 class Gap(Measure):

@@ -12,7 +12,7 @@ from dlcourse.errors import Refused
 from dlcourse.measures import Measure
 from dlcourse.measures.gradcheck import gradient_check
 from dlcourse.runs.export import export_onnx
-from dlcourse.tasks.answers import forward_batches
+from dlcourse.tasks.predictions import forward_batches
 
 SAMPLES = 16  # training samples for the gradient check
 

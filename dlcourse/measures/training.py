@@ -9,7 +9,7 @@ from torch import Tensor
 from dlcourse.errors import Refused
 from dlcourse.measures import log
 from dlcourse.runs.callback import Callback
-from dlcourse.tasks.answers import forward_batches
+from dlcourse.tasks.predictions import forward_batches
 
 
 class EffectiveRate(Callback):

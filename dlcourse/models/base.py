@@ -15,8 +15,8 @@ from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcas
 from dlcourse.losses import Loss
 from dlcourse.metrics import Metrics
 from dlcourse.schedulers import depends_on_total
-from dlcourse.tasks.answers import eval_mode
 from dlcourse.tasks.base import Batch, Task
+from dlcourse.tasks.predictions import eval_mode
 
 
 class BatchLoss(NamedTuple):

@@ -17,7 +17,7 @@ from dlcourse.report.html import command, number, template
 from dlcourse.report.learning import callback_plots, layer_plots, training_curves
 from dlcourse.report.sections import first_layer_section
 from dlcourse.runs.files import read_overrides, read_rows, series, write
-from dlcourse.tasks.answers import forward_batches
+from dlcourse.tasks.predictions import forward_batches
 
 #: Other keys of metrics.json, and their labels on the page.
 FACTS = {
@@ -54,8 +54,8 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
     problem = ""
     if model is not None:
         try:
-            answers = forward_batches(model, data.sets["test"].x)
-            report.sections = [*model.task.visualize(model, data, answers), *first_layer_section(model, data)]
+            predictions = forward_batches(model, data.sets["test"].x)
+            report.sections = [*model.task.visualize(model, data, predictions), *first_layer_section(model, data)]
         except Exception as error:
             problem = warn_section_failed("the section on the test set", error)
     page = template("run.html.j2").render(

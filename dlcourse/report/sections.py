@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlcourse.plots.pictures import data_uri, is_picture, mosaic
 from dlcourse.plots.section import Plot, Section, warn_section_failed
-from dlcourse.tasks.answers import forward_batches
+from dlcourse.tasks.predictions import forward_batches
 
 MAX_FILTERS = 64
 

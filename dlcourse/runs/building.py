@@ -20,7 +20,7 @@ from dlcourse.config.upgrade import upgrade_weights
 from dlcourse.errors import CHECKPOINT, Refused, explain
 from dlcourse.runs.checkpoint_file import BEST, has_checkpoint, load
 from dlcourse.runs.directory import open_run
-from dlcourse.tasks.answers import eval_mode
+from dlcourse.tasks.predictions import eval_mode
 
 SMALL_STEP = 1e8  # floating-point operations
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlcourse.tasks.answers import forward_batches
+from dlcourse.tasks.predictions import forward_batches
 
 
 def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
         return self._replace(x=x, y=y, index=index, weight=weight)
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """Outputs of a model for samples: z, and a = ``loss.output(z)``; whether a holds probabilities."""
 
     z: Tensor
@@ -115,10 +115,10 @@ class Task(nn.Module):
         """The predicted class (N,) for z (N, outputs); only for tasks with ``classes``."""
         raise ValueError(f"{type(self).__name__} has no classes")
 
-    def format_predictions(self, answers: Answers) -> Iterable[str]:
+    def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """A line for each sample, as predict.py prints it."""
-        return ("\t".join(f"{value:.6g}" for value in row) for row in answers.a.flatten(1).tolist())
+        return ("\t".join(f"{value:.6g}" for value in row) for row in predictions.a.flatten(1).tolist())
 
-    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
         """Sections of the report about the test set; loggers show them too."""
         return []

@@ -12,8 +12,8 @@ from torch import Tensor
 from dlcourse.plots import classes as plots
 from dlcourse.plots.pictures import data_uri, is_picture, picture, value_range
 from dlcourse.plots.section import Cell, Picture, Section, Table, draw
-from dlcourse.tasks.answers import forward_batches, grid
-from dlcourse.tasks.base import Answers
+from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.predictions import forward_batches, grid
 
 GRID = 160  # points along each side of a decision map
 PICTURES = 20  # of the worst mistakes
@@ -47,20 +47,20 @@ class Classified:
         return wrong[order[:limit]].tolist()
 
 
-def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
+def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
     """The confusion matrix, the regions of points in the plane, and the worst mistakes."""
     task, test = model.task, data.sets["test"]
     found = Classified(
-        test.x, test.y, task.predicted_class(answers.z), task.scores(answers), answers.z, list(task.classes)
+        test.x, test.y, task.predicted_class(predictions.z), task.scores(predictions), predictions.z, list(task.classes)
     )
     return [
         Section(
             "test",
             "On the test set",
-            plots=class_plots(model, found, answers.probabilities),
+            plots=class_plots(model, found, predictions.probabilities),
             classes=(found.names, found.true.tolist(), found.predicted.tolist()),
         ),
-        mistakes(found, data, answers.probabilities),
+        mistakes(found, data, predictions.probabilities),
     ]
 
 

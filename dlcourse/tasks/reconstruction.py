@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dlcourse.metrics import exact
 from dlcourse.plots.section import Section
-from dlcourse.tasks.base import Answers, Batch, Task
+from dlcourse.tasks.base import Batch, Predictions, Task
 
 
 class Reconstruction(Task):
@@ -69,7 +69,7 @@ class Reconstruction(Task):
         """In the target's units, in the shape of the rows (N, *shape)."""
         return self.in_target_units(read(output)).unflatten(1, self.shape), target.unflatten(1, self.shape)
 
-    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
         from dlcourse.tasks.reconstruction_sections import sections
 
-        return sections(model, data, answers)
+        return sections(model, data, predictions)

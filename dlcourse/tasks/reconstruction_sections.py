@@ -8,17 +8,17 @@ import torch
 from dlcourse.plots import codes as plots
 from dlcourse.plots.pictures import data_uri, is_picture, stacked_pairs
 from dlcourse.plots.section import Cell, Plot, Section, Table, draw
-from dlcourse.tasks.answers import eval_mode
-from dlcourse.tasks.base import Answers
+from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.predictions import eval_mode
 
 PICTURES = 16  # test rows that are shown with their reconstruction
 ROWS = 10
 INPUTS = 8
 
 
-def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
+def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
     """Test samples and their reconstructions, as pictures or numbers; the code's plane if it has two units."""
-    test, came = data.sets["test"], answers.a
+    test, came = data.sets["test"], predictions.a
     section = Section("test", "On the test set", "Test samples and their reconstructions.")
     if is_picture(data.shape):
         image = stacked_pairs(test.x[:PICTURES].float(), came[:PICTURES], 0.0, float(data.white))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dlcourse.metrics import exact
 from dlcourse.plots.section import Section
-from dlcourse.tasks.base import Answers, Batch, Task
+from dlcourse.tasks.base import Batch, Predictions, Task
 
 
 class Classification(Task):
@@ -32,21 +32,21 @@ class Classification(Task):
     def predicted_class(self, z: Tensor) -> Tensor:
         return z.argmax(1)
 
-    def scores(self, answers: Answers) -> Tensor:
+    def scores(self, predictions: Predictions) -> Tensor:
         """The score of each class (N, C): its probability if the loss has one, else z."""
-        return answers.a if answers.probabilities else answers.z
+        return predictions.a if predictions.probabilities else predictions.z
 
-    def format_predictions(self, answers: Answers) -> Iterable[str]:
+    def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """The class, and the probability (or the score) of each."""
-        classes = self.predicted_class(answers.z).tolist()
-        for k, row in zip(classes, self.scores(answers).tolist(), strict=True):
+        classes = self.predicted_class(predictions.z).tolist()
+        for k, row in zip(classes, self.scores(predictions).tolist(), strict=True):
             named = zip(self.classes, row, strict=True)
             yield "\t".join([self.classes[k], *(f"{name}={value:.4f}" for name, value in named)])
 
-    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
         from dlcourse.tasks.class_sections import sections
 
-        return sections(model, data, answers)
+        return sections(model, data, predictions)
 
 
 class Binary(Classification):
@@ -61,9 +61,9 @@ class Binary(Classification):
     def predicted_class(self, z: Tensor) -> Tensor:
         return (z[:, 0] > 0).long()
 
-    def scores(self, answers: Answers) -> Tensor:
-        shown = super().scores(answers)
-        return torch.cat([1 - shown if answers.probabilities else -shown, shown], 1)
+    def scores(self, predictions: Predictions) -> Tensor:
+        shown = super().scores(predictions)
+        return torch.cat([1 - shown if predictions.probabilities else -shown, shown], 1)
 
     def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
         return read(output)[:, 0], target[:, 0].long()
@@ -93,10 +93,10 @@ class Multilabel(Task):
     def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
         return read(output), target.long()
 
-    def format_predictions(self, answers: Answers) -> Iterable[str]:
+    def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """The predicted labels, and the probability (or the score) of each."""
-        shown = answers.a if answers.probabilities else answers.z
-        for z, row in zip(answers.z.tolist(), shown.tolist(), strict=True):
+        shown = predictions.a if predictions.probabilities else predictions.z
+        for z, row in zip(predictions.z.tolist(), shown.tolist(), strict=True):
             there = [name for name, value in zip(self.labels, z, strict=True) if value > 0]
             named = zip(self.labels, row, strict=True)
             yield "\t".join([",".join(there), *(f"{name}={value:.4f}" for name, value in named)])
@@ -154,7 +154,7 @@ class Regression(Task):
             found |= {} if r2 is None else {f"r2/{k + 1}": r2[..., k]}
         return found
 
-    def visualize(self, model: Any, data: Any, answers: Answers) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
         from dlcourse.tasks.value_sections import sections
 
-        return sections(model, data, answers)
+        return sections(model, data, predictions)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from dlcourse.plots import values as plots
 from dlcourse.plots.section import Section, draw
-from dlcourse.tasks.answers import forward_batches
-from dlcourse.tasks.base import Answers
+from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.predictions import forward_batches
 
 
-def sections(model: Any, data: Any, answers: Answers) -> list[Section]:
+def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
     test = data.sets["test"]
-    x, y, a = (part.numpy() for part in (test.x, test.y, answers.a))
+    x, y, a = (part.numpy() for part in (test.x, test.y, predictions.a))
     drawn = []
     if tuple(data.shape) == (1,):
         caption = "The model's output over the range of the test inputs."

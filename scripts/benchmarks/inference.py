@@ -20,7 +20,7 @@ from torch import Tensor
 import dlcourse
 from dlcourse.runs.export import ModelWithOutput, export_onnx
 from dlcourse.runs.trained import restore
-from dlcourse.tasks.answers import eval_mode
+from dlcourse.tasks.predictions import eval_mode
 
 BATCHES = (1, 256)
 

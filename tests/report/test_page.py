@@ -23,8 +23,8 @@ from dlcourse.plots import classes, values
 from dlcourse.report.html import command, number
 from dlcourse.report.page import build_report
 from dlcourse.report.sections import filters
-from dlcourse.tasks.answers import eval_mode
 from dlcourse.tasks.class_sections import PICTURES, ROWS, Classified, input_names
+from dlcourse.tasks.predictions import eval_mode
 from tests import objects
 
 RUNS = {

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlcourse.tasks.base import Answers
+from dlcourse.tasks.base import Predictions
 
 BATCH = 512
 
@@ -25,13 +25,13 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def forward_batches(model: Any, x: Tensor) -> Answers:
+def forward_batches(model: Any, x: Tensor) -> Predictions:
     """The outputs of a model for raw inputs x (N, *shape), as float32 on the CPU."""
     first = next(model.parameters())
     with eval_mode(model):
         z = [model.task.answer(model, part.to(first.device, first.dtype)) for part in x.split(BATCH)]
         a = [model.output(part).float().cpu() for part in z]
-        return Answers(torch.cat([part.float().cpu() for part in z]), torch.cat(a), model.loss.probabilities)
+        return Predictions(torch.cat([part.float().cpu() for part in z]), torch.cat(a), model.loss.probabilities)
 
 
 def grid(x: Tensor, side: int) -> tuple[Tensor, tuple[float, float, float, float]]:
