@@ -4,25 +4,20 @@ import gc
 import logging
 import os
 import warnings
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
-from torch.utils.flop_counter import FlopCounterMode
 
 from dlcourse.config.compose import Composed
 from dlcourse.config.rules import METRIC_KEYS
-from dlcourse.config.upgrade import upgrade_weights
-from dlcourse.errors import CHECKPOINT, Refused, explain
-from dlcourse.runs.checkpoint_file import BEST, has_checkpoint, load
+from dlcourse.errors import Refused, explain
+from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.directory import open_run
-from dlcourse.tasks.predictions import eval_mode
-
-SMALL_STEP = 1e8  # floating-point operations
+from dlcourse.runs.threads import set_threads
+from dlcourse.runs.weights import load_best
 
 
 def build_task(tree: dict[str, Any]) -> Any:
@@ -110,49 +105,6 @@ def build_seeded(composed: Composed, resumed_from: Path | None = None) -> tuple[
         run, _ = open_run(tree["init_from"], "init_from")
         load_best(model, run, tree["init_from_skip"])
     return data, model
-
-
-def load_best(model: Any, run: Path, skip: Sequence[str] = ()) -> None:
-    """Load the best weights of a run into a model, except names that begin with ``skip``; Refused if others differ."""
-    weights = upgrade_weights(load(run / "checkpoints" / BEST)["state_dict"], set(model.state_dict()))
-    weights = {name: w for name, w in weights.items() if not name.startswith(tuple(skip))}
-    if different := differences(model, weights, skip):
-        raise Refused(f"the weights of {run} do not fit this model: {different}", CHECKPOINT)
-    model.load_state_dict({**model.state_dict(), **weights})
-
-
-def differences(model: Any, weights: dict[str, Any], skip: Sequence[str] = ()) -> str:
-    """The names and shapes in which weights differ from a model's own, as text; empty if they fit."""
-    own = model.state_dict()
-    missing = [name for name in own if name not in weights and not name.startswith(tuple(skip))]
-    unexpected = [name for name in weights if name not in own]
-    different = [
-        f"{name} is {tuple(w.shape)} there and {tuple(own[name].shape)} here"
-        for name, w in weights.items()
-        if name in own and w.shape != own[name].shape
-    ]
-    parts = [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
-    return "; ".join([*parts, *[f"only there: {', '.join(unexpected[:3])}"] * bool(unexpected), *different[:3]])
-
-
-def set_threads(model: Any, data: Any) -> None:
-    """Use one thread for small steps, where several are slower, in particular on a busy machine."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return
-    default_threads = all_threads()
-    with eval_mode(model), FlopCounterMode(display=False) as counter:
-        model(model.example_input_array)
-    batch_size = 512 if data.batch_size == "full" else data.batch_size
-    step = (
-        3 * counter.get_total_flops() * batch_size / len(model.example_input_array)
-    )  # forward, and twice that backward
-    torch.set_num_threads(1 if step < SMALL_STEP else default_threads)
-
-
-@cache
-def all_threads() -> int:
-    """PyTorch's default number of threads, before a run in this process changed it."""
-    return torch.get_num_threads()
 
 
 def check_processes(tree: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch import distributed
 from dlcourse.config.compose import Composed
 from dlcourse.config.gate import check_classes
 from dlcourse.errors import CHECKPOINT, DIVERGED, Diverged, Interrupted, Refused, exit_code, explain
-from dlcourse.runs.building import build_seeded, check_processes, differences, first_process, quieten
+from dlcourse.runs.building import build_seeded, check_processes, first_process, quieten
 from dlcourse.runs.checkpoint_file import BEST, LAST, AtomicIO, Checkpoint, has_checkpoint, newest_readable
 from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.directory import RunDirectory, from_here
@@ -25,6 +25,7 @@ from dlcourse.runs.files import read_rows, write, write_json
 from dlcourse.runs.interrupt import handled_by, interrupt
 from dlcourse.runs.record import Record
 from dlcourse.runs.trainer import log_start, make_trainer
+from dlcourse.runs.weights import differences
 
 #: Keys that a checkpoint needs to be resumed from.
 REQUIRED_KEYS = (

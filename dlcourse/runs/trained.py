@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from dlcourse.config.gate import check_classes, compose_checked
 from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
-from dlcourse.runs.building import build, load_best, quieten
+from dlcourse.runs.building import build, quieten
 from dlcourse.runs.directory import load_checked
+from dlcourse.runs.weights import load_best
 
 
 def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple[DictConfig, Any, Any]:

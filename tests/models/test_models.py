@@ -15,7 +15,8 @@ import dlcourse.runs.fit
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
-from dlcourse.runs.building import build, build_part, build_task, set_threads
+from dlcourse.runs.building import build, build_part, build_task
+from dlcourse.runs.threads import set_threads
 from dlcourse.tasks.base import Batch
 from tests import objects
 from tests.composing import checked
