@@ -57,12 +57,15 @@ def train(words: list[str]) -> int:
     if flags.help or flags.hydra_help:
         compose_checked(overrides)
         return hydra(lambda cfg: None)
+    shown = flags.cfg or flags.info is not None
+    if flags.multirun and shown:
+        raise Refused("--cfg and --info show the configuration of one run; leave -m out")
     if flags.multirun:
         return multirun(overrides)
     from dlcourse.runs.resume import new_or_resumed_run
 
     composed, continued = new_or_resumed_run(overrides)
-    if flags.cfg or flags.info is not None:
+    if shown:
         return hydra(lambda cfg: None)
     if composed.multirun:
         return multirun(overrides)

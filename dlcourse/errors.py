@@ -60,13 +60,14 @@ def explain(error: BaseException) -> Refused | None:
     for link in chain:
         if isinstance(link, Refused):
             return link
-        if "OutOfMemoryError" in type(link).__name__ or "can't allocate memory" in str(link):
+        named = type(link).__name__
+        if isinstance(link, MemoryError) or "OutOfMemoryError" in named or "can't allocate memory" in str(link):
             return Refused(
                 "out of memory: halve data.batch_size and set trainer.accumulate_grad_batches=2", ENVIRONMENT
             )
         if isinstance(link, OSError) and link.errno in UNWRITABLE:
-            return Refused(f"cannot write {link.filename or 'the run directory'}: {link.strerror}", ENVIRONMENT)
-        if type(link).__name__ == "MisconfigurationException":
+            return Refused(f"cannot open or write {link.filename or 'the run directory'}: {link.strerror}", ENVIRONMENT)
+        if named == "MisconfigurationException":
             return Refused(str(link).strip().splitlines()[0], CONFIG)
         if isinstance(error, InstantiationException) and isinstance(link, ImportError):
             extras = "pip install -e '.[tensorboard,export]' brings what the extras need"

@@ -1,7 +1,8 @@
-"""How the weights w and biases b of every linear and convolutional layer start.
+"""How the weights w and biases b of every linear and convolutional layer start; transposed convolutions keep their own.
 
 Each function changes a network in place and draws from torch's global generator. n_in is the number of inputs of one
-unit: the columns of a dense layer, channels × kernel of a convolution (per group); n_out likewise.
+unit: the columns of a dense layer, channels (of a group) × kernel of a convolution; n_out is the number of units that
+see an input: the rows of a dense layer, all output channels × kernel of a convolution.
 """
 
 from collections.abc import Iterator

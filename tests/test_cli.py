@@ -15,6 +15,7 @@ import yaml
 import dlcourse
 from dlcourse import Refused
 from dlcourse.cli import guarded, parse_script_overrides, train
+from dlcourse.errors import ENVIRONMENT, explain
 from dlcourse.runs.files import read_rows
 from tests.faults import process
 
@@ -132,6 +133,7 @@ def test_a_typo_is_two_and_three_lines_before_torch_is_imported(light, word, sai
         ("--nonsense", "--help"),
         ("resume=/nowhere", "/nowhere"),
         ("-m seed=1,2 run_dir=x", "sweep_dir"),
+        ("-m seed=1,2 --cfg job", "leave -m out"),
     ],
 )
 def test_so_is_all_that_can_be_judged_by_the_words(light, words, said):
@@ -485,3 +487,13 @@ def test_where_slurm_is_installed_nothing_is_said_of_srun(tmp_path):
 def test_a_key_without_its_group_is_found_inside(tmp_path):
     rc, _, err = ended(start("lr=0.1", cwd=tmp_path))
     assert rc == 2 and "did you mean optimizer.lr?" in err and len(err.splitlines()) <= 3
+
+
+def test_memory_that_runs_out_is_of_the_environment():
+    """Python's own error too, and the one that another was raised from."""
+    error = RuntimeError("in a worker")
+    error.__cause__ = MemoryError()
+    for each in (MemoryError(), error):
+        assert (found := explain(each)) is not None
+        assert found.code == ENVIRONMENT and "halve data.batch_size" in str(found)
+    assert explain(RuntimeError("of another kind")) is None

@@ -91,7 +91,7 @@ def test_the_page_says_what_stands_out(tmp_path, capsys):
     result = dlcourse.run(*words, "callbacks=diagnostics", f"run_dir={tmp_path / 'run'}")
     assert result.metrics["measure/dead"] > 0.3
     page = (tmp_path / "run/report.html").read_text()
-    sentence = "of its units fire for none of the rows looked at; lower the learning rate"
+    sentence = "of its units fire for none of the samples checked; lower the learning rate"
     assert sentence in page and sentence in capsys.readouterr().out and "Dead units" in page
     assert json.loads((tmp_path / "run/metrics.json").read_text())["measure/dead"] == result.metrics["measure/dead"]
 
@@ -107,7 +107,7 @@ ROW = {"gradient/1": 1.0, "gradient/2": 1.0, "gradient/3": 1.0}
         ({"gradient/1": 2e4}, {}, ["explodes: before training that of layer 1 is 2e+04 times"]),
         ({}, {"dead/1": 0.84, "dead/2": 0.1}, ["hidden layer 1: 84% of its units fire for none"]),
         ({}, {"saturated/2": 0.7}, ["hidden layer 2: 70% of its activations lie where the function is flat"]),
-        ({}, {"update/1": 1e-8, "update/2": 1e-3}, ["layer 1 hardly moves"]),
+        ({}, {"update/1": 1e-8, "update/2": 1e-3}, ["layer 1 hardly changes"]),
         ({}, {"update/2": 0.5}, ["layer 2: a step is still 50% of its weights"]),
     ],
 )

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -119,6 +120,7 @@ def targets(tree: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
             yield path, node["_target_"], node
 
 
+@cache
 def shipped_targets() -> set[str]:
     """The targets of the shipped conf/."""
     named = re.compile(r"^\s*_target_:\s*([\w.]+)", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Assignment of samples to training, validation and test: it depends only on y and a seed."""
+"""Assignment of samples to training, validation and test: it depends only on y, in its order, and a seed."""
 
 import torch
 from torch import Tensor

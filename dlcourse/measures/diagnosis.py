@@ -115,7 +115,7 @@ def layer_warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for layer, share in last.get("dead", {}).items():
         if share > DEAD:
             yield (
-                f"hidden layer {layer}: {share:.0%} of its units fire for none of the rows looked at; "
+                f"hidden layer {layer}: {share:.0%} of its units fire for none of the samples checked; "
                 "lower the learning rate, or use activation=leaky_relu"
             )
     for layer, share in last.get("saturated", {}).items():
@@ -126,6 +126,6 @@ def layer_warnings(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
     for layer, ratio in last.get("update", {}).items():
         if 0 < ratio < FROZEN:
-            yield f"layer {layer} hardly moves any more: a step is {ratio:.1g} of its weights; raise optimizer.lr"
+            yield f"layer {layer} hardly changes: a step is {ratio:.1g} of its weights; raise optimizer.lr"
         elif ratio > LARGE_STEP:
             yield f"layer {layer}: a step is still {ratio:.0%} of its weights; lower optimizer.lr"

@@ -63,9 +63,8 @@ class CNN(Model):
                 layers.append(batch_norm(filters))
             a = next(f)()
             pooled = [pooling(pool)] if pool > 1 else []
-            layers += (
-                [*pooled, a] if after_pooling(a) else [a, *pooled]
-            )  # pooling first is cheaper, with the same result
+            # Pooling first is cheaper, with the same result.
+            layers += [*pooled, a] if after_pooling(a) else [a, *pooled]
             maps = filters
         layers.append(nn.Flatten())
         width = maps * prod(size)
@@ -77,7 +76,7 @@ class CNN(Model):
 
 
 def after_pooling(f: nn.Module) -> bool:
-    """Whether max f(z) = f(max z) to the last bit, gradients too: f never falls, and rounds nothing to equal."""
+    """Whether max f(z) = f(max z) to the last bit: f never falls. Gradients differ where rounding makes f(z) equal."""
     return type(f) is nn.ReLU or type(f) is nn.LeakyReLU and f.negative_slope >= 0
 
 

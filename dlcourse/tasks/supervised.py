@@ -107,8 +107,8 @@ class Regression(Task):
 
     With ``standardise=true`` the loss compares deviations from the training targets' mean, (y − ȳ)/s. Logs ``mae`` in
     the target's units and ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)². Of several values ``mae/k`` and ``r2/k`` are those of
-    target k, ``mae`` the mean over the targets in their deviations, ``r2`` the mean. ``r2`` is left out where a target
-    is the same in all rows.
+    target k, ``mae`` the mean of mae/k over the standard deviation of target k in the training set, ``r2`` the mean.
+    ``r2`` is left out where a target is the same in all rows.
     """
 
     y_mean: Tensor
