@@ -13,8 +13,8 @@ from dlcourse.runs.directory import is_live
 from dlcourse.runs.files import read_overrides
 from dlcourse.sweeps.trials import is_sweep_override
 
-FIGURES = ("loss", "acc", "r2", "mae")
-COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "test") for name in FIGURES))
+METRICS = ("loss", "acc", "r2", "mae")  # first, and in every CSV; then the others that the runs have
+COLUMNS = ("run", "words", "status", *(f"{stage}/{name}" for stage in ("val", "test") for name in METRICS))
 
 
 def runs(words: list[str]) -> int:
@@ -22,13 +22,17 @@ def runs(words: list[str]) -> int:
     root = Path(str(given.text("paths.runs_dir", "runs")))
     if given.text("format", "table") not in ("table", "csv"):
         raise Refused(f"format={given.text('format')}: expected table or csv")
+    if "paths.runs_dir" in given and not root.is_dir():
+        raise Refused(f"paths.runs_dir={root}: there is no such folder")
     rows = [row(path.parent) for path in sorted(root.rglob("status.json"))]
+    others = {name for entry in rows for name in entry if name.startswith(("val/", "test/"))} - set(COLUMNS)
+    columns = [*COLUMNS, *sorted(others)]
     if given.text("format") == "csv":
-        writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:
-        used = [name for name in COLUMNS if any(name in entry for entry in rows)]
+        used = [name for name in columns if any(name in entry for entry in rows)]
         print(tabulate([[entry.get(name) for name in used] for entry in rows], headers=used, floatfmt=".4f"))
     return 0
 

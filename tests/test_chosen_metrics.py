@@ -1,5 +1,6 @@
 """Metrics chosen by a word: the figures of scikit-learn, on any number of processes, monitored, reported, refused."""
 
+import csv
 import json
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, distributed
 from dlcourse import Refused, run
 from dlcourse.chosen_metrics import ChosenMetrics
 from dlcourse.config.rules import METRIC_KEYS
+from scripts.runs import runs as list_runs
 from tests import objects
 from tests.composing import checked
 
@@ -156,7 +158,7 @@ def test_on_two_processes_it_is_the_figure_of_all_rows(tmp_path: Path) -> None:
         )
 
 
-def test_a_run_monitors_it_and_stops_early_by_it(tmp_path: Path) -> None:
+def test_a_run_monitors_it_and_stops_early_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["metrics=[f1,auroc]", "monitor=val/f1", "mode=max", "callbacks=early_stopping", "optimizer.lr=0.01"]
     words += [
         "callbacks.early_stopping.patience=1",
@@ -176,6 +178,12 @@ def test_a_run_monitors_it_and_stops_early_by_it(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text()
     assert "f1 over the steps of training" in page and "auroc over the steps of training" in page
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test/auroc"] > 0.9
+    capsys.readouterr()
+    assert list_runs([f"paths.runs_dir={tmp_path}", "format=csv"]) == 0
+    (listed,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert listed["status"] == "finished" and float(listed["test/f1"]) == done.metrics["test/f1"]
+    with pytest.raises(Refused, match="there is no such folder"):
+        list_runs(["paths.runs_dir=nowhere"])
 
 
 @pytest.mark.parametrize(
