@@ -1,12 +1,13 @@
 """The base class of all tasks: targets, sums for metrics, readable predictions and report sections."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dlcourse.plots.section import Section
+if TYPE_CHECKING:
+    from dlcourse.plots.section import Section
 
 
 class Batch(NamedTuple):
@@ -119,6 +120,6 @@ class Task(nn.Module):
         """A line for each sample, as predict.py prints it."""
         return ("\t".join(f"{value:.6g}" for value in row) for row in predictions.a.flatten(1).tolist())
 
-    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         """Sections of the report about the test set; loggers show them too."""
         return []

@@ -1,14 +1,16 @@
 """Reconstruction: the input itself is the target."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dlcourse.metrics import exact
-from dlcourse.plots.section import Section
 from dlcourse.tasks.base import Batch, Predictions, Task
+
+if TYPE_CHECKING:
+    from dlcourse.plots.section import Section
 
 
 class Reconstruction(Task):
@@ -69,7 +71,7 @@ class Reconstruction(Task):
         """In the target's units, in the shape of the rows (N, *shape)."""
         return self.in_target_units(read(output)).unflatten(1, self.shape), target.unflatten(1, self.shape)
 
-    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.reconstruction_sections import sections
 
         return sections(model, data, predictions)

@@ -1,14 +1,16 @@
 """Supervised tasks: a class, one of two classes, several labels, or values for each sample."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dlcourse.metrics import exact
-from dlcourse.plots.section import Section
 from dlcourse.tasks.base import Batch, Predictions, Task
+
+if TYPE_CHECKING:
+    from dlcourse.plots.section import Section
 
 
 class Classification(Task):
@@ -43,7 +45,7 @@ class Classification(Task):
             named = zip(self.classes, row, strict=True)
             yield "\t".join([self.classes[k], *(f"{name}={value:.4f}" for name, value in named)])
 
-    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.class_sections import sections
 
         return sections(model, data, predictions)
@@ -154,7 +156,7 @@ class Regression(Task):
             found |= {} if r2 is None else {f"r2/{k + 1}": r2[..., k]}
         return found
 
-    def visualize(self, model: Any, data: Any, predictions: Predictions) -> list[Section]:
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.value_sections import sections
 
         return sections(model, data, predictions)

@@ -113,25 +113,18 @@ def logging(subject: Subject) -> str:
 
 
 def no_server(subject: Subject, folder: Path, *, mute: bool) -> Outcome:
-    """A key, and nobody who answers: the run goes on, at most two seconds later than offline, in one file.
-
-    On a busy machine a single pair of runs may differ by more, so the least of three counts.
-    """
-    lateness = []
+    """A key, and nobody who answers: the run goes on, at most two seconds later than offline, in one file."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if mute:  # or there is nobody behind the port
             server.listen()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         env = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": url, "WANDB_MODE": "online"}
-        while len(lateness) < 3 and min(lateness, default=9.0) > 2:
-            offline, run = (folder / f"{name}{len(lateness)}" for name in ("offline", "run"))
-            before = subject.train(offline, logging(subject), epochs=1, env={"WANDB_MODE": "offline"})
-            done = subject.train(run, logging(subject), epochs=1, env=env)
-            if done.code:
-                return judged(done)
-            lateness.append(done.seconds - before.seconds)
-    late, files = min(lateness), list(run.rglob("*.wandb"))
+        offline = subject.train(folder / "offline", logging(subject), epochs=1, env={"WANDB_MODE": "offline"})
+        done = subject.train(folder / "run", logging(subject), epochs=1, env=env)
+    late, files = done.seconds - offline.seconds, list((folder / "run").rglob("*.wandb"))
+    if done.code:
+        return judged(done)
     return Outcome(SURVIVED if late <= 2 and len(files) == 1 else SILENT, 0, f"{late:.1f} s later, {len(files)} files")
 
 
