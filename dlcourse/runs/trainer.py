@@ -15,7 +15,8 @@ from dlcourse.runs.checkpoints import Checkpoints
 from dlcourse.runs.directory import RunDirectory, environment
 from dlcourse.runs.files import read_rows, write_json
 from dlcourse.runs.interrupt import Interrupt
-from dlcourse.runs.record import MetricsFile, Record
+from dlcourse.runs.loggers import MetricsFile
+from dlcourse.runs.record import Record
 
 
 class NoProfiler(pl.profilers.PassThroughProfiler):

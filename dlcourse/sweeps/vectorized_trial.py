@@ -110,7 +110,7 @@ class VectorizedTrial:
         """metrics.jsonl and the loggers of the configuration; W&B's runs are grouped by the sweep."""
         from hydra.utils import instantiate
 
-        from dlcourse.runs.record import MetricsFile
+        from dlcourse.runs.loggers import MetricsFile
 
         nodes = [node for node in self.tree["logger"].values() if isinstance(node, dict) and "_target_" in node]
         group = {"group": self.path.parent.name}

@@ -137,7 +137,7 @@ def test_nor_in_somebody_elses_run_directory(tmp_path):
 @pytest.mark.parametrize(
     "target",
     [
-        "dlcourse.runs.record.MetricsFile",
+        "dlcourse.runs.loggers.MetricsFile",
         "dlcourse.runs.directory.RunDirectory",
         "dlcourse.config.gate.import_module",
         "dlcourse.runs.directory.subprocess.Popen",
