@@ -1,5 +1,6 @@
 """Shared by all tests: one thread, no network, no key, and a place for runs."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pytest
 os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
 for name in ("DLCOURSE_ALLOW", "WANDB_API_KEY"):
     os.environ.pop(name, None)
+
+
+def pytest_collection_finish() -> None:
+    """Imports and thousands of tests stay until the end: no garbage collection need scan them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

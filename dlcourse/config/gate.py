@@ -57,12 +57,17 @@ def compose_checked(overrides: Overrides) -> Composed:
             composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
             complete(composed)
         _set_facts(composed.cfg, facts)
-    composed = composed.resolved()
-    check_targets(composed.tree, overrides.packages)
     try:
-        check_rules(composed.cfg, composed.choices)
+        return check(composed)
     except ConfigAttributeError as missing:
         raise Refused(f"{missing.full_key} is missing; every run needs it, so it cannot be deleted") from None
+
+
+def check(composed: Composed) -> Composed:
+    """The same configuration, resolved: its targets may run, and its values fit together. Raises Refused (2)."""
+    composed = composed.resolved()
+    check_targets(composed.tree, composed.overrides.packages)
+    check_rules(composed.cfg, composed.choices)
     return composed
 
 

@@ -53,19 +53,16 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
 
 def _check_structure(cfg: DictConfig) -> None:
     """Refuse a group or a part of the model that is not a mapping, or has no target where it needs one."""
-    parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
-    for key in ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer", *parts):
-        if not has_target(node := OmegaConf.select(cfg, key)):
-            raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
     for key in ("callbacks", "logger", "metrics", "checkpoint", "paths", "debug"):
         if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)):
             raise Refused(f"{key}={node}: expected a mapping; its keys are set one by one")
-    for name, node in cfg.callbacks.items():
-        if node is not None and not has_target(node):
-            raise Refused(f"callbacks.{name}={node}: expected null or a mapping with a _target_")
-    for name, node in cfg.metrics.items():
-        if not has_target(node):
-            raise Refused(f"metrics.{name}={node}: expected a mapping with a _target_")
+    groups = ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer")
+    parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
+    added = [f"{group}.{name}" for group in ("callbacks", "metrics") for name in cfg[group]]
+    for key in (*groups, *parts, *added):
+        node = OmegaConf.select(cfg, key)
+        if not has_target(node) and not (node is None and key.startswith("callbacks.")):
+            raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
     for key in ("tags", "lecture", "expect", "loss.target_forms", "task.takes", "resume_changed", "init_from_skip"):
         value = OmegaConf.select(cfg, key, default=[])
         if not OmegaConf.is_list(value) and value != []:

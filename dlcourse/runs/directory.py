@@ -17,10 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.gate import check_targets
+from dlcourse.config.gate import check
 from dlcourse.config.groups import CHECKOUT
 from dlcourse.config.overrides import Overrides
-from dlcourse.config.rules import check_rules
 from dlcourse.config.store import stored
 from dlcourse.config.upgrade import needs_upgrade, upgrade
 from dlcourse.errors import ENVIRONMENT, Refused
@@ -181,9 +180,6 @@ def load_checked(run: str | Path | None, overrides: Overrides, key: str = "run")
             )
         cfg = upgrade(cfg)
     try:
-        composed = Composed(cfg, dict(cfg.choice), overrides, {}).resolved()
-        check_targets(composed.tree, overrides.packages)
-        check_rules(cfg, composed.choices)
+        return path, check(Composed(cfg, dict(cfg.choice), overrides, {}))
     except (OmegaConfBaseException, AttributeError) as error:
         raise Refused(f"{path / 'config.yaml'} is not the configuration of a run: {error}") from None
-    return path, composed

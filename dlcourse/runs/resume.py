@@ -9,9 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dlcourse.config.compose import Composed, leaves
-from dlcourse.config.gate import check_classes, check_targets, compose_checked
+from dlcourse.config.gate import check, check_classes, compose_checked
 from dlcourse.config.overrides import Overrides, as_list
-from dlcourse.config.rules import check_rules
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 from dlcourse.runs.directory import load_checked
@@ -68,9 +67,7 @@ def resumed_run(overrides: Overrides) -> tuple[Composed, Path] | None:
         raise Refused(
             f"{run_name} has no last.ckpt (it was trained together with others); init_from={run_name} takes its weights"
         )
-    composed = composed.resolved()._replace(overrides=Overrides(overrides.parsed, [*original, *applied]))
-    check_targets(composed.tree, overrides.packages)
-    check_rules(composed.cfg, composed.choices)
+    composed = check(composed._replace(overrides=Overrides(overrides.parsed, [*original, *applied])))
     if longer:
         from dlcourse.schedulers import depends_on_total
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from dlcourse.config.compose import Composed
-from dlcourse.config.gate import compose_checked
+from dlcourse.config.gate import check, compose_checked
 from dlcourse.config.overrides import Overrides
-from dlcourse.config.rules import check_rules
 from dlcourse.errors import Interrupted, Refused
 from dlcourse.sweeps.attempt import record_refusal, run_dir
 
@@ -59,5 +58,4 @@ def with_numbers(first: Composed, overrides: Overrides) -> Composed | None:
         if not numbers and key != "run_dir":
             return None
         OmegaConf.update(cfg, key, value)
-    check_rules(cfg, first.choices)
-    return first._replace(cfg=cfg, overrides=overrides).resolved()
+    return check(first._replace(cfg=cfg, overrides=overrides))
