@@ -15,14 +15,14 @@ class ChosenMetrics:
     """Metrics of one pass over the validation or test rows, equal on every process and exact on any number of them.
 
     Each batch, as the task makes it ``comparable``, goes to the metrics of all processes, so that each has seen every
-    row, whatever a metric keeps of them; a process with no rows left adds none. ``read`` turns outputs into what a
-    person reads. A metric of K numbers, one a class or target, is logged as their mean, and ``NAME/1`` … ``NAME/K``.
+    row, whatever a metric keeps of them; a process with no rows left adds none. ``predict`` makes predictions of
+    outputs. A metric of K numbers, one a class or target, is logged as their mean, and ``NAME/1`` … ``NAME/K``.
     Refused: a batch that a metric does not take, and a value that is neither one number nor a row of them.
     A value that is NaN or infinite, as a correlation with a constant, is not logged, and a warning says so.
     """
 
-    def __init__(self, metrics: Mapping[str, Any], task: Any, read: Callable[[Any], Tensor]):
-        self.metrics, self.task, self.read = dict(metrics), task, read
+    def __init__(self, metrics: Mapping[str, Any], task: Any, predict: Callable[[Any], Any]):
+        self.metrics, self.task, self.predict = dict(metrics), task, predict
         for metric in self.metrics.values():
             metric.sync_on_compute = False  # update() passes it the samples of all processes
 
@@ -30,8 +30,8 @@ class ChosenMetrics:
         """Add a batch of each process."""
         if not self.metrics:
             return
-        device = target.device
-        preds, wanted = self.task.comparable(output, target, self.read)
+        device = (target if isinstance(target, Tensor) else target[0]).device
+        preds, wanted = self.task.comparable(self.predict(output), target)
         if isinstance(preds, Tensor) and preds.dtype in (torch.float16, torch.bfloat16):
             preds = preds.float()
         for part in _of_all_processes(preds, wanted):

@@ -1,17 +1,36 @@
 """Metrics of one pass over the data, summed on the device and read once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 HELD_ROWS = 1024
+AUXILIARY = "auxiliary/"
 
 
 def exact(values: Tensor) -> Tensor:
     """The values in float64, or in float32 on an Apple GPU, which has no float64."""
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def joined(parts: Sequence[Any], dim: int = 0) -> Any:
+    """Batches one after another: tensors, or tuples of them field by field."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts), dim)
+    fields = [joined(field, dim) for field in zip(*parts, strict=True)]
+    return type(parts[0])._make(fields) if hasattr(parts[0], "_make") else tuple(fields)
+
+
+def detached(output: Any) -> Any:
+    """A model's output without its graph: a tensor, or a NamedTuple field by field."""
+    return output.detach() if isinstance(output, Tensor) else output._make(part.detach() for part in output)
+
+
+def samples(target: Any) -> int:
+    """The number of samples in a target, a tensor or a tuple of them."""
+    return len(target) if isinstance(target, Tensor) else samples(target[0])
 
 
 class Metrics:
@@ -25,39 +44,51 @@ class Metrics:
     def __init__(self, task: Any, read: Callable[[Any], Tensor]):
         self.task, self.read = task, read
         self.sums: dict[str, Tensor] = {}
-        self.held: list[tuple[Tensor, int | Tensor, Tensor, Tensor]] = []
+        self.held: list[tuple[Tensor, int | Tensor, Any, Any, Mapping[str, Tensor]]] = []
         self.rows = 0  # of the batches held
         self.batch: int | None = None
 
     def update(
-        self, loss: Tensor, divisor: int | Tensor, output: Tensor, target: Tensor, batch: int | None = None
+        self,
+        loss: Tensor,
+        divisor: int | Tensor,
+        output: Any,
+        target: Any,
+        batch: int | None = None,
+        auxiliary: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Add one batch: its mean loss and what that was divided by, its outputs and its targets.
+        """Add one batch: its loss and what that was divided by, its outputs and targets.
 
-        The same batch again replaces the earlier one: L-BFGS evaluates a batch several times a step.
+        ``auxiliary``: the parts of the loss that the model adds, each a mean over samples; they are metrics too. The
+        same batch again replaces the earlier one: L-BFGS evaluates a batch several times a step.
         """
         if batch is not None and batch == self.batch:
-            self.rows -= len(self.held.pop()[3])
+            self.rows -= samples(self.held.pop()[3])
         elif self.rows >= HELD_ROWS:
             self.total()
-        self.held.append((loss, divisor, output, target))
-        self.rows += len(target)
+        self.held.append((loss, divisor, output, target, auxiliary or {}))
+        self.rows += samples(target)
         self.batch = batch
 
     def total(self) -> dict[str, Tensor]:
         """The sums over all batches, pending ones included; after this no batch can be replaced."""
-        parts = [part for part in self.held if len(part[3])]  # a process without samples left has empty ones
+        parts = [part for part in self.held if samples(part[3])]  # a process without samples left has empty ones
         self.held, self.rows, self.batch = [], 0, None
         if not parts:
             return self.sums
-        losses, divisors, outputs, targets = zip(*parts, strict=True)
+        losses, divisors, outputs, targets, auxiliary = zip(*parts, strict=True)
         loss = exact(torch.stack(losses))
         weighted = isinstance(divisors[0], Tensor)
         divisor = exact(torch.stack(divisors)) if weighted else torch.tensor(divisors, device=loss.device)
+        n = torch.tensor([samples(part) for part in targets], device=loss.device)
+        for name in auxiliary[0]:
+            values = exact(torch.stack([part[name] for part in auxiliary]))
+            loss = loss - values
+            self._add(AUXILIARY + name, values * n)
         self._add("loss", loss * divisor)
         self._add("divisor", divisor)
-        self._add("n", torch.tensor([len(part) for part in targets], device=loss.device))
-        for name, value in self.task.statistics(torch.cat(outputs), torch.cat(targets), self.read).items():
+        self._add("n", n)
+        for name, value in self.task.statistics(joined(outputs), joined(targets), self.read).items():
             self._add(name, value)
         return self.sums
 
@@ -81,5 +112,7 @@ def from_sums(task: Any, sums: dict[str, Tensor]) -> dict[str, Tensor]:
     """The metrics of a task from sums over samples, of one model or (T, …) of several; empty without samples."""
     if not sums:
         return {}
-    found = {"loss": sums["loss"] / sums["divisor"], **task.metrics(sums)}
+    own = {name: value / sums["n"] for name, value in sums.items() if name.startswith(AUXILIARY)}
+    loss = sums["loss"] / sums["divisor"] + sum(own.values())
+    found = {"loss": loss, **{name.removeprefix(AUXILIARY): v for name, v in own.items()}, **task.metrics(sums)}
     return {name: value.float() for name, value in found.items()}

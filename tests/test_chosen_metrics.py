@@ -18,6 +18,7 @@ from torch import Tensor, distributed
 from dlcourse import Refused, run
 from dlcourse.chosen_metrics import ChosenMetrics
 from dlcourse.config.rules import METRIC_KEYS
+from dlcourse.tasks.base import Predictions
 from scripts.runs import runs as list_runs
 from tests import objects
 from tests.composing import checked
@@ -75,7 +76,7 @@ def chosen(name: str, form: str, task: object) -> ChosenMetrics:
     node = OmegaConf.merge(tree, {"metrics": objects.shipped("metrics", name)}).metrics[name]
     metric = instantiate({key: value for key, value in node.items() if key not in METRIC_KEYS})
     read = read_as(form)
-    return ChosenMetrics({name: metric}, task, lambda z: task.postprocess(read(z)))
+    return ChosenMetrics({name: metric}, task, lambda z: Predictions(z, task.postprocess(read(z)), form != "values"))
 
 
 def test_each_choice_has_a_reference() -> None:
@@ -225,6 +226,26 @@ def test_refused_before_the_first_step(words: list[str], said: str, tmp_path: Pa
         run(*words, *SHORT, f"run_dir={tmp_path / 'run'}")
     assert refusal.value.code == 2 and said in str(refusal.value)
     assert not [row for row in (tmp_path / "run").glob("metrics.jsonl") if row.read_text()]
+
+
+@pytest.mark.parametrize(("data", "loss"), [("digits", "hinge"), ("digits", "perceptron"), ("moons", "hinge")])
+def test_a_loss_without_probabilities_is_judged_by_its_scores(data: str, loss: str, tmp_path: Path) -> None:
+    """Not by the threshold's zeros and ones: classes are those of test/acc, areas those of z."""
+    words = [f"data={data}", f"loss={loss}", "metrics=[f1,auroc]", "trainer.max_epochs=1", "optimizer=sgd"]
+    done = run(*words, "report=false", f"run_dir={tmp_path / 'run'}")
+    test = done.data.sets["test"]
+    with torch.no_grad():
+        z = done.model.eval()(test.x).double()
+    y = test.y.numpy()
+    if data == "moons":
+        f1 = reference.f1_score(y, z[:, 0].numpy() > 0)
+        auroc = reference.roc_auc_score(y, z[:, 0].numpy())
+    else:
+        f1 = reference.f1_score(y, z.argmax(1).numpy(), average="macro")
+        auroc = reference.roc_auc_score(y, z.softmax(1).numpy(), average="macro", multi_class="ovr")
+    assert 0.5 < auroc < 0.9999
+    assert done.metrics["test/f1"] == pytest.approx(f1, abs=1e-6)
+    assert done.metrics["test/auroc"] == pytest.approx(auroc, abs=1e-6)
 
 
 def test_loggers_and_metrics_take_several_choices() -> None:

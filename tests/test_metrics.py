@@ -156,7 +156,7 @@ def test_few_rows_are_held():
     metrics = of("classification", 2)
     for k in range(500):
         metrics.update(torch.tensor(1.0), 32, torch.zeros(32, 2), torch.zeros(32, dtype=torch.long), batch=k)
-        assert metrics.rows == sum(len(y) for _, _, _, y in metrics.held) < HELD_ROWS + 32
+        assert metrics.rows == sum(len(y) for _, _, _, y, _ in metrics.held) < HELD_ROWS + 32
     assert int(metrics.total()["n"]) == 500 * 32 and metrics.held == []
 
 

@@ -5,7 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from dlcourse.config.overrides import Overrides
+from dlcourse.errors import Refused
+from dlcourse.runs.directory import load_checked
 from tests.old_runs.record import FINISHED, HERE, QUESTIONS, RUNS, command, lay_out, machine, table
 
 #: What the code of then printed and wrote; the heading of its table was "figure".
@@ -69,6 +73,22 @@ def test_old_runs_are_listed_as_before(here):
     """The unfinished one too, as killed; nothing is computed, so this is equal everywhere."""
     here(*RUNS)
     assert table() == EXPECTED["table"]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"choice": {"data": "digits", "loss": "mse"}, "data": {"task": "classes"}},
+        {"choice": {}, "data": {"task": "classes"}, "loss": {}},
+        {"choice": {"data": "digits", "loss": "mse"}, "data": {"task": ["a"]}, "loss": {}},
+        {"choice": {"data": "digits"}, "data": 3},
+    ],
+)
+def test_half_an_old_configuration_is_refused(tmp_path, tree):
+    OmegaConf.save(OmegaConf.create(tree), tmp_path / "config.yaml")
+    said = "is not the configuration of a run" if isinstance(tree["data"], dict) else "expected a mapping"
+    with pytest.raises(Refused, match=said):
+        load_checked(tmp_path, Overrides())
 
 
 def test_unfinished_is_refused(here, capfd):

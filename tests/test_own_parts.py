@@ -115,6 +115,8 @@ def test_a_sweep_over_a_choice_of_ones_own(outside: Path) -> None:
         (["task=own", "task._target_=torch.nn.Identity"], "a task of your own derives from dlcourse.tasks.base.Task"),
         (["loss=own", "loss._target_=my_package.LogCosh"], "LogCosh accepts targets as values, the task has class"),
         (["optimizer=own", "optimizer._target_=my_package.Lyon"], "my_package.Lyon: there is no such class"),
+        (["optimizer=own", "optimizer._target_=my_package.Lion", "optimizer.beta=1"], "optimizer has no key beta"),
+        (["optimizer=own", "optimizer._target_=my_package.Lion", "trainer.max_epoch=3"], "mean trainer.max_epochs"),
         (["optimizer=own", "optimizer._target_=my_package.Lion", "+optimizer.beta=1"], "has no argument beta"),
     ],
 )  # fmt: skip

@@ -1,11 +1,16 @@
 """The autoencoder against the principal components of the same training rows, on the test rows (L4)."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import dlcourse
+from dlcourse.data.loading import Rows
+from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.reconstruction_sections import sections
 
 #: What a data set is trained with; its white is what pixels are divided by.
 DATA = {
@@ -35,6 +40,32 @@ def test_a_few_epochs_are_enough_to_be_below_two_components(tmp_path: Path) -> N
     autoencoder, pca = errors("digits", 2, 0, tmp_path, "trainer.max_epochs=12")
     assert pca == pytest.approx(0.0539, abs=0.001)
     assert autoencoder < pca
+
+
+def test_a_table_of_ones_own_is_reconstructed(tmp_path: Path) -> None:
+    """The model's task stays, though the table has a column of classes: without a word for the task."""
+    rng = np.random.default_rng(0)
+    table = [f"{a:.3f},{2 * a:.3f},{'xyz'[k % 3]}" for k, a in enumerate(rng.normal(size=60))]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,kind", *table]))
+    words = ["data=csv", f"data.path={tmp_path / 't.csv'}", "data.target=kind", "model.code=1", "trainer.max_epochs=40"]
+    done = dlcourse.run("model=autoencoder", "optimizer.lr=0.01", *words, f"run_dir={tmp_path / 'run'}")
+    assert done.metrics["test/mse"] < 0.1, "b = 2a: one unit is enough, where the mean alone has 1"
+    assert "Test samples and their reconstructions" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("classes", [None, ["a", "b", "c"]])
+def test_pictures_without_a_white_and_classes_without_names(classes: list[str] | None) -> None:
+    """The report takes the range of the pixels, and draws every sample in the plane of the code."""
+    x = torch.rand(6, 1, 8, 8) - 0.5
+    y = torch.arange(6) % 3
+    data = SimpleNamespace(sets={"test": Rows(x, y, torch.arange(6))}, shape=(1, 8, 8), y="classes", classes=classes)
+    model = torch.nn.Module()
+    model.code, model.device, model.task = 2, torch.device("cpu"), SimpleNamespace(white=None)
+    model.encode = lambda rows: rows.flatten(1)[:, :2]
+    (section,) = sections(model, data, Predictions(x.flatten(1), x))
+    pictures, plane = section.plots
+    assert pictures.uri and plane.svg
+    assert all(name in plane.svg for name in (classes or ["class 0", "class 1", "class 2"]))
 
 
 @pytest.mark.study

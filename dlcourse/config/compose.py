@@ -88,7 +88,7 @@ def _require(cfg: DictConfig, override: Override, groups: dict[str, list[str]]) 
     node: Any = cfg
     here = ""  # the keys before the part
     for part in dotted.split("."):
-        if not isinstance(node, DictConfig) or part not in node:
+        if not isinstance(node, DictConfig) or part not in list(node):  # a ??? is not "in" it
             names = [str(key) for key in node] if isinstance(node, DictConfig) else []
             known = [f"{here}{name}" for name in names if not name.startswith(("_", "hydra"))]
             every = [leaf for leaf in leaves(cfg) if not leaf.startswith("hydra.")]

@@ -48,17 +48,8 @@ def compose_checked(overrides: Overrides) -> Composed:
     chosen = any(override.key_or_group.startswith("activation") for override in overrides.parsed)
     if chosen and "activation" not in composed.cfg.model:
         raise Refused(f"model={choices['model']} has no activation to choose; activation= has no effect there")
-    complete(composed)
-    if "facts" in composed.cfg.data:
-        asked = choices["task"] if "task" in overrides else None
-        facts = _read_facts(composed.cfg, asked)
-        task = facts.pop("task")
-        if asked is None and task != choices["task"]:
-            composed = compose(overrides.plus(f"task={task}"))._replace(overrides=overrides)
-            complete(composed)
-        _set_facts(composed.cfg, facts)
     try:
-        return check(composed)
+        return check(_completed(composed))
     except ConfigAttributeError as missing:
         raise Refused(f"{missing.full_key} is missing; every run needs it, so it cannot be deleted") from None
 
@@ -68,6 +59,26 @@ def check(composed: Composed) -> Composed:
     composed = composed.resolved()
     check_targets(composed.tree, composed.overrides.packages)
     check_rules(composed.cfg, composed.choices)
+    return composed
+
+
+def _completed(composed: Composed) -> Composed:
+    """The configuration with files for names, and with the facts and the task that a user's own data files have.
+
+    A task that an override or the model chooses stays.
+    """
+    complete(composed)
+    if "facts" not in composed.cfg.data:
+        return composed
+    overrides, task = composed.overrides, composed.choices["task"]
+    fitting = OmegaConf.select(composed.cfg, "data.facts.tasks")  # one for each kind of y
+    chosen = "task" in overrides or OmegaConf.is_dict(fitting) and task not in fitting.values()
+    facts = _read_facts(composed.cfg, task if chosen else None)
+    found = facts.pop("task")
+    if not chosen and found != task:
+        composed = compose(overrides.plus(f"task={found}"))._replace(overrides=overrides)
+        complete(composed)
+    _set_facts(composed.cfg, facts)
     return composed
 
 
@@ -88,7 +99,7 @@ def compose_checked_multirun(overrides: Overrides) -> Composed:
             one = first.replace({k: word})
             check_overrides(one)
             if not isinstance(number_or_text(word.partition("=")[2]), int | float):  # a number cannot name a target
-                check_targets(compose(one).resolved().tree, overrides.packages)
+                check_targets(_completed(compose(one)).resolved().tree, overrides.packages)
     return composed
 
 
@@ -179,8 +190,12 @@ def _set_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
     del cfg.data["facts"], cfg.data["task"]
 
 
-#: The base classes of a run's parts, below dlcourse.
-BASES = {"task": "tasks.base.Task", "data": "data.base.Data", "model": "models.base.Model", "loss": "losses.Loss"}
+#: The base class of a run's parts; ``metrics.*``: of each below ``metrics``.
+BASES = {
+    **{"task": "dlcourse.tasks.base.Task", "data": "dlcourse.data.base.Data", "model": "dlcourse.models.base.Model"},
+    **{"loss": "dlcourse.losses.Loss", "metrics.*": "torchmetrics.Metric"},
+    **{"callbacks.*": "lightning.pytorch.Callback", "logger.*": "lightning.pytorch.loggers.Logger"},
+}
 
 
 def check_classes(tree: Any, packages: Sequence[str]) -> None:
@@ -196,7 +211,8 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
         own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
         if target not in known and not own:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
-        base = f"dlcourse.{BASES[path]}" if path in BASES else ""
+        group, _, name = path.partition(".")
+        base = BASES.get(path) or BASES.get(f"{group}.*") if "." not in name else None
         if base and not (inspect.isclass(found) and issubclass(found, _load(base))):
             raise Refused(f"{path}._target_={target}: a {path} of your own derives from {base}")
         our_keys = METRIC_KEYS if path.startswith("metrics.") else ()
@@ -210,6 +226,8 @@ def _load(target: str) -> Any:
 
 def _check_arguments(path: str, node: dict[str, Any], target: Any) -> None:
     names = arguments(target)
+    if names is not None and path in ("data", "model"):
+        names -= {"task", "metrics"}  # a run hands them on itself
     for key in node:
         if names is not None and not key.startswith("_") and key not in names:
             listed = ", ".join(sorted(names))

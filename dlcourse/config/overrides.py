@@ -126,10 +126,15 @@ def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[s
 
 def _check_choices(override: Override, choices: list[str]) -> None:
     group = override.key_or_group
-    for value in values_of(override, choices) if override.is_sweep_override() else [override.value()]:
+    several = override.is_sweep_override()
+    for value in (
+        [_parse(f"{group}={each}").value() for each in values_of(override, choices)] if several else [override.value()]
+    ):
         if isinstance(value, list) and group not in LISTS:
             word = "'model.activation=[relu,tanh]'" if group == "activation" else f"{group}={choices[0]}"
             raise Refused(f"{group} takes one choice, not a list; write {word}")
+        if value == []:
+            raise Refused(f"{group}=[]: expected at least one choice; write {group}=none")
         for choice in map(str, as_list(value)):
             if choice not in choices:
                 raise Refused(f"no {group}={choice}{nearest(choice, choices)}\nThere are: {', '.join(choices)}")

@@ -76,7 +76,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
         *("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches"),
         "trainer.val_check_interval",
     ),
-    POSITIVE._replace(special=(None,)): ("trainer.gradient_clip_val",),
+    POSITIVE._replace(special=(None,)): ("trainer.gradient_clip_val", "data.white"),
     NONNEGATIVE: (
         *("data.noise", "optimizer.weight_decay", "optimizer.lr_decay", "optimizer.initial_accumulator_value"),
         *("optimizer.tolerance_grad", "optimizer.tolerance_change", "scheduler.threshold", "scheduler.min_lr"),

@@ -53,20 +53,21 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
 
 def _check_structure(cfg: DictConfig) -> None:
     """Refuse a group or a part of the model that is not a mapping, or has no target where it needs one."""
-    for key in ("callbacks", "logger", "metrics", "checkpoint", "paths", "debug"):
+    for key in ("callbacks", "logger", "metrics", "checkpoint", "paths", "debug", "task.metrics"):
         if not OmegaConf.is_dict(node := OmegaConf.select(cfg, key)):
             raise Refused(f"{key}={node}: expected a mapping; its keys are set one by one")
-    groups = ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer")
-    parts = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
-    added = [f"{group}.{name}" for group in ("callbacks", "metrics") for name in cfg[group]]
-    for key in (*groups, *parts, *added):
+    of_one_choice = ("task", "data", "loss", "optimizer", "scheduler", "init", "activation", "model", "trainer")
+    of_the_model = [f"model.{name}" for name in ("loss", "optimizer", "scheduler", "init")]
+    of_several = [f"{group}.{name}" for group in ("callbacks", "metrics") for name in cfg[group]]
+    for key in (*of_one_choice, *of_the_model, *of_several):
         node = OmegaConf.select(cfg, key)
         if not has_target(node) and not (node is None and key.startswith("callbacks.")):
             raise Refused(f"{key}={node}: expected one of its choices, or a mapping with a _target_")
-    for key in ("tags", "lecture", "expect", "loss.target_forms", "task.takes", "resume_changed", "init_from_skip"):
+    lists = ("tags", "lecture", "expect", "loss.target_forms", "task.takes", "resume_changed", "init_from_skip")
+    for key in (*lists, *(f"metrics.{name}.takes" for name in cfg.metrics)):
         value = OmegaConf.select(cfg, key, default=[])
         if not OmegaConf.is_list(value) and value != []:
-            raise Refused(f"{key}={value}: expected a list, as [{value}]")
+            raise Refused(f"{key}={value}: expected a list, as [{'' if value is None else value}]")
     for expected in cfg.get("expect", []):
         Expectation(expected)
 
@@ -78,7 +79,7 @@ def _logged_metrics(cfg: DictConfig, choices: dict[str, str]) -> dict[str, dict[
     for name, node in cfg.metrics.items():
         takes = node.get("takes", [form])
         if form not in takes:
-            raise Refused(f"metrics={name} compares {', '.join(takes)}; task={choices['task']} has {form}")
+            raise Refused(f"metrics={name} compares {', '.join(map(str, takes))}; task={choices['task']} has {form}")
         if name in own:
             raise Refused(f"metrics.{name}: the task logs {name} itself; give it another name")
         chosen[name] = node.get("mode")
@@ -123,10 +124,12 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
     """Refuse a task that does not take this kind of y, and a loss that does not accept the task's targets."""
     task, data, loss = (f"{group}={choices.get(group)}" for group in ("task", "data", "loss"))
     if cfg.data.y not in cfg.task.takes:
-        takes = ", ".join(cfg.task.takes)
+        takes = ", ".join(map(str, cfg.task.takes))
         raise Refused(f"{task} cannot be learned from {data}, whose y holds {cfg.data.y}: it takes {takes}")
     if (count := cfg.task.get("class_count")) not in (None, cfg.data.outputs):
         raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
+    if cfg.data.y == "classes" and cfg.data.classes is not None and len(cfg.data.classes) != cfg.data.outputs:
+        raise Refused(f"data.classes has {len(cfg.data.classes)} names, {data} has {cfg.data.outputs} classes")
     form = cfg.task.target_form
     if form not in cfg.loss.get("target_forms", [form]):
         fitting = ", ".join(_losses_for(form, choices["task"]))

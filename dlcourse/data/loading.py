@@ -19,6 +19,11 @@ class Rows(Dataset):
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def parts(self) -> list[Tensor]:
+        """x, y, positions, and the weights if there are any."""
+        return [part for part in (self.x, self.y, self.index, self.weight) if part is not None]
+
     def to(self, device: torch.device) -> "Rows":
         weight = None if self.weight is None else self.weight.to(device)
         return Rows(self.x.to(device), self.y.to(device), self.index.to(device), weight)

@@ -12,21 +12,21 @@ from dlcourse.tasks.predictions import eval_mode, forward_batches
 
 
 class Gap(Measure):
-    """Loss and accuracy on the training set without dropout; ``gap``: test loss − training loss. Lecture: L18."""
+    """Loss and, of classes, accuracy on the training set without dropout; ``gap``: test loss − training loss.
+
+    Lecture: L18.
+    """
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
-        losses, accuracies = {}, {}
+        losses, found = {}, {}
         for stage in ("train", "test"):
             batch = data.sets[stage].first(len(data.sets[stage])).to(model.device)
             z = forward_batches(model, batch.x).z
             with torch.no_grad():
                 losses[stage] = float(model.loss_of(batch, z.to(model.device)).loss)
-            accuracies[stage] = _accuracy(model, z, data.sets[stage].y)
-        return {
-            "train_loss": losses["train"],
-            "train_acc": accuracies["train"],
-            "gap": losses["test"] - losses["train"],
-        }
+            if stage == "train" and model.task.classes is not None:
+                found["train_acc"] = _accuracy(model, z, data.sets[stage].y)
+        return {"train_loss": losses["train"], **found, "gap": losses["test"] - losses["train"]}
 
 
 def _accuracy(model: Any, z: Tensor, y: Tensor) -> float:
@@ -36,9 +36,9 @@ def _accuracy(model: Any, z: Tensor, y: Tensor) -> float:
 class Shifts(Measure):
     """The effect of shifting the pictures by ``pixels`` to the right.
 
-    ``acc_shifted``: accuracy on the shifted test set. ``not_shifted``: ‖f(shifted x) − shifted f(x)‖ / ‖f(x)‖ for the
-    maps f of the first layer with weights, away from the border: 0 for a convolution. A dense layer's units are
-    arranged as maps of the picture's size, so their number must fit. ``parameters``: of that layer;
+    ``acc_shifted``: accuracy on the shifted test set, of classes. ``not_shifted``: ‖f(shifted x) − shifted f(x)‖ /
+    ‖f(x)‖ for the maps f of the first layer with weights, away from the border: 0 for a convolution. A dense layer's
+    units are arranged as maps of the picture's size, so their number must fit. ``parameters``: of that layer;
     ``dense_parameters``: of a dense layer from the same inputs to the same maps. Lecture: L7.
     """
 
@@ -61,8 +61,11 @@ class Shifts(Measure):
             raise Refused(f"pixels={k} leaves only the border of a picture {width} pixels wide")
         expected, shifted_map = maps[0][..., border - k : -border - k], maps[1][..., border:-border]
         inputs, outputs = x[0].numel(), maps[0][0].numel()
+        found = {}
+        if model.task.classes is not None:
+            found["acc_shifted"] = _accuracy(model, forward_batches(model, shifted).z, test.y)
         return {
-            "acc_shifted": _accuracy(model, forward_batches(model, shifted).z, test.y),
+            **found,
             "not_shifted": float((shifted_map - expected).norm() / expected.norm()),
             "parameters": float(sum(p.numel() for p in layer.parameters())),
             "dense_parameters": float(outputs * (inputs + 1)),

@@ -10,31 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.chosen_metrics import ChosenMetrics
-from dlcourse.errors import ForwardFailed
 from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
 from dlcourse.losses import Loss
-from dlcourse.metrics import Metrics
+from dlcourse.metrics import Metrics, detached
+from dlcourse.models.dry_run import freeze_unreached
 from dlcourse.schedulers import depends_on_total
-from dlcourse.tasks.base import Batch, Task
+from dlcourse.tasks.base import Batch, Predictions, Task, logits
 from dlcourse.tasks.predictions import eval_mode
 
 
 class BatchLoss(NamedTuple):
-    """The mean loss of a batch and what it was divided by, the model's output and the target."""
+    """The loss of a batch, what its mean over rows was divided by, the model's output and the target.
+
+    ``auxiliary``: the parts of the loss that the model adds itself.
+    """
 
     loss: Tensor
     divisor: int | Tensor
     output: Any
     target: Any
+    auxiliary: dict[str, Tensor]
 
 
 class Model(pl.LightningModule):
     """A network that maps inputs x (N, *shape) to logits z (N, outputs), and what it takes to train it.
 
-    A subclass builds ``network`` and passes all other arguments on. Inputs are raw: the standardisation
-    (x − mean) / std of the training set is part of the model (buffers), so exported files need no preparation.
-    What is learned from a row is the ``task``'s. The loss of a batch, ``loss_of(batch)``, depends on parameters and
-    batch alone.
+    Its output is z, or a NamedTuple whose first field is z. A subclass builds ``network`` and passes all other
+    arguments on; a loss of its own goes into ``auxiliary_losses``. Inputs are raw: the standardisation (x − mean) / std
+    of the training set is part of the model (buffers), so exported files need no preparation. What is learned from a
+    row is the ``task``'s. The loss of a batch, ``loss_of(batch)``, depends on parameters and batch alone.
     """
 
     mean: Tensor
@@ -62,9 +66,12 @@ class Model(pl.LightningModule):
         self.network, self.loss, self.task = network, loss, task
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.monitor = monitor
+        self.has_own_answer = type(task).answer is not Task.answer  # otherwise it is the output, computed already
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(task, self.output) for stage in ("train", "val", "test")}
-        self.chosen_metrics = {s: ChosenMetrics(deepcopy(metrics or {}), task, self.output) for s in ("val", "test")}
+        self.chosen_metrics = {
+            s: ChosenMetrics(deepcopy(metrics or {}), task, self.predictions) for s in ("val", "test")
+        }
         init(network)
         if len(shape) == 3:
             network.to(memory_format=torch.channels_last)  # how convolutions read pictures fastest
@@ -73,7 +80,7 @@ class Model(pl.LightningModule):
         self.register_buffer("std", torch.ones(per_channel))
         # They are equal in all processes, so DistributedDataParallel need not broadcast them at every step.
         spare_broadcast(self, self.of_the_data)
-        self.frozen = self._dry_forward(outputs)
+        self.frozen = freeze_unreached(self, outputs)
         if compile:
             network.compile()
 
@@ -84,31 +91,8 @@ class Model(pl.LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def _dry_forward(self, outputs: int) -> list[str]:
-        """Run two samples before any data is read; freeze and return the parameters that get no gradient."""
-        shape = tuple(self.example_input_array.shape[1:])  # type: ignore[union-attr]
-        self.eval()
-        try:
-            z = self(self.example_input_array)
-        except Exception as error:
-            raise ForwardFailed(f"{type(self).__name__} failed on inputs of the data's shape {shape}") from error
-        self.train()
-        if z.shape != (2, outputs):
-            raise ValueError(
-                f"{type(self).__name__} turns inputs (N, {', '.join(map(str, shape))}) into {('N', *z.shape[1:])}, "
-                f"but the data needs (N, {outputs})"
-            )
-        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        if not z.requires_grad:
-            return [name for name, _ in named]
-        gradients = torch.autograd.grad(z.sum(), [p for _, p in named], allow_unused=True)
-        frozen = [(name, p) for (name, p), gradient in zip(named, gradients, strict=True) if gradient is None]
-        for _, p in frozen:
-            p.requires_grad_(False)
-        return [name for name, _ in frozen]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Raw inputs x (N, *shape) to logits z (N, outputs)."""
+    def forward(self, x: Tensor) -> Any:
+        """Raw inputs x (N, *shape) to logits z (N, outputs), or a NamedTuple whose first field is z."""
         return self.network((x - self.mean) / self.std)
 
     @property
@@ -131,16 +115,29 @@ class Model(pl.LightningModule):
         if batch.weight is not None:
             weight = batch.weight if weight is None else weight * batch.weight
         loss, divisor = self.loss(z, loss_target, weight)
-        return BatchLoss(loss, divisor, output, target)
+        auxiliary = self.auxiliary_losses(output)
+        for part in auxiliary.values():
+            loss = loss + part
+        return BatchLoss(loss, divisor, output, target, auxiliary)
 
-    def output(self, z: Tensor) -> Tensor:
+    def auxiliary_losses(self, output: Any) -> dict[str, Tensor]:
+        """Losses of the model itself, by name: each a mean over the batch, added to the loss and logged."""
+        return {}
+
+    def output(self, output: Any) -> Tensor:
         """Readable predictions: probabilities or thresholds (N, outputs) of classes, values in the targets' units."""
-        return self.task.postprocess(self.loss.output(z))
+        return self.task.postprocess(self.loss.output(logits(output)))
+
+    def predictions(self, output: Any) -> Predictions:
+        """The logits and readable predictions of an output."""
+        return Predictions(logits(output), self.output(output), self.loss.probabilities)
 
     def _step(self, batch: Batch, batch_idx: int, stage: str) -> Tensor:
-        loss, divisor, output, target = self.loss_of(batch)
-        output = output.detach()
-        self.stage_metrics[stage].update(loss.detach(), divisor, output, target, batch_idx)
+        loss, divisor, output, target, auxiliary = self.loss_of(batch)
+        if stage != "train" and self.has_own_answer:
+            output = self.task.answer(self, self.task.prepare_batch(batch)[0])
+        output, auxiliary = detached(output), {name: part.detach() for name, part in auxiliary.items()}
+        self.stage_metrics[stage].update(loss.detach(), divisor, output, target, batch_idx, auxiliary)
         if stage in self.chosen_metrics:
             self.chosen_metrics[stage].update(output, target)
         return loss
@@ -204,9 +201,10 @@ class Model(pl.LightningModule):
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.standardise(data)
             if self.chosen_metrics["val"].metrics:
+                inputs, target = self.task.prepare_batch(data.sets["val"].first(2))
                 with eval_mode(self):
-                    answered = self.loss_of(data.sets["val"].first(2))
-                self.chosen_metrics["val"].check(answered.output, answered.target)
+                    answer = self.task.answer(self, inputs)
+                self.chosen_metrics["val"].check(answer, target)
 
     def standardise(self, data: Any) -> None:
         """Take mean and deviation of inputs and target values from data that is set up."""

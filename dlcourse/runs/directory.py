@@ -172,14 +172,13 @@ def _commit(path: Path) -> str:
 def load_checked(run: str | Path | None, overrides: Overrides, key: str = "run") -> tuple[Path, Composed]:
     """A run directory and its configuration, checked as overrides are."""
     path, cfg = open_run(run, key)
-    if needs_upgrade(cfg):
-        if key == "resume":
-            raise Refused(
-                f"{run} was started with older code ({_commit(path)}); only that code can continue it exactly\n"
-                f"Check out that commit, or start a new run from its weights: init_from={run}"
-            )
-        cfg = upgrade(cfg)
+    if needs_upgrade(cfg) and key == "resume":
+        raise Refused(
+            f"{run} was started with older code ({_commit(path)}); only that code can continue it exactly\n"
+            f"Check out that commit, or start a new run from its weights: init_from={run}"
+        )
     try:
+        cfg = upgrade(cfg) if needs_upgrade(cfg) else cfg
         return path, check(Composed(cfg, dict(cfg.choice), overrides, {}))
-    except (OmegaConfBaseException, AttributeError) as error:
+    except (OmegaConfBaseException, AttributeError, KeyError, TypeError) as error:
         raise Refused(f"{path / 'config.yaml'} is not the configuration of a run: {error}") from None

@@ -11,9 +11,9 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dlcourse.internals import softmax_decompositions, unsafe_view
-from dlcourse.metrics import Metrics, from_sums
+from dlcourse.metrics import Metrics, from_sums, joined
 from dlcourse.models.base import BatchLoss
-from dlcourse.tasks.base import Batch
+from dlcourse.tasks.base import Batch, logits
 
 CHUNK_SAMPLES = 8192  # samples times models in one chunk of an evaluation
 #: On a CPU the fused softmax kernels are several times slower for few classes than their parts.
@@ -52,7 +52,7 @@ class Stacked:
 
         The operations are recorded once for each batch size and then only replayed.
         """
-        x, y, index, *_ = batch
+        x, parts = batch.x, [part for part in batch[:4] if part is not None]  # x, y, index, weight
         if x.shape not in self.traced:
             self.model.train()
 
@@ -65,9 +65,9 @@ class Stacked:
             copies = {name: value.clone() for name, value in self.rest.items()}
             with torch.random.fork_rng():
                 record = make_fx(vectorised, SOFTMAX if x.device.type == "cpu" else None)
-                self.traced[x.shape] = simplified(record(self.parameters(self.w), copies, x, y, index))
+                self.traced[x.shape] = simplified(record(self.parameters(self.w), copies, *parts))
         with torch.no_grad():
-            g, (_, found) = self.traced[x.shape](self.parameters(self.w), self.rest, x, y, index)
+            g, (_, found) = self.traced[x.shape](self.parameters(self.w), self.rest, *parts)
         return torch.cat([part.flatten(1) for part in g.values()], 1), found
 
     def evaluate(self, w: Tensor, rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
@@ -83,8 +83,8 @@ class Stacked:
         """The loss of one model on its batch."""
         inputs, _ = self.model.task.prepare_batch(batch)
         output = functional_call(self.model, {**p, **rest}, (inputs,))
-        loss, divisor, output, target = self.model.loss_of(batch, output)
-        return BatchLoss(loss, torch.as_tensor(divisor, device=loss.device), output, target)
+        found = self.model.loss_of(batch, output)
+        return found._replace(divisor=torch.as_tensor(found.divisor, device=found.loss.device))
 
     def keep_models(self, rows: Tensor) -> None:
         """Keep only these models."""
@@ -125,15 +125,25 @@ def metrics_of_all(model: Any, stage: str, batches: Sequence[BatchLoss]) -> list
     """The metrics of each model from batches of all: losses and divisors (T,), outputs and targets (T, B, …)."""
     losses = torch.stack([batch.loss for batch in batches]).double().cpu()
     divisors = torch.stack([torch.as_tensor(batch.divisor) for batch in batches]).double().cpu()
+    outputs, targets = (joined(parts, 1) for parts in zip(*((b.output, b.target) for b in batches), strict=True))
+    n = torch.tensor([logits(batch.output).shape[1] for batch in batches]).double()[:, None]
+    auxiliary = {}
+    for name in batches[0].auxiliary:
+        values = torch.stack([batch.auxiliary[name] for batch in batches]).double().cpu()
+        losses = losses - values
+        auxiliary[name] = (values * (n / n.sum())).sum(0)
     total = divisors.sum(0)
     means = (losses * (divisors / total)).sum(0)
-    outputs, targets = (torch.cat(parts, 1) for parts in zip(*((b.output, b.target) for b in batches), strict=True))
+    for value in auxiliary.values():
+        means = means + value
 
-    def sums(loss: Tensor, divisor: Tensor, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def sums(
+        loss: Tensor, divisor: Tensor, output: Any, target: Any, auxiliary: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         metrics = Metrics(model.task, model.output)
-        metrics.update(loss, divisor, output, target)
+        metrics.update(loss, divisor, output, target, auxiliary=auxiliary)
         return metrics.total()
 
-    found = from_sums(model.task, vmap(sums)(means, total, outputs, targets))
+    found = from_sums(model.task, vmap(sums)(means, total, outputs, targets, auxiliary))
     columns = {name: values.tolist() for name, values in found.items()}
     return [{f"{stage}/{name}": values[k] for name, values in columns.items()} for k in range(len(means))]

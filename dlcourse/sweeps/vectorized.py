@@ -56,7 +56,12 @@ class VectorizedTraining:
         if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
             torch.set_num_threads(1)
         self.sets = {
-            name: Rows(self._floating(rows.x, dtype), self._floating(rows.y, dtype), rows.index.to(self.device))
+            name: Rows(
+                self._floating(rows.x, dtype),
+                self._floating(rows.y, dtype),
+                rows.index.to(self.device),
+                None if rows.weight is None else self._floating(rows.weight, dtype),
+            )
             for name, rows in self.data.sets.items()
         }
         self.live = list(range(len(trials)))  # the trial of each row of the stack
@@ -121,7 +126,7 @@ class VectorizedTraining:
         for rows in self.order():
             if self.stop_signal:
                 raise Interrupted(self.stop_signal)
-            batch = Batch(take(train.x, rows), take(train.y, rows), take(train.index, rows))
+            batch = Batch(*(take(part, rows) for part in train.parts))
             g, found = self.stacked.step(batch)
             if clip is not None:
                 g.mul_((clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dlcourse.errors import Refused
+
 if TYPE_CHECKING:
     from dlcourse.plots.section import Section
 
@@ -41,6 +43,12 @@ class Predictions(NamedTuple):
     z: Tensor
     a: Tensor
     probabilities: bool = False
+
+
+def logits(output: Any) -> Tensor:
+    """z: a model's output itself, or the first field of several."""
+    z: Tensor = output if isinstance(output, Tensor) else output[0]
+    return z
 
 
 class Task(nn.Module):
@@ -87,10 +95,13 @@ class Task(nn.Module):
 
     def loss_inputs(self, output: Any, target: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """(z, target, weight) as the loss expects them; weight (M,) or None. No sample is dropped."""
-        return output, target, None
+        return logits(output), target, None
 
     def answer(self, model: Any, inputs: Any) -> Any:
-        """The model's output in validation, test and prediction."""
+        """What metrics and predictions are made of in validation, test and predict.py: the model's output by default.
+
+        A task that decodes or samples overrides it; the loss compares the output all the same.
+        """
         return model(inputs)
 
     def statistics(self, output: Any, target: Any, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
@@ -104,9 +115,9 @@ class Task(nn.Module):
         """Metrics from the sums over ``n`` samples; each sum may be of several models, (T, …)."""
         return {}
 
-    def comparable(self, output: Any, target: Any, read: Callable[[Any], Tensor]) -> tuple[Any, Any]:
-        """(preds, target) as torchmetrics expects them."""
-        return read(output), target
+    def comparable(self, predictions: Predictions, target: Any) -> tuple[Any, Any]:
+        """(preds, target) as torchmetrics expects them: probabilities and class numbers, values, pictures."""
+        return predictions.a, target
 
     def postprocess(self, a: Tensor) -> Tensor:
         """Readable predictions from a = ``loss.output(z)``: probabilities, values in their units, pictures."""
@@ -114,7 +125,7 @@ class Task(nn.Module):
 
     def predicted_class(self, z: Tensor) -> Tensor:
         """The predicted class (N,) for z (N, outputs); only for tasks with ``classes``."""
-        raise ValueError(f"{type(self).__name__} has no classes")
+        raise Refused(f"{type(self).__name__} has no classes, which this compares")
 
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """A line for each sample, as predict.py prints it."""

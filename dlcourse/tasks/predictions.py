@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.base import Predictions, logits
 
 BATCH = 512
 
@@ -29,7 +29,7 @@ def forward_batches(model: Any, x: Tensor) -> Predictions:
     """The outputs of a model for raw inputs x (N, *shape), as float32 on the CPU."""
     first = next(model.parameters())
     with eval_mode(model):
-        z = [model.task.answer(model, part.to(first.device, first.dtype)) for part in x.split(BATCH)]
+        z = [logits(model.task.answer(model, part.to(first.device, first.dtype))) for part in x.split(BATCH)]
         a = [model.output(part).float().cpu() for part in z]
         return Predictions(torch.cat([part.float().cpu() for part in z]), torch.cat(a), model.loss.probabilities)
 

@@ -61,15 +61,15 @@ class Reconstruction(Task):
         rows = x.flatten(1)
         return (rows - self.x_mean) / self.x_std if self.white is None else rows / self.white
 
-    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+    def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
         return {"sq": (exact(self.in_target_units(read(output))) - exact(target)).square().mean(1)}
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"mse": sums["sq"] / sums["n"]}
 
-    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
+    def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
         """In the target's units, in the shape of the rows (N, *shape)."""
-        return self.in_target_units(read(output)).unflatten(1, self.shape), target.unflatten(1, self.shape)
+        return self.in_target_units(predictions.a).unflatten(1, self.shape), target.unflatten(1, self.shape)
 
     def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.reconstruction_sections import sections

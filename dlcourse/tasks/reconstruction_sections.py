@@ -18,14 +18,16 @@ INPUTS = 8
 
 def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
     """Test samples and their reconstructions, as pictures or numbers; the code's plane if it has two units."""
-    test, came = data.sets["test"], predictions.a
+    test, reconstructed = data.sets["test"], predictions.a
     section = Section("test", "On the test set", "Test samples and their reconstructions.")
     if is_picture(data.shape):
-        image = stacked_pairs(test.x[:PICTURES].float(), came[:PICTURES], 0.0, float(data.white))
-        caption = f"The first {min(PICTURES, len(came))} test pictures, each above its reconstruction."
+        x, white = test.x.float(), model.task.white
+        low, high = (float(x.min()), float(x.max())) if white is None else (0.0, white)
+        image = stacked_pairs(x[:PICTURES], reconstructed[:PICTURES], low, high)
+        caption = f"The first {min(PICTURES, len(x))} test pictures, each above its reconstruction."
         section.plots.append(Plot("Originals and reconstructions", caption, uri=data_uri(image)))
     else:
-        x, a = test.x.flatten(1)[:ROWS, :INPUTS].tolist(), came.flatten(1)[:ROWS, :INPUTS].tolist()
+        x, a = test.x.flatten(1)[:ROWS, :INPUTS].tolist(), reconstructed.flatten(1)[:ROWS, :INPUTS].tolist()
         names = [f"x{k + 1}" for k in range(len(x[0]))]
         rows = [
             [
@@ -39,7 +41,8 @@ def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
         with eval_mode(model):
             code = model.encode(test.x.to(model.device)).float().cpu().numpy()
         classes = test.y.numpy() if data.y == "classes" else torch.zeros(len(code), dtype=torch.long).numpy()
-        names = data.classes if data.y == "classes" and data.classes else ["test rows"]
+        numbered = [f"class {k}" for k in range(int(classes.max()) + 1)]
+        names = (data.classes or numbered) if data.y == "classes" else ["test samples"]
         caption = "The code of each test sample; the model was trained without the classes."
         section.plots.append(draw("The code's plane", partial(plots.code_plane, code, classes, names), caption))
     return [section]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.metrics import exact
-from dlcourse.tasks.base import Batch, Predictions, Task
+from dlcourse.tasks.base import Batch, Predictions, Task, logits
 
 if TYPE_CHECKING:
     from dlcourse.plots.section import Section
@@ -25,8 +25,8 @@ class Classification(Task):
         super().__init__(**facts)
         self.classes = [str(name) for name in classes or range(self.class_count or self.outputs)]
 
-    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-        return {"correct": output.max(1).indices == target}  # the first of equals, as argmax, and sooner
+    def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        return {"correct": logits(output).max(1).indices == target}  # the first of equals, as argmax, and sooner
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"acc": sums["correct"] / sums["n"]}
@@ -37,6 +37,10 @@ class Classification(Task):
     def scores(self, predictions: Predictions) -> Tensor:
         """The score of each class (N, C): its probability if the loss has one, else z."""
         return predictions.a if predictions.probabilities else predictions.z
+
+    def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (N, C), softmax(z) if the loss has none, and class numbers (N,)."""
+        return predictions.a if predictions.probabilities else predictions.z.softmax(1), target
 
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """The class, and the probability (or the score) of each."""
@@ -57,8 +61,8 @@ class Binary(Classification):
     def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return batch.x, batch.y[:, None].float()
 
-    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-        return {"correct": ((output > 0) == (target > 0.5)).flatten()}
+    def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        return {"correct": ((logits(output) > 0) == (target > 0.5)).flatten()}
 
     def predicted_class(self, z: Tensor) -> Tensor:
         return (z[:, 0] > 0).long()
@@ -67,8 +71,9 @@ class Binary(Classification):
         shown = super().scores(predictions)
         return torch.cat([1 - shown if predictions.probabilities else -shown, shown], 1)
 
-    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
-        return read(output)[:, 0], target[:, 0].long()
+    def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The probability of class 1 (N,), σ(z) if the loss has none, and class numbers (N,)."""
+        return (predictions.a if predictions.probabilities else predictions.z.sigmoid())[:, 0], target[:, 0].long()
 
 
 class Multilabel(Task):
@@ -84,16 +89,17 @@ class Multilabel(Task):
     def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return batch.x, batch.y.float()
 
-    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-        right = (output > 0) == (target > 0.5)
+    def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+        right = (logits(output) > 0) == (target > 0.5)
         return {"right": right, "whole": right.all(1)}
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         n = sums["n"]
         return {"acc": (sums["right"] / n[..., None]).mean(-1), "exact": sums["whole"] / n}
 
-    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
-        return read(output), target.long()
+    def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The probability of each label, σ(z) if the loss has none, and zeros and ones, (N, K) both."""
+        return predictions.a if predictions.probabilities else predictions.z.sigmoid(), target.long()
 
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """The predicted labels, and the probability (or the score) of each."""
@@ -128,18 +134,18 @@ class Regression(Task):
             self.y_mean.copy_(y.mean(0))
             self.y_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
-    def loss_inputs(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, None]:
-        return output, (target - self.y_mean) / self.y_std, None
+    def loss_inputs(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor, None]:
+        return logits(output), (target - self.y_mean) / self.y_std, None
 
     def postprocess(self, a: Tensor) -> Tensor:
         return a * self.y_std + self.y_mean
 
-    def comparable(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> tuple[Tensor, Tensor]:
+    def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
         """In the target's units, (N,) each of one value, (N, K) of several."""
-        values = read(output), target
+        values = predictions.a, target
         return values if self.outputs > 1 else (values[0][:, 0], values[1][:, 0])
 
-    def statistics(self, output: Tensor, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+    def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
         y, error = exact(target), exact(target - read(output))
         return {"abs": error.abs(), "sq": error**2, "y": y, "yy": y**2}
 

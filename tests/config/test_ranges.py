@@ -63,6 +63,7 @@ TABLE = {  # key: the words it needs, good values, bad values
     "trainer.max_steps": ("", [1, -1], [0, -2, 1.5, None]),
     "trainer.num_nodes": ("", *WHOLE),
     "trainer.accumulate_grad_batches": ("", *WHOLE),
+    "data.white": ("", [1, 255, 0.5, None], [0, -1, "x", True]),
     "trainer.gradient_clip_val": ("", [0.5, None], [0, -1, [1]]),
     "trainer.limit_train_batches": ("", *BATCHES),
     "trainer.limit_val_batches": ("", *BATCHES),
@@ -126,7 +127,7 @@ TABLE |= {
 }
 #: Numbers of conf/ that are facts of the data, a place in a shape, or said in words elsewhere.
 NO_CHOICE = {
-    *("data.white", "task.outputs", "task.class_count"),
+    *("task.outputs", "task.class_count"),
     "data.outputs",
     "data.b",
     "activation.dim",

@@ -25,10 +25,25 @@ from tests.refusing import refusal
         ("model.activation=[relu,3]", "model.activation"),
         ("++foo=1", "foo"),
         ("=1", "=1"),
+        ("task.metrics=null", "task.metrics"),
+        ("task.metrics=3", "task.metrics"),
+        ("task.takes=[1]", "it takes 1"),
+        ("task.takes=null", "task.takes=null".replace("null", "None")),
+        ("tags=null", "expected a list, as []"),
+        ("metrics=[]", "metrics=[]: expected at least one choice; write metrics=none"),
+        ("logger=[]", "logger=[]: expected at least one choice; write logger=none"),
+        ("data.classes=[a]", "data.classes has 1 names, data=digits has 10 classes"),
+        ("data.white=x", "data.white=x: expected a number in (0"),
+        ("data.white=-1", "data.white=-1"),
     ],
 )
 def test_values_of_a_wrong_kind_are_refused(word, said):
     assert said in refusal(checked, [word])
+
+
+@pytest.mark.parametrize("takes", ["null", "3"])
+def test_a_metric_takes_a_list(takes):
+    assert "metrics.f1.takes" in refusal(checked, ["metrics=f1", f"metrics.f1.takes={takes}"])
 
 
 def test_a_full_batch_optimizer_and_a_number_by_hand():

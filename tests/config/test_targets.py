@@ -244,6 +244,12 @@ def test_after_import_a_target_must_be_a_class_of_its_package(target, said):
         (["+trainer.max_epoch=3"], "did you mean max_epochs?"),
         (["activation._target_=torch.nn.Mish", "+activation.foo=1"], "activation has no argument foo"),
         (["+callbacks.x={_target_:lightning.pytorch.callbacks.Timer,durration:1}"], "did you mean duration?"),
+        (["data=moons", "+data.task=classification"], "data has no argument task"),
+        (["+model.metrics=3"], "model has no argument metrics"),
+        (["+model.task=3"], "model has no argument task"),
+        (["+metrics.x._target_=torch.nn.ReLU"], "torchmetrics.Metric"),
+        (["+callbacks.x._target_=torch.nn.ReLU"], "lightning.pytorch.Callback"),
+        (["+logger.x._target_=torch.nn.ReLU"], "lightning.pytorch.loggers.Logger"),
     ],
 )
 def test_an_argument_that_a_constructor_does_not_have_is_refused(words, said):

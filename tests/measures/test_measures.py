@@ -105,6 +105,16 @@ def test_the_gap_of_what_was_learned_by_heart():
     assert found["gap"] == pytest.approx(result.metrics["test/loss"] - found["train_loss"], rel=1e-4)
 
 
+def test_a_gap_of_values_has_no_accuracy(runs):
+    words = ["data=diabetes", "+callbacks.gap._target_=dlcourse.measures.generalisation.Gap", "trainer.max_epochs=1"]
+    found = dlcourse.run(*words, f"paths.runs_dir={runs}").metrics
+    assert {name for name in found if name.startswith("measure/")} == {"measure/train_loss", "measure/gap"}
+    assert found["measure/gap"] == pytest.approx(found["test/loss"] - found["measure/train_loss"], rel=1e-5)
+    with pytest.raises(Refused, match="Regression has no classes"):
+        each = ["+callbacks.each._target_=dlcourse.measures.training.EachEpochTest"]
+        dlcourse.run(*words[:1], *each, *words[2:], f"paths.runs_dir={runs}")
+
+
 def test_a_convolution_shifts_with_its_picture():
     found = Shifts().measure(*ready("data=digits", "model=cnn", "model.channels=[8]"))
     assert found["not_shifted"] < 1e-5 and found["parameters"] == 8 * 9

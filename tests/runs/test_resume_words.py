@@ -29,6 +29,15 @@ def test_a_change_that_is_asked_for_by_name(stopped):
     assert {row["lr"] for row in written if "lr" in row and row["step"] <= at} == {0.001}
 
 
+def test_a_list_of_choices_may_be_repeated(tmp_path, monkeypatch):
+    killed(tmp_path / "run", ["metrics=[f1,auroc]"], monkeypatch, 4)
+    again = [f"resume={tmp_path / 'run'}"]
+    assert resumed([*again, "metrics=[f1,auroc]"]) and resumed([*again, "metrics=[auroc,f1]", "logger=none"])
+    for word in ("metrics=f1", "metrics=[f1,auroc,recall]"):
+        with pytest.raises(Refused, match="would change the run"):
+            resumed([*again, word])
+
+
 def test_a_group_cannot_be_changed_even_by_name(stopped):
     with pytest.raises(Refused, match="init_from"):
         resumed([f"resume={stopped}", "optimizer=sgd", "resume_changed=[optimizer]"])

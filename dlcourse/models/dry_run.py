@@ -1,0 +1,35 @@
+"""Run a new model once before any data is read."""
+
+from typing import Any
+
+import torch
+
+from dlcourse.errors import ForwardFailed
+from dlcourse.tasks.base import logits
+
+
+def freeze_unreached(model: Any, outputs: int) -> list[str]:
+    """Run two samples; freeze the parameters that get no gradient, and return their names.
+
+    ForwardFailed: the model's forward raises; ValueError: z has not the shape (N, outputs).
+    """
+    shape = tuple(model.example_input_array.shape[1:])
+    model.eval()
+    try:
+        z = logits(model(model.example_input_array))
+    except Exception as error:
+        raise ForwardFailed(f"{type(model).__name__} failed on inputs of the data's shape {shape}") from error
+    model.train()
+    if z.shape != (2, outputs):
+        raise ValueError(
+            f"{type(model).__name__} turns inputs (N, {', '.join(map(str, shape))}) into {('N', *z.shape[1:])}, "
+            f"but the data needs (N, {outputs})"
+        )
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not z.requires_grad:
+        return [name for name, _ in named]
+    gradients = torch.autograd.grad(z.sum(), [p for _, p in named], allow_unused=True)
+    frozen = [(name, p) for (name, p), gradient in zip(named, gradients, strict=True) if gradient is None]
+    for _, p in frozen:
+        p.requires_grad_(False)
+    return [name for name, _ in frozen]
