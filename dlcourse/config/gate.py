@@ -198,7 +198,7 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
         base = f"dlcourse.{BASES[path]}" if path in BASES else ""
         if base and not (inspect.isclass(found) and issubclass(found, _load(base))):
-            raise Refused(f"{path}._target_={target}: a {path} of your own derives from {base}")
+            raise Refused(f"{path}._target_={target} must be a subclass of {base}")
         our_keys = METRIC_KEYS if path.startswith("metrics.") else ()
         _check_arguments(path, {key: value for key, value in node.items() if key not in our_keys}, found)
 
