@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
     from torch import nn
 
-# Lightning. No private name, but as little promised: a hook that is None is not called (runs/callback.py).
+# Lightning. Not a private name, but not documented either: Lightning skips a hook that is None (runs/callback.py).
 
-#: The attribute of a module in which Lightning notes the running hook, some forty times a step. A model that knows its
-#: name can spare it the look-up among parameters and modules that ``nn.Module.__setattr__`` makes.
+#: The attribute of a module in which Lightning notes the running hook, some forty times a step. A model that stores
+#: this attribute directly avoids the look-up in ``nn.Module.__setattr__``.
 CURRENT_HOOK = "_current_fx_name"
 
 
@@ -82,7 +82,7 @@ def wandb_started(logger: "WandbLogger") -> bool:
 
 
 def command_line_parser() -> "argparse.ArgumentParser":
-    """The parser of Hydra's own flags: ``hydra.main`` makes one, but hands out neither it nor what it has read."""
+    """The parser of Hydra's own flags; ``hydra.main`` exposes neither its parser nor the parsed arguments."""
     from hydra._internal.utils import get_args_parser
 
     return get_args_parser()
@@ -112,7 +112,8 @@ def open_trial(study: "optuna.Study", number: int) -> "optuna.Trial | None":
 def cmaes_sampler(load: Callable[[bytes], Any]) -> Any:
     """Optuna's CmaEsSampler with its pickled optimizer read by ``load``; what ``load`` does not read is refused.
 
-    Optuna's own reading, a method without a public hook, is ``pickle.loads``, which runs what a study's file names.
+    Optuna calls ``pickle.loads``, which can run code named in a study's file; it has no public hook
+    for reading otherwise.
     """
     from optuna.samplers import CmaEsSampler
 

@@ -15,7 +15,7 @@ OUTPUTS = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "softmax": lambda 
 
 
 class Loss(nn.Module):
-    """A mean over rows, and what it was divided by; ``output(z)`` is what the unit puts out.
+    """A mean over rows, and what it was divided by; ``output(z)`` is what the unit outputs.
 
     ``forward(z, target, weight)``: the weight (M,) of each row, or None for 1. Returns the mean C = Σ w_m C_m / Σ w_m
     and its divisor, so that C · divisor adds up over batches and processes. ``target_forms``: the targets that it

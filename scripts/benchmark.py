@@ -40,7 +40,7 @@ def benchmark(words: list[str]) -> int:
         print((gpu.table if "sections" in result else table)(result))
         return 0
     if not given.name:
-        parser.error(f"which benchmark? {', '.join(ROWS)}")
+        parser.error(f"which benchmark? {', '.join([*ROWS, 'gpu'])}")
     kept = given.json or Path("runs/benchmarks") / f"{given.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     if given.name == "gpu":

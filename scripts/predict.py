@@ -23,8 +23,8 @@ def predict(words: list[str]) -> int:
     x = data.read(path)
     if count := int(has_light_background(model, data, x).sum()):
         print(
-            f"{count} of {len(x)}: a much lighter ground than the training pictures have; if it is ink on paper, "
-            "and they are light on dark, invert it",
+            f"{count} of {len(x)} pictures have a much lighter background than the training pictures; "
+            "if those are light on dark, invert yours.",
             file=sys.stderr,
         )
     lines = predictions(model, x)

@@ -1,4 +1,4 @@
-"""Write the report of a run anew: python scripts/report.py run=RUN"""
+"""Write the report of a run again: python scripts/report.py run=RUN"""
 
 import sys
 

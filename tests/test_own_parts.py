@@ -110,9 +110,9 @@ def test_a_sweep_over_a_choice_of_ones_own(outside: Path) -> None:
     ("words", "said"),
     [
         (["optimizer=own"], "optimizer._target_ is not set: optimizer._target_=my_package.MyClass"),
-        (["loss=own", "loss._target_=torch.nn.SmoothL1Loss"], "a loss of your own derives from dlcourse.losses.Loss"),
-        (["model=own", "model._target_=torch.nn.Linear"], "a model of your own derives from dlcourse.models.base"),
-        (["task=own", "task._target_=torch.nn.Identity"], "a task of your own derives from dlcourse.tasks.base.Task"),
+        (["loss=own", "loss._target_=torch.nn.SmoothL1Loss"], "must be a subclass of dlcourse.losses.Loss"),
+        (["model=own", "model._target_=torch.nn.Linear"], "must be a subclass of dlcourse.models.base.Model"),
+        (["task=own", "task._target_=torch.nn.Identity"], "must be a subclass of dlcourse.tasks.base.Task"),
         (["loss=own", "loss._target_=my_package.LogCosh"], "LogCosh accepts targets as values, the task has class"),
         (["optimizer=own", "optimizer._target_=my_package.Lyon"], "my_package.Lyon: there is no such class"),
         (["optimizer=own", "optimizer._target_=my_package.Lion", "optimizer.beta=1"], "optimizer has no key beta"),

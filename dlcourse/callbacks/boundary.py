@@ -14,7 +14,8 @@ class Boundary(Callback):
     """RUN/boundary.jsonl: the predicted class on a ``grid`` × ``grid`` lattice around the training samples, before
     training, after epochs 1, 2, 4, 8, … and after the last; the report plots them side by side.
 
-    A line: epochs trained; left, right, lower and upper end of the plane; a string of class numbers for each height.
+    A line: epochs trained; left, right, lower and upper end of the plane; a string of class numbers for each row
+    of the grid.
     Only for data with two inputs and up to ten classes; for other data there is no file. Lecture: L1, L6.
     """
 

@@ -214,7 +214,7 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
         group, _, name = path.partition(".")
         base = BASES.get(path) or BASES.get(f"{group}.*") if "." not in name else None
         if base and not (inspect.isclass(found) and issubclass(found, _load(base))):
-            raise Refused(f"{path}._target_={target}: a {path} of your own derives from {base}")
+            raise Refused(f"{path}._target_={target} must be a subclass of {base}")
         our_keys = METRIC_KEYS if path.startswith("metrics.") else ()
         _check_arguments(path, {key: value for key, value in node.items() if key not in our_keys}, found)
 

@@ -100,7 +100,7 @@ def _check_sweep(sweep: DictConfig, logged: dict[str, Any], monitor: str) -> Non
                     f"sweep.metric={metric}: a run reports it for its best weights only with monitor={metric}"
                 )
         elif mode != "min":
-            raise Refused(f"sweep.mode={mode}: the best {metric} is its min; set sweep.mode=min")
+            raise Refused(f"sweep.mode={mode}: fewer {metric} are better; set sweep.mode=min")
     if sweep.retry not in (None, "failed"):
         raise Refused(f"sweep.retry={sweep.retry}: expected failed, or null")
 
@@ -117,7 +117,8 @@ def _check_monitor(where: str, monitor: Any, mode: Any, logged: Any, key: str = 
     if better is None:
         raise Refused(f"{where}{key}={monitor}: set its better direction, as +metrics.{metric}.mode=max")
     if mode != better:
-        raise Refused(f"{where}mode={mode}: the best {monitor} is its {better}; set {where}mode={better}")
+        wanted = "lower" if better == "min" else "higher"
+        raise Refused(f"{where}mode={mode}: {wanted} {monitor} is better; set {where}mode={better}")
 
 
 def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:

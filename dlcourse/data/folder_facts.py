@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlcourse.data.facts import CLASSES, VALUES, class_facts, kind_of, literal
+from dlcourse.data.facts import CLASSES, class_facts, kind_of, literal
 from dlcourse.errors import Refused
 
 PICTURES = {".png", ".jpg", ".jpeg"}
@@ -20,8 +20,6 @@ def folder_facts(
     if path is None:
         raise Refused("data=image_folder reads your own pictures: set data.path=FOLDER, with one folder a class in it")
     kind = kind_of(task, tasks) or CLASSES
-    if kind == VALUES:
-        raise Refused(f"data.task={task} does not fit data=image_folder, whose folders are classes")
     if channels not in (1, 3) or not isinstance(size, int) or size < 1:
         raise Refused(f"data.channels={channels} must be 1 or 3, and data.size={size} a number of pixels from 1 on")
     found = pictures(path)

@@ -146,7 +146,10 @@ class Sparse(Generated):
 
 
 class Topics(Generated):
-    """Documents as counts of shape[0] words, each of any number of topics, which draw the words that they like."""
+    """Documents as counts of shape[0] words.
+
+    Each document is about any number of topics; each topic has its own word frequencies.
+    """
 
     def __init__(self, **facts: Any):
         super().__init__(noise=0.0, **facts)
@@ -157,9 +160,9 @@ class Topics(Generated):
         return torch.tensor(x[rows]).float(), torch.tensor(y[rows]).long()
 
 
-@lru_cache(maxsize=1)  # seconds, as one topic is rare and drawn until it comes
+@lru_cache(maxsize=1)  # takes seconds: a rare topic is drawn by rejection
 def _documents(count: int, words: int, topics: int) -> Any:
-    """One draw for both sets: another seed would be of topics that like other words."""
+    """One draw for both sets: another seed would give topics with other word frequencies."""
     from sklearn.datasets import make_multilabel_classification
 
     return make_multilabel_classification(n_samples=count, n_features=words, n_classes=topics, random_state=TRAIN)

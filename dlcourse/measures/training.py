@@ -16,8 +16,8 @@ class EffectiveRate(Callback):
     """The factor of the gradient, η/(√s + ε) for Adagrad or η√(u + ε)/√(s + ε) for AdaDelta; the median over w.
 
     s is the sum, or the running mean, of squared gradients, u that of squared steps; Adagrad's ``lr_decay`` is left
-    out. Logs ``rate`` once an epoch, and
-    ``measure/first_rate`` (after the first epoch) and ``measure/last_rate``. Lecture: L15, L16.
+    out. Logs ``rate`` once an epoch, and ``measure/first_rate`` (after the first epoch) and ``measure/last_rate``.
+    Lecture: L15, L16.
     """
 
     def __init__(self) -> None:

@@ -34,9 +34,9 @@ class Pretrained:
             if word not in names:
                 near = get_close_matches(word, names, n=1)
                 raise ValueError(
-                    f"model.weights={word}: torchvision has none of that name for {network}"
+                    f"model.weights={word}: torchvision has no weights of that name for {network}"
                     f"{f'; did you mean {near[0]}?' if near else ''}\nThere are: {', '.join(dict.fromkeys(names))}; "
-                    "or a file, with its ending"
+                    "or a file name with its suffix"
                 )
             return cls(word, known[word], None)
         file = Path(word)
@@ -101,7 +101,7 @@ class Pretrained:
 
 
 def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
-    """Load weights into a network of torchvision, but for its last layer, and say in a line what begins anew.
+    """Load weights into a network of torchvision, except its last layer; the line returned says what stays random.
 
     Strict: a tensor that is missing or of another shape is refused by name. Only auxiliary outputs (names with ``aux``)
     may be there without a place here.
@@ -128,7 +128,8 @@ def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
         wrong += [f"only there: {', '.join(foreign[:3])}"] * bool(foreign)
     if wrong:
         raise Refused(f"model.weights={pretrained.word} does not fit model.name: {'; '.join(wrong[:3])}", CHECKPOINT)
-    anew = ", ".join(f"{last}.{name}" for name in head.state_dict())
-    return f"weights of {pretrained.word}; {anew} {'begins' if len(head.state_dict()) == 1 else 'begin'} anew" + (
+    random = ", ".join(f"{last}.{name}" for name in head.state_dict())
+    start = "starts" if len(head.state_dict()) == 1 else "start"
+    return f"weights of {pretrained.word}; {random} {start} from random weights" + (
         f"; left out: {len(unused)} tensors of auxiliary outputs ({unused[0]} …)" if unused else ""
     )

@@ -24,14 +24,14 @@ class Torchvision(Model):
     A grey picture is given to the network three times, as red, green and blue, so that trained filters see what they
     were trained on. ``size``: pictures are scaled to size × size before the network; null: they are as the data has
     them. ``weights``: null; the name of weights of torchvision, as IMAGENET1K_V1 or DEFAULT; or a file with a
-    state_dict. The last layer begins anew with any weights. With weights, pixels are standardised by the mean and
+    state_dict. The last layer always starts from random weights. With weights, pixels are standardised by the mean and
     deviation that they were trained with (a file: those of the weights of its name, else of DEFAULT), not by the
     data's. ``freeze``: only the last layer trains; the network before it stays in evaluation mode, so that batch
     normalisation keeps its running statistics and dropout is off. ``white``: the value of a white pixel, which is 1
     for the weights. The auxiliary outputs of GoogLeNet and Inception v3 are left out.
 
-    ``init`` concerns what no weights are loaded for; ``init=default`` is the network's own rule. Lecture: L7, L18.
-    Yosinski et al. (2014), How transferable are features in deep neural networks?
+    ``init`` applies only to layers without loaded weights; with ``default`` they keep torchvision's own initialisation.
+    Lecture: L7, L18. Yosinski et al. (2014), How transferable are features in deep neural networks?
     ValueError: an unknown name, rows that are no such pictures, a size that the network cannot take.
     """
 
@@ -58,7 +58,10 @@ class Torchvision(Model):
             raise ValueError(f"model.freeze={freeze}: expected true or false")
         pretrained = None if weights is None else Pretrained.find(name, str(weights))
         if pretrained and white is None:
-            raise ValueError(f"model.weights={weights} takes pixels from black to white, and data.white is not known")
+            raise ValueError(
+                f"model.weights={weights} needs pixels in 0 … 1: set data.white, the value of a white pixel "
+                "(for data=own: +data.white=255)"
+            )
         height, width = (size, size) if size else shape[1:]
         try:
             net = network_of(name, outputs, height, pretrained is not None)
@@ -96,11 +99,11 @@ class Torchvision(Model):
         if self.pretrained is None:
             return None
         net: Any = self.network.net
-        told, trained = fill(net, last_layer(net), self.pretrained), self.pretrained.side
+        line, trained = fill(net, last_layer(net), self.pretrained), self.pretrained.side
         if self.seen != (trained, trained):
             height, width = self.seen
-            told += f"; trained on pictures of {trained} × {trained}, here they are {height} × {width} (model.size)"
-        return told
+            line += f"; trained on pictures of {trained} × {trained}, here they are {height} × {width} (model.size)"
+        return line
 
 
 class Pictures(nn.Module):
@@ -137,7 +140,7 @@ def network_of(name: str, outputs: int, side: int, trained: bool) -> nn.Module:
     net = models.get_model(name, weights=None, num_classes=outputs, **taken)
     for layer in net.modules():
         if hasattr(layer, "inplace"):
-            layer.inplace = False  # what goes into an activation stays there to be looked at; the values are the same
+            layer.inplace = False  # hooks must see an activation's input unchanged
     return net
 
 

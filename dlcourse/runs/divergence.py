@@ -58,7 +58,7 @@ class FindDivergence(Callback):
             return
         if value.ndim:
             bad = ~value.isfinite().flatten(1).all(1)
-            message = f"{name} ({type(module).__name__}) puts out {first_nonfinite(value)}"
+            message = f"{name} ({type(module).__name__}) outputs {first_nonfinite(value)}"
         else:
             rows = range(len(self.batch.x))
             single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in rows]

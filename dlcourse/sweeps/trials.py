@@ -237,8 +237,8 @@ class Sweep:
 
         from dlcourse.sweeps.attempt import attempt
 
-        said = HydraConfig.get().overrides
-        attempt([*map(str, said.task), *(word for word in map(str, said.hydra) if word.startswith(COMMAND_ONLY))])
+        given = HydraConfig.get().overrides
+        attempt([*map(str, given.task), *(word for word in map(str, given.hydra) if word.startswith(COMMAND_ONLY))])
 
 
 def text(path: Path) -> str:

@@ -111,22 +111,22 @@ def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
         classes = [int(found.true[row]), int(found.predicted[row])]
         true, predicted = (found.names[k] for k in classes)
         true_score, score = (float(found.score[row, k]) for k in classes)
-        said = [digits.format(value) for value in (true_score, score)]
+        true_shown, shown = (digits.format(value) for value in (true_score, score))
         values = [] if pictures else found.x[row].flatten()[:INPUTS].tolist()
         section.table.rows.append(
             [
                 Cell(row, str(row)),
                 Cell(true, true, "right"),
-                Cell(true_score, said[0]),
+                Cell(true_score, true_shown),
                 Cell(predicted, predicted, "wrong"),
-                Cell(score, said[1]),
+                Cell(score, shown),
                 *(Cell(value, f"{value:.4g}") for value in values),
             ]
         )
         if pictures:
             image = picture(found.x[row], low, high)
             alt = f"Test row {row}: true class {true}, predicted {predicted}"
-            lines = [(f"true {true} · {said[0]}", "right"), (f"predicted {predicted} · {said[1]}", "wrong")]
+            lines = [(f"true {true} · {true_shown}", "right"), (f"predicted {predicted} · {shown}", "wrong")]
             section.pictures.append(Picture(image, data_uri(image), alt, lines))
     return section
 

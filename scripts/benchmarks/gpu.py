@@ -190,7 +190,7 @@ def outcome(command: Sequence[str], limit: float) -> Outcome:
     """Run a section's process; whatever it has started ends with it."""
     began = time.perf_counter()
     if limit <= 0:
-        return Outcome(0.0, failure="not begun: no time was left")
+        return Outcome(0.0, failure="not started: no time left")
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         env = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": import_path()}
         process = subprocess.Popen(command, stdout=out, stderr=err, cwd=CHECKOUT, env=env, start_new_session=True)
@@ -204,7 +204,7 @@ def outcome(command: Sequence[str], limit: float) -> Outcome:
         lines, reported = last_lines(out), last_lines(err)
     if code == 0 and lines and lines[-1].startswith("{"):
         return Outcome(seconds, json.loads(lines[-1]))
-    return Outcome(seconds, failure=f"ended with {code}: {(reported or lines or ['no word'])[-1]}")
+    return Outcome(seconds, failure=f"ended with {code}: {(reported or lines or ['no output'])[-1]}")
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -259,9 +259,9 @@ def table(result: dict[str, Any]) -> str:
     """The machine, a line for each measurement, and what the sections are."""
     from tabulate import tabulate
 
-    told = result["machine"]
-    packages = ", ".join(f"{name} {found}" for name, found in told["packages"].items())
-    head = f"{result['card']}; CUDA {result['cuda']}, Python {told['python']}, {packages}; {told['cores']} cores"
+    host = result["machine"]
+    packages = ", ".join(f"{name} {found}" for name, found in host["packages"].items())
+    head = f"{result['card']}; CUDA {result['cuda']}, Python {host['python']}, {packages}; {host['cores']} cores"
     if result["dry"]:
         head = f"dry run on the CPU, in small sizes: the measurements mean nothing\n{head}"
     shown = tabulate(cells(result), headers=["section", "what", "measurements", "seconds"], disable_numparse=True)

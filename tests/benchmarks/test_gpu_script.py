@@ -34,7 +34,7 @@ def test_what_a_section_says_is_its_row():
         ("raise ValueError('no such kernel')", 60, "ended with 1: ValueError: no such kernel"),
         ("print('nothing to read')", 60, "ended with 0: nothing to read"),
         ("import time; time.sleep(60)", 0.5, "still running"),
-        ("", 0, "no time was left"),
+        ("", 0, "no time left"),
     ],
 )
 def test_why_there_is_no_measurement(code, limit, reported):

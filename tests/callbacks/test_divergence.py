@@ -56,9 +56,7 @@ def test_the_row_and_the_layer_are_named(tmp_path, planted, parts, words):
     row = parts["train"][5]
     planted(row)
     found = diverge(tmp_path / "run", *WIDE, *words)
-    assert found.startswith("recomputed: network.1 (Linear) puts out ") and found.endswith(
-        f" for row {row} of the data"
-    )
+    assert found.startswith("recomputed: network.1 (Linear) outputs ") and found.endswith(f" for row {row} of the data")
 
 
 def test_a_row_that_only_validation_reads(tmp_path, planted, parts):

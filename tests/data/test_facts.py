@@ -8,7 +8,8 @@ from dlcourse.data import table_facts
 from dlcourse.data.table_facts import label, table
 from dlcourse.errors import CONFIG, Refused
 
-TASKS = {"two": "binary", "classes": "classification", "values": "regression"}
+CLASS_TASKS = {"two": "binary", "classes": "classification"}
+TASKS = {**CLASS_TASKS, "values": "regression"}
 
 
 def csv_facts(path, target, task=None):
@@ -16,7 +17,7 @@ def csv_facts(path, target, task=None):
 
 
 def folder_facts(path, size, channels, task=None):
-    return folders.folder_facts(path, size, channels, TASKS, task)
+    return folders.folder_facts(path, size, channels, CLASS_TASKS, task)
 
 
 @pytest.fixture
@@ -178,7 +179,11 @@ def test_folder(folder):
         (["cat/1.png", "dog/"], {}, "dog holds no PNG or JPEG"),
         (["a/1.png", "b/1.png"], {"channels": 2}, "data.channels=2"),
         (["a/1.png", "b/1.png"], {"size": 0}, "data.size=0"),
-        (["a/1.png", "b/1.png"], {"task": "regression"}, "data.task=regression"),
+        (
+            ["a/1.png", "b/1.png"],
+            {"task": "regression"},
+            "data.task=regression must be one of binary, classification, or left out",
+        ),
         (["a/1.png", "b/1.png", "c/1.png"], {"task": "binary"}, "needs two classes|3 folders"),
         (["${seed}/1.png", "b/1.png"], {}, "refused"),
     ],

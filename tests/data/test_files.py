@@ -8,6 +8,8 @@ from PIL import Image
 from dlcourse.data.picture import picture
 from dlcourse.data.table import in_test_set
 from dlcourse.errors import Refused
+from tests.composing import checked
+from tests.refusing import refusal
 
 
 @pytest.fixture
@@ -109,9 +111,9 @@ def test_new_rows_as_an_array(load, flowers, tmp_path):
 def test_new_rows_that_do_not_fit_are_refused(load, flowers, tmp_path, content, words):
     data = load("csv", path=flowers(), target="kind")
     (tmp_path / "new.csv").write_text(content)
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(Refused) as caught:
         data.read(tmp_path / "new.csv")
-    assert all(word in str(refusal.value) for word in words.split("|")), str(refusal.value)
+    assert all(word in str(caught.value) for word in words.split("|")), str(caught.value)
 
 
 @pytest.fixture
@@ -142,6 +144,12 @@ def test_image_folder_in_grey_and_binary(load, photos, tmp_path):
     data = load("image_folder", path=str(photos), size=8, channels=1, task="binary")
     (x, y), _ = data.arrays()
     assert x.shape == (20, 1, 8, 8) and y.shape == (20,) and data.outputs == 2 and data.task.outputs == 1
+
+
+@pytest.mark.parametrize("task", ["foo", "regression", "values"])
+def test_an_image_folder_is_offered_only_the_tasks_of_its_classes(photos, task):
+    words = ["data=image_folder", f"data.path={photos}", f"data.task={task}"]
+    assert refusal(checked, words) == f"data.task={task} must be one of binary, classification, or left out"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", None])

@@ -94,7 +94,7 @@ def test_pictures_of_one_channel_and_of_any_size(name, data):
     ("words", "said"),
     [
         (["model.name=resnet81"], "did you mean resnet18.*\nThere are: alexnet, "),
-        (["model.weights=IMAGNET1K_V1"], "none of that name for shufflenet_v2_x0_5; did you mean IMAGENET1K_V1"),
+        (["model.weights=IMAGNET1K_V1"], "no weights of that name for shufflenet_v2_x0_5; did you mean IMAGENET1K_V1"),
         (["data=iris"], r"expects pictures \(1, H, W\) or \(3, H, W\); the data's shape is \(4,\)"),
         (["model.freeze=maybe"], "model.freeze=maybe: expected true or false"),
         (["model.size=0"], "model.size=0: expected a whole number"),
@@ -103,7 +103,7 @@ def test_pictures_of_one_channel_and_of_any_size(name, data):
         (["model.dropout=0.5"], "no key dropout"),
         (["model.norm=batch"], "no key norm"),
         (["model.name=inception_v3", "model.size=32"], "pictures of 32 × 32: model.size=96 scales them"),
-        (["model.weights=DEFAULT", "model.white=null"], "data.white is not known"),
+        (["model.weights=DEFAULT", "model.white=null"], "set data.white, the value of a white pixel"),
     ],
 )
 def test_what_does_not_fit_is_refused(words, said):
@@ -151,8 +151,8 @@ def test_weights_are_fetched_checked_and_kept(offered, file, tmp_path, capsys):
     kept = tmp_path / "hub" / "checkpoints" / file.name
     assert kept.read_bytes() == file.read_bytes()
     said = capsys.readouterr().out
-    assert "weights of IMAGENET1K_V1; fc.weight, fc.bias begin anew; trained on pictures of 224 × 224" in said
-    assert "here they are 8 × 8 (model.size)" in said
+    assert "weights of IMAGENET1K_V1; fc.weight, fc.bias start from random weights; trained on" in said
+    assert "; trained on pictures of 224 × 224, here they are 8 × 8 (model.size)" in said
     before = kept.stat().st_mtime_ns
     assert same(begun("model.weights=DEFAULT")[1], file) and kept.stat().st_mtime_ns == before  # not fetched again
 
