@@ -126,7 +126,7 @@ class VectorizedTraining:
         for rows in self.order():
             if self.stop_signal:
                 raise Interrupted(self.stop_signal)
-            batch = Batch(*(take(part, rows) for part in train.parts))
+            batch = Batch(*(take(part, rows) for part in train.parts))  # type: ignore[arg-type]
             g, found = self.stacked.step(batch)
             if clip is not None:
                 g.mul_((clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
