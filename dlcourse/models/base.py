@@ -214,16 +214,23 @@ class Model(pl.LightningModule):
         rows = data.sets["train"]
         self.task.fit(rows.x, rows.y, rows.weight)
 
-    def configure_optimizers(self) -> Any:
-        """The optimizer over named parameters; weight decay skips biases and normalisation (fewer than 2-D)."""
+    def build_optimizer(self, **values: Any) -> torch.optim.Optimizer:
+        """The optimizer over named parameters, with ``values`` for some of its hyperparameters.
+
+        Weight decay skips biases and normalisation (fewer than 2-D).
+        """
+        keywords = {**getattr(self.optimizer_factory, "keywords", {}), **values}
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         groups: list[Any] = named
-        if getattr(self.optimizer_factory, "keywords", {}).get("weight_decay"):
+        if keywords.get("weight_decay"):
             weights = [(name, p) for name, p in named if p.ndim > 1]
             others = [(name, p) for name, p in named if p.ndim < 2]
             groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
             groups = [group for group in groups if group["params"]]
-        optimizer = self.optimizer_factory(groups)
+        return self.optimizer_factory(groups, **values)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.build_optimizer()
         # A schedule that takes the number of steps changes every step, the others every epoch.
         each_step = depends_on_total(self.scheduler_factory)
         horizon = {"total_steps": int(self.trainer.estimated_stepping_batches)} if each_step else {}

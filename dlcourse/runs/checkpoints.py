@@ -67,19 +67,25 @@ class Checkpoints(Callback, Checkpoint):
         if self.best and not self._has_best():
             self.best = {}
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
-        parts = {"optimizer": trainer.optimizers[0].param_groups, "scheduler": [vars(each) for each in schedulers]}
-        for part, objects in parts.items():
-            new_values, old_values = self.hyper_parameters["model"][part], self.old_hyper_parameters.get(part, {})
-            for key in [key for key in old_values if new_values[key] != old_values[key]]:
-                for values in objects:
-                    if key == "lr":
-                        values["initial_lr"] = new_values[key]
-                        values["lr"] *= new_values[key] / old_values[key]
-                    elif values.get(key) == old_values[key]:
-                        values[key] = new_values[key]
-                if key == "lr":
-                    for scheduler in schedulers:
-                        scheduler.base_lrs = [group["initial_lr"] for group in objects]
+        if changed := self._changed("optimizer"):
+            model: Any = pl_module
+            old_groups, new_groups = model.build_optimizer(**changed).param_groups, model.build_optimizer().param_groups
+            groups = trainer.optimizers[0].param_groups
+            for group, old, new in zip(groups, old_groups, new_groups, strict=True):
+                lr = group["lr"] * new["lr"] / old["lr"]  # a schedule may have lowered it
+                group.update({key: new[key] for key in new if key != "params" and new[key] != old[key]})
+                group.update(lr=lr, initial_lr=new["lr"])
+            for scheduler in schedulers:
+                scheduler.base_lrs = [group["initial_lr"] for group in groups]
+        for key, value in self._changed("scheduler").items():
+            for attributes in map(vars, schedulers):
+                if attributes.get(key) == value:
+                    attributes[key] = self.hyper_parameters["model"]["scheduler"][key]
+
+    def _changed(self, part: str) -> dict[str, Any]:
+        """The old values of what a resume changes."""
+        old, new = self.old_hyper_parameters.get(part, {}), self.hyper_parameters["model"][part]
+        return {key: value for key, value in old.items() if new[key] != value}
 
     def _has_best(self) -> bool:
         """Whether best.ckpt can be read and is not from steps after the checkpoint, which a resumed run repeats."""

@@ -104,7 +104,7 @@ def _apply_changes(
             and old_value == new_value
         ):
             continue
-        if old_value is cfg or key not in {*LIMITS, *allowed} or OmegaConf.is_config(old_value):
+        if old_value is cfg or key not in {*LIMITS, *allowed} or OmegaConf.is_dict(old_value):
             suggestion = nearest(key, leaves(cfg)) if old_value is cfg else ""
             raise Refused(
                 f"{override.input_line} would change the run {run_name}; resume continues it as it was{suggestion}\n"
@@ -115,6 +115,8 @@ def _apply_changes(
                 "the run has no limit there" if old_value in (-1, None) else f"that is less than the run's {old_value}"
             )
             raise Refused(f"{key}={new_value}: {reason}; if you mean it: resume_changed=[{key}]")
+        if key == "optimizer.weight_decay" and not (new_value and old_value):
+            raise Refused(f"{key}={new_value}: from or to 0 needs a new run, init_from={run_name}: other weights decay")
         longer = longer or key in LIMITS and is_longer(new_value, old_value)
         OmegaConf.update(cfg, key, new_value)
         applied.append(str(override.input_line))

@@ -29,6 +29,34 @@ def test_a_change_that_is_asked_for_by_name(stopped):
     assert {row["lr"] for row in written if "lr" in row and row["step"] <= at} == {0.001}
 
 
+@pytest.mark.parametrize(
+    ("begun", "word", "expected"),
+    [
+        (["optimizer=adamw"], "optimizer.weight_decay=0.5", [{"weight_decay": 0.5}, {"weight_decay": 0}]),
+        (["optimizer=adam"], "optimizer.betas=[0.5,0.9]", [{"betas": [0.5, 0.9], "lr": 0.001}]),
+        (["optimizer=muon"], "optimizer.adamw_lr=0.02", [{"lr": 0.02, "adamw_lr": 0.02}] * 2),
+        (["optimizer=muon"], "optimizer.lr=0.5", [{"lr": 0.5}, {"lr": 0.001}]),
+        (["scheduler=step", "scheduler.step_size=1", "scheduler.gamma=0.5"], "optimizer.lr=0.002", [{"lr": 0.00025}]),
+    ],
+)
+def test_a_change_reaches_each_group_of_the_optimizer(tmp_path, monkeypatch, begun, word, expected):
+    killed(tmp_path / "run", begun, monkeypatch, 24)
+    resume(tmp_path / "run", word, f"resume_changed=[{word.split('=')[0]}]")
+    groups = load(tmp_path / "run/checkpoints/last.ckpt")["optimizer_states"][0]["param_groups"]
+    for group, values in zip(groups, expected, strict=True):
+        for key, value in values.items():
+            assert (list(group[key]) if key == "betas" else group[key]) == value, key
+
+
+@pytest.mark.parametrize(("begun", "value"), [("optimizer=adam", 0.1), ("optimizer=adamw", 0)])
+def test_what_decays_is_decided_when_a_run_starts(tmp_path, monkeypatch, begun, value):
+    killed(tmp_path / "run", [begun], monkeypatch, 12)
+    before = (tmp_path / "run/metrics.jsonl").read_bytes()
+    with pytest.raises(Refused, match="from or to 0 needs a new run, init_from="):
+        resume(tmp_path / "run", f"optimizer.weight_decay={value}", "resume_changed=[optimizer.weight_decay]")
+    assert (tmp_path / "run/metrics.jsonl").read_bytes() == before
+
+
 def test_a_list_of_choices_may_be_repeated(tmp_path, monkeypatch):
     killed(tmp_path / "run", ["metrics=[f1,auroc]"], monkeypatch, 4)
     again = [f"resume={tmp_path / 'run'}"]
