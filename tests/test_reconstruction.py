@@ -50,7 +50,9 @@ def test_a_table_of_ones_own_is_reconstructed(tmp_path: Path) -> None:
     words = ["data=csv", f"data.path={tmp_path / 't.csv'}", "data.target=kind", "model.code=1", "trainer.max_epochs=40"]
     done = dlcourse.run("model=autoencoder", "optimizer.lr=0.01", *words, f"run_dir={tmp_path / 'run'}")
     assert done.metrics["test/mse"] < 0.1, "b = 2a: one unit is enough, where the mean alone has 1"
-    assert "Test samples and their reconstructions" in (tmp_path / "run" / "report.html").read_text("utf-8")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Test samples and their reconstructions" in page and "sampler" not in page.split("Results")[0]
+    assert '<th scope="col">a</th><th scope="col">b</th>' in page
 
 
 @pytest.mark.parametrize("classes", [None, ["a", "b", "c"]])

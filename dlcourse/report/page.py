@@ -28,6 +28,7 @@ FACTS = {
     "samples_per_s": "samples/s",
 }
 MEASURE = "measure/"
+OF_A_SEARCH = ("sampler", "pruner")  # groups whose choices do not concern one run
 ERROR_TAIL = 20_000  # characters of error.txt that are shown
 
 
@@ -62,7 +63,11 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         title=f"{choices.get('model', '?')} on {choices.get('data', '?')}",
         **{key: contents[key] for key in ("status", "error", "environment", "yaml")},
         command=command(contents["overrides"]),
-        choices={group: name for group, name in sorted(choices.items()) if name not in ("none", "default")},
+        choices={
+            group: name
+            for group, name in sorted(choices.items())
+            if name not in ("none", "default") and group not in OF_A_SEARCH
+        },
         claim=config.get("claim"),
         lecture=config.get("lecture", []),
         verdicts=judge(config.get("expect", []), [metrics]) if metrics else [],

@@ -9,6 +9,7 @@ from dlcourse.plots import codes as plots
 from dlcourse.plots.pictures import data_uri, is_picture, stacked_pairs
 from dlcourse.plots.section import Cell, Plot, Section, Table, draw
 from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.class_sections import input_names
 from dlcourse.tasks.predictions import eval_mode
 
 PICTURES = 16  # test rows that are shown with their reconstruction
@@ -28,7 +29,7 @@ def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
         section.plots.append(Plot("Originals and reconstructions", caption, uri=data_uri(image)))
     else:
         x, a = test.x.flatten(1)[:ROWS, :INPUTS].tolist(), reconstructed.flatten(1)[:ROWS, :INPUTS].tolist()
-        names = [f"x{k + 1}" for k in range(len(x[0]))]
+        names = input_names(data, test.x[0].numel())[:INPUTS]
         rows = [
             [
                 Cell(row, str(row)),
