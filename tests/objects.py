@@ -16,7 +16,8 @@ KINDS = {"classification": "classes", "binary": "classes", "multilabel": "labels
 def shipped(group: str, name: str) -> Any:
     """A group's own part of one of its files."""
     file = OmegaConf.load(CONF / group / f"{name}.yaml")
-    return file.get(group, file)
+    bases = [shipped(group, base) for base in file.get("defaults", []) if isinstance(base, str) and base.isalpha()]
+    return OmegaConf.merge(*bases, file.get(group, file))
 
 
 def task(name: str, outputs: int = 1, **facts: Any) -> Any:

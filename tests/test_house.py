@@ -12,12 +12,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: The rooms from the ground up: a file imports from its own room and from those below it, wherever the import stands.
 ROOMS = (
     *("errors", "internals", "scratch"),
-    *("activations", "losses", "optimizers", "schedulers", "init", "metrics", "chosen_metrics"),
+    *("activations", "losses", "optimizers", "schedulers", "init", "metrics", "chosen_metrics", "noise"),
     *("plots", "tasks", "models", "data", "config", "runs", "callbacks", "measures", "report", "sweeps", "cli"),
     "__init__",
 )
 #: The lecture's nouns: they know torch, and nothing of ours.
-LEAVES = ("activations", "losses", "optimizers", "schedulers", "init")
+LEAVES = ("activations", "losses", "optimizers", "schedulers", "init", "noise")
 LONGEST = 250
 TASKS = {path.stem for path in (ROOT / "conf" / "task").glob("*.yaml")} - {"own"}
 

@@ -78,9 +78,9 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     POSITIVE._replace(special=(None,)): ("trainer.gradient_clip_val", "data.white"),
     NONNEGATIVE: (
-        *("data.noise", "optimizer.weight_decay", "optimizer.lr_decay", "optimizer.initial_accumulator_value"),
+        *("data.noise", "task.noise", "model.beta", "callbacks.progress.seconds", "callbacks.early_stopping.min_delta"),
+        *("optimizer.weight_decay", "optimizer.lr_decay", "optimizer.initial_accumulator_value"),
         *("optimizer.tolerance_grad", "optimizer.tolerance_change", "scheduler.threshold", "scheduler.min_lr"),
-        *("callbacks.progress.seconds", "callbacks.early_stopping.min_delta"),
     ),
     NONNEGATIVE._replace(special=(None,), as_list="may"): ("loss.class_weights",),
     SHARE: (

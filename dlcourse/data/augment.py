@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dlcourse.noise import uniform
+
 
 class Shift:
     """Shift by up to ``pixels`` whole pixels in each direction; new pixels are 0."""
@@ -19,7 +21,7 @@ class Shift:
         self.pixels = _whole("pixels", pixels)
 
     def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
-        u = uniform(x, seed, epoch, index, 2)
+        u = _draws(x, seed, epoch, index, 2)
         return moved(x, _steps(u[:, 0], self.pixels), _steps(u[:, 1], self.pixels))
 
 
@@ -30,7 +32,7 @@ class FlipCrop:
         self.padding = _whole("padding", padding)
 
     def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
-        u = uniform(x, seed, epoch, index, 3)
+        u = _draws(x, seed, epoch, index, 3)
         return moved(x, _steps(u[:, 0], self.padding), _steps(u[:, 1], self.padding), flip=u[:, 2] < 0.5)
 
 
@@ -45,7 +47,7 @@ class Affine:
         self.degrees, self.translate, self.scale = degrees, translate, scale
 
     def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
-        u = 2 * uniform(x, seed, epoch, index, 4) - 1
+        u = 2 * _draws(x, seed, epoch, index, 4) - 1
         angle, zoom = u[:, 0] * math.radians(self.degrees), 1 + u[:, 1] * self.scale
         down, right = (u[:, k] * 2 * self.translate for k in (2, 3))  # the grid runs from −1 to 1
         pixels = x if x.is_floating_point() else x.float()
@@ -53,15 +55,11 @@ class Affine:
         return out if x.is_floating_point() else out.round().to(x.dtype)
 
 
-def uniform(x: Tensor, seed: int, epoch: int, index: Tensor, k: int) -> Tensor:
-    """k numbers in [0, 1) for each picture of x, (N, k), float32: 24 bits of SplitMix64 (Steele et al. 2014)."""
+def _draws(x: Tensor, seed: int, epoch: int, index: Tensor, k: int) -> Tensor:
+    """k numbers in [0, 1) for each picture of x, (N, k)."""
     if x.ndim != 4:
         raise ValueError(f"augmentation is for pictures (N, C, H, W), found {tuple(x.shape)}; set data.augment=none")
-    index = index.to(x.device, torch.int64)
-    state = _mix(torch.full_like(index, seed) + _GOLDEN)
-    state = _mix(_mix(state + epoch) + index)
-    draws = _mix(state[:, None] + _GOLDEN * torch.arange(1, k + 1, device=x.device))
-    return _right(draws, 40).float() / 2**24  # exact in float32, so equal on every device
+    return uniform(seed, epoch, index.to(x.device), k)
 
 
 def moved(x: Tensor, down: Tensor, right: Tensor, flip: Tensor | None = None) -> Tensor:
@@ -89,20 +87,6 @@ def _grid(x: Tensor, angle: Tensor, zoom: Tensor, down: Tensor, right: Tensor) -
 def _steps(u: Tensor, most: int) -> Tensor:
     """Whole numbers −most … most, equally likely."""
     return (u * (2 * most + 1)).long() - most
-
-
-_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 64-bit constants as signed numbers: torch has no full uint64 arithmetic
-
-
-def _mix(h: Tensor) -> Tensor:
-    h = (h ^ _right(h, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
-    h = (h ^ _right(h, 27)) * (0x94D049BB133111EB - 2**64)
-    return h ^ _right(h, 31)
-
-
-def _right(h: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right: the sign bit is shifted too."""
-    return (h >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _whole(key: str, value: int) -> int:

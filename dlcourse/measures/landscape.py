@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from dlcourse.measures import Measure
+from dlcourse.models.functional import loss_with
 from dlcourse.runs.files import write_json
 from dlcourse.tasks.base import Batch
 
@@ -37,11 +37,10 @@ def plane(model: Any, batch: Batch, seed: int = 0) -> Callable[[Tensor], Tensor]
     model = deepcopy(model).eval()
     w = {name: p.detach() for name, p in model.named_parameters()}
     one, two = directions(model, seed)
-    inputs, _ = model.task.prepare_batch(batch)
 
     def cost(point: Tensor) -> Tensor:
         weights = {name: w[name] + point[0] * one[name] + point[1] * two[name] for name in w}
-        return model.loss_of(batch, functional_call(model, weights, (inputs,))).loss
+        return loss_with(model, weights, batch).loss
 
     return cost
 

@@ -21,6 +21,8 @@ class Autoencoder(Model):
     ValueError: channels for data that are not pictures, or whose size cannot be halved that often.
     """
 
+    numbers_per_unit = 1  # that the encoder puts out for a unit of the code
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -38,7 +40,7 @@ class Autoencoder(Model):
         encoder: list[nn.Module] = [*down, nn.Flatten()]
         for width, units, f in zip(widths, hidden, f_hidden, strict=False):
             encoder += [nn.Linear(width, units), f()]
-        encoder.append(nn.Linear(widths[-1], code))
+        encoder.append(nn.Linear(widths[-1], self.numbers_per_unit * code))
         decoder: list[nn.Module] = []
         for width, units, f in zip([code, *hidden[::-1]], hidden[::-1], f_hidden[::-1], strict=False):
             decoder += [nn.Linear(width, units), f()]
@@ -53,6 +55,11 @@ class Autoencoder(Model):
         """The codes (N, code) of raw inputs x (N, *shape)."""
         encoder: Any = self.network.encoder
         return encoder((x - self.mean) / self.std)
+
+    def decode(self, h: Tensor) -> Tensor:
+        """Logits z (N, Π shape) of codes h (N, code)."""
+        decoder: Any = self.network.decoder
+        return decoder(h)
 
 
 def halved(

@@ -67,11 +67,11 @@ def value_range(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:
     return float(finite.min()), float(finite.max())
 
 
-def stacked_pairs(above: Tensor, below: Tensor, low: float, high: float) -> Image.Image:
-    """Pictures (N, C, H, W) in a row, others (N, C, H, W) below them; values low … high become black … white."""
-    tiles = torch.stack([above, below]).clamp(low, high).sub(low).div(max(high - low, 1e-12))
-    _, n, channels, height, width = tiles.shape
-    page = np.full((channels, 2 * (height + 1) - 1, n * (width + 1) - 1), 0.5)
+def stacked(lines: Sequence[Tensor], low: float, high: float) -> Image.Image:
+    """Lines of pictures (N, C, H, W), one below the other; values low … high become black … white."""
+    tiles = torch.stack([*lines]).clamp(low, high).sub(low).div(max(high - low, 1e-12))
+    count, n, channels, height, width = tiles.shape
+    page = np.full((channels, count * (height + 1) - 1, n * (width + 1) - 1), 0.5)
     for line, pictures in enumerate(tiles.numpy()):
         for k, tile in enumerate(pictures):
             top, left = line * (height + 1), k * (width + 1)

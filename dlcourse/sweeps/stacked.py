@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dlcourse.internals import softmax_decompositions, unsafe_view
 from dlcourse.metrics import Metrics, from_sums, joined
 from dlcourse.models.base import BatchLoss
+from dlcourse.models.functional import loss_with
 from dlcourse.tasks.base import Batch, logits
 
 CHUNK_SAMPLES = 8192  # samples times models in one chunk of an evaluation
@@ -48,16 +49,17 @@ class Stacked:
         return {name: part.unflatten(1, shape) for (name, shape), part in named}
 
     def step(self, batch: Batch) -> tuple[Tensor, BatchLoss]:
-        """Gradients (T, P), losses (T,), logits (T, B, outputs) and targets of a batch for each model, x (T, B, …).
+        """Gradients (T, P), losses (T,), outputs (T, B, …) and targets of a batch for each model.
 
-        The operations are recorded once for each batch size and then only replayed.
+        All of the batch is tensors: x (T, B, …), its seed and epoch (T,). The operations are recorded once for each
+        batch size and then only replayed.
         """
-        x, parts = batch.x, [part for part in batch[:4] if part is not None]  # x, y, index, weight
+        x, parts = batch.x, {name: part for name, part in batch._asdict().items() if part is not None}
         if x.shape not in self.traced:
             self.model.train()
 
-            def loss(p: dict[str, Tensor], rest: dict[str, Tensor], *parts: Tensor) -> tuple[Tensor, BatchLoss]:
-                found = self._loss(p, rest, Batch(*parts))  # type: ignore[arg-type]
+            def loss(p: dict[str, Tensor], rest: dict[str, Tensor], parts: Any) -> tuple[Tensor, BatchLoss]:
+                found = self._loss(p, rest, Batch(**parts))
                 return found.loss, found
 
             vectorised = vmap(grad_and_value(loss, has_aux=True), randomness="different")
@@ -65,25 +67,27 @@ class Stacked:
             copies = {name: value.clone() for name, value in self.rest.items()}
             with torch.random.fork_rng():
                 record = make_fx(vectorised, SOFTMAX if x.device.type == "cpu" else None)
-                self.traced[x.shape] = simplified(record(self.parameters(self.w), copies, *parts))
+                self.traced[x.shape] = simplified(record(self.parameters(self.w), copies, parts))
         with torch.no_grad():
-            g, (_, found) = self.traced[x.shape](self.parameters(self.w), self.rest, *parts)
+            g, (_, found) = self.traced[x.shape](self.parameters(self.w), self.rest, parts)
         return torch.cat([part.flatten(1) for part in g.values()], 1), found
 
-    def evaluate(self, w: Tensor, rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
-        """Mean losses (T,), logits (T, N, outputs) and targets of one batch for all models, in evaluation mode."""
+    def evaluate(self, w: Tensor, rest: dict[str, Tensor], batch: Batch, seeds: Tensor) -> BatchLoss:
+        """Losses (T,), outputs (T, N, …) and targets of one batch for all models, each with its seed (T,).
+
+        In evaluation mode.
+        """
         self.model.eval()
         with torch.no_grad():
             vectorised = vmap(
-                lambda p, rest: self._loss(p, rest, batch), chunk_size=max(1, CHUNK_SAMPLES // len(batch.x))
+                lambda p, rest, seed: self._loss(p, rest, batch._replace(seed=seed)),
+                chunk_size=max(1, CHUNK_SAMPLES // len(batch.x)),
             )
-            return vectorised(self.parameters(w), rest)
+            return vectorised(self.parameters(w), rest, seeds)
 
     def _loss(self, p: dict[str, Tensor], rest: dict[str, Tensor], batch: Batch) -> BatchLoss:
         """The loss of one model on its batch."""
-        inputs, _ = self.model.task.prepare_batch(batch)
-        output = functional_call(self.model, {**p, **rest}, (inputs,))
-        found = self.model.loss_of(batch, output)
+        found = loss_with(self.model, {**p, **rest}, batch)
         return found._replace(divisor=torch.as_tensor(found.divisor, device=found.loss.device))
 
     def keep_models(self, rows: Tensor) -> None:

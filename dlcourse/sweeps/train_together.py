@@ -41,7 +41,7 @@ def publish(training: Any) -> None:
     """Write a run directory for each trial, replacing any that are incomplete."""
     done = [k for k, trial in enumerate(training.trials) if trial.status == "finished"]
     rest = {name: value[done] for name, value in training.best_rest.items()}
-    test = dict(zip(done, training.metrics("test", training.best_w[done], rest), strict=True)) if done else {}
+    test = dict(zip(done, training.metrics("test", training.best_w[done], rest, done), strict=True)) if done else {}
     place = environment(str(training.device), torch.get_num_threads())
 
     def write_trial(k: int) -> None:

@@ -56,15 +56,10 @@ class VectorizedTraining:
         if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
             torch.set_num_threads(1)
         self.sets = {
-            name: Rows(
-                self._floating(rows.x, dtype),
-                self._floating(rows.y, dtype),
-                rows.index.to(self.device),
-                None if rows.weight is None else self._floating(rows.weight, dtype),
-            )
-            for name, rows in self.data.sets.items()
+            name: Rows(*(self._floating(part, dtype) for part in rows.parts)) for name, rows in self.data.sets.items()
         }
         self.live = list(range(len(trials)))  # the trial of each row of the stack
+        self.seeds = torch.tensor([trial.tree["data"]["seed"] for trial in trials], device=self.device)
         self.update, self.numbers = step_and_hyperparameters([trial.tree for trial in trials], self.device, dtype)
         self.state: dict[str, Any] = {}
         self.samplers = [
@@ -123,10 +118,13 @@ class VectorizedTraining:
         numbers["weight_decay"] = decay * self.stacked.decays if isinstance(decay, Tensor) or decay else None
         lr = self.column(self.rates.lr)
         clip, log_every = self.cfg.trainer.gradient_clip_val, self.cfg.trainer.log_every_n_steps
+        seeds = self.seeds[self.live]
         for rows in self.order():
             if self.stop_signal:
                 raise Interrupted(self.stop_signal)
-            batch = Batch(*(take(part, rows) for part in train.parts))  # type: ignore[arg-type]
+            x, y, index, *weights = (take(part, rows) for part in train.parts)
+            weight = weights[0] if weights else None
+            batch = Batch(x, y, index, weight, seeds, torch.full_like(seeds, self.epoch))
             g, found = self.stacked.step(batch)
             if clip is not None:
                 g.mul_((clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1))
@@ -186,7 +184,7 @@ class VectorizedTraining:
         """Validate, log, remember the best weights, and drop the trials that have ended."""
         self.end_diverged()
         stacked = self.stacked
-        val = self.metrics("val", stacked.w, stacked.rest)
+        val = self.metrics("val", stacked.w, stacked.rest, self.live)
         train = metrics_of_all(stacked.model, "train", batch_losses)
         for k, row in enumerate(self.live):
             trial = self.trials[row]
@@ -240,9 +238,9 @@ class VectorizedTraining:
         self.numbers = {key: kept(value) for key, value in self.numbers.items()}
         self.losses = [kept(losses) for losses in self.losses]
 
-    def metrics(self, stage: str, w: Tensor, rest: dict[str, Tensor]) -> list[dict[str, float]]:
+    def metrics(self, stage: str, w: Tensor, rest: dict[str, Tensor], trials: Sequence[int]) -> list[dict[str, float]]:
         """The metrics of a data set for each row of w."""
         rows = self.sets[stage]
         numbers = torch.arange(len(rows)).split(EpochSampler(len(rows), EVALUATION_BATCH).sizes())
-        parts = [self.stacked.evaluate(w, rest, rows[part]) for part in numbers]
+        parts = [self.stacked.evaluate(w, rest, rows[part], self.seeds[trials]) for part in numbers]
         return metrics_of_all(self.stacked.model, stage, parts)

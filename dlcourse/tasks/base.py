@@ -22,8 +22,8 @@ class Batch(NamedTuple):
     y: Tensor
     index: Tensor  # type: ignore[assignment]
     weight: Tensor | None = None
-    seed: int = 0
-    epoch: int = 0
+    seed: int | Tensor = 0
+    epoch: int | Tensor = 0
 
     def rows(self, numbers: Any) -> "Batch":
         """Some of the samples, as a batch."""

@@ -1,12 +1,14 @@
 """Report sections for reconstruction: originals beside reconstructions, and the code of two units."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dlcourse.plots import codes as plots
-from dlcourse.plots.pictures import data_uri, is_picture, stacked_pairs
+from dlcourse.plots.pictures import data_uri, is_picture, stacked
 from dlcourse.plots.section import Cell, Plot, Section, Table, draw
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.class_sections import input_names
@@ -19,31 +21,83 @@ INPUTS = 8
 
 def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
     """Test samples and their reconstructions, as pictures or numbers; the code's plane if it has two units."""
-    test, reconstructed = data.sets["test"], predictions.a
     section = Section("test", "On the test set", "Test samples and their reconstructions.")
-    if is_picture(data.shape):
-        x, white = test.x.float(), model.task.white
-        low, high = (float(x.min()), float(x.max())) if white is None else (0.0, white)
-        image = stacked_pairs(x[:PICTURES], reconstructed[:PICTURES], low, high)
-        caption = f"The first {min(PICTURES, len(x))} test pictures, each above its reconstruction."
-        section.plots.append(Plot("Originals and reconstructions", caption, uri=data_uri(image)))
-    else:
-        x, a = test.x.flatten(1)[:ROWS, :INPUTS].tolist(), reconstructed.flatten(1)[:ROWS, :INPUTS].tolist()
-        names = input_names(data, test.x[0].numel())[:INPUTS]
-        rows = [
-            [
-                Cell(row, str(row)),
-                *(Cell(value, f"{value:.4g} → {back:.4g}") for value, back in zip(*both, strict=True)),
-            ]
-            for row, both in enumerate(zip(x, a, strict=True))
-        ]
-        section.table = Table(["row", *names], rows)
-    if getattr(model, "code", None) == 2:
-        with eval_mode(model):
-            code = model.encode(test.x.to(model.device)).float().cpu().numpy()
-        classes = test.y.numpy() if data.y == "classes" else torch.zeros(len(code), dtype=torch.long).numpy()
-        numbered = [f"class {k}" for k in range(int(classes.max()) + 1)]
-        names = (data.classes or numbered) if data.y == "classes" else ["test samples"]
-        caption = "The code of each test sample; the model was trained without the classes."
-        section.plots.append(draw("The code's plane", partial(plots.code_plane, code, classes, names), caption))
+    show(section, model, data, {"test samples": data.sets["test"].x, "their reconstructions": predictions.a})
+    code = getattr(model, "code", None)
+    if code == 2:
+        section.plots.append(plane(model, data))
+    if is_picture(data.shape) and code:
+        section.plots += decoded(model, data, code)
     return [section]
+
+
+def decoded(model: Any, data: Any, code: int) -> list[Plot]:
+    """Pictures of the decoder: between pairs of test samples, over the plane of two units, and of drawn codes."""
+    x = data.sets["test"].x[:PICTURES].to(model.device)
+    steps = torch.linspace(0, 1, PICTURES, device=model.device)[:, None, None]
+    with eval_mode(model):
+        h = model.encode(x)
+        between = h[:4] + steps * (h[4:8] - h[:4])  # (steps, pairs, code)
+        plots = [
+            sheet(model, between.transpose(0, 1), "Between two test samples", "Decoded on the way between two codes.")
+        ]
+        if hasattr(model, "draw"):
+            drawn = model.draw(4 * PICTURES, data.seed).unflatten(0, (4, PICTURES))
+            plots.append(sheet(model, drawn, "New samples", "Decoded from codes of N(0, I)."))
+            if code == 2:
+                levels = torch.distributions.Normal(0, 1).icdf(torch.linspace(0.02, 0.98, 15))
+                across, up = torch.meshgrid(levels, levels.flip(0), indexing="xy")
+                grid = torch.stack([across, up], 2).to(h)
+                plots.append(
+                    sheet(model, grid, "The plane of codes", "Decoded at quantiles of N(0, 1) from 2 to 98 %.")
+                )
+    return plots
+
+
+def sheet(model: Any, codes: Tensor, alt: str, caption: str) -> Plot:
+    """What codes (rows, columns, code) are decoded to, as a sheet of pictures."""
+    pictures = model.output(model.decode(codes.flatten(0, 1))).unflatten(0, codes.shape[:2]).float().cpu()
+    white = model.task.white
+    low, high = (float(pictures.min()), float(pictures.max())) if white is None else (0.0, white)
+    return Plot(alt, caption, uri=data_uri(stacked(list(pictures), low, high)))
+
+
+def denoising_sections(model: Any, data: Any) -> list[Section]:
+    """Test samples, their copies with noise, and what the model makes of the copies."""
+    batch = data.sets["test"].first(PICTURES)._replace(seed=data.seed).to(model.device)
+    noisy, _ = model.task.prepare_batch(batch)
+    with eval_mode(model):
+        denoised = model.output(model.task.answer(model, noisy))
+    section = Section("test", "On the test set", "Test samples, their copies with noise, and the copies denoised.")
+    lines = {"test samples": batch.x, "with noise": noisy, "denoised": denoised}
+    show(section, model, data, {name: rows.float().cpu() for name, rows in lines.items()})
+    return [section]
+
+
+def show(section: Section, model: Any, data: Any, lines: Mapping[str, Tensor]) -> None:
+    """Add lines of pictures, one below the other; of other data a table with several numbers in a cell."""
+    if is_picture(data.shape):
+        x, white = data.sets["test"].x.float(), model.task.white
+        low, high = (float(x.min()), float(x.max())) if white is None else (0.0, white)
+        image = stacked([rows[:PICTURES].float() for rows in lines.values()], low, high)
+        section.plots.append(Plot("Pictures", f"From above: {', '.join(lines)}.", uri=data_uri(image)))
+        return
+    values = [rows.flatten(1)[:ROWS, :INPUTS].tolist() for rows in lines.values()]
+    table = []
+    for row, cells in enumerate(zip(*values, strict=True)):
+        texts = [" → ".join(f"{number:.4g}" for number in cell) for cell in zip(*cells, strict=True)]
+        table.append([Cell(row, str(row)), *map(Cell, cells[0], texts)])
+    section.text += f" In each cell: {' → '.join(lines)}."
+    section.table = Table(["row", *input_names(data, data.sets["test"].x[0].numel())[:INPUTS]], table)
+
+
+def plane(model: Any, data: Any) -> Plot:
+    """The code of each test sample, in the colours of the classes."""
+    test = data.sets["test"]
+    with eval_mode(model):
+        code = model.encode(test.x.to(model.device)).float().cpu().numpy()
+    classes = test.y.numpy() if data.y == "classes" else torch.zeros(len(code), dtype=torch.long).numpy()
+    numbered = [f"class {k}" for k in range(int(classes.max()) + 1)]
+    names = (data.classes or numbered) if data.y == "classes" else ["test samples"]
+    caption = "The code of each test sample; the model was trained without the classes."
+    return draw("The code's plane", partial(plots.code_plane, code, classes, names), caption)

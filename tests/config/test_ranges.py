@@ -78,6 +78,8 @@ NATURAL = ([0, 1, 7], [-1, 0.5, None, [1]])
 UNIT = ([0, 0.5, 1], [-0.1, 1.1, None, [0.5]])
 TABLE |= {
     "data.n_samples": ("data=moons", [2, 1000], [1, 0, -1, 2.5, None]),
+    "model.beta": ("model=vae", [0, 4.0], [-1, "x"]),
+    "task.noise": ("model=autoencoder task=denoising", [0, 0.5], [-1, "x"]),
     "data.noise": ("data=moons", *FROM_ZERO),
     "data.std": ("data=blobs", *RATE),
     "data.turns": ("data=spirals", *RATE),

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dlcourse.data.augment import Affine, FlipCrop, Shift, moved, uniform
+from dlcourse.data.augment import Affine, FlipCrop, Shift, moved
+from dlcourse.noise import normal, uniform
 
 INDEX = torch.arange(64)
 PICTURES = torch.randint(0, 256, (64, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -22,16 +23,27 @@ def test_the_hash_is_splitmix64():
     state = splitmix64((3 + golden) & mask)
     state = splitmix64((splitmix64((state + 7) & mask) + 11) & mask)
     expected = [(splitmix64((state + golden * k) & mask) >> 40) / 2**24 for k in (1, 2, 3)]
-    assert uniform(PICTURES[:1], 3, 7, torch.tensor([11]), 3)[0].tolist() == expected
+    assert uniform(3, 7, torch.tensor([11]), 3)[0].tolist() == expected
 
 
 def test_the_numbers_are_uniform():
     index = torch.arange(20000)
-    u = uniform(torch.zeros(1, 1, 1, 1), 0, 0, index, 4).double()
+    u = uniform(0, 0, index, 4).double()
     assert u.min() >= 0 and u.max() < 1
     assert torch.allclose(u.mean(0), torch.full((4,), 0.5).double(), atol=0.01)
     assert (torch.corrcoef(u.T) - torch.eye(4)).abs().max() < 0.03
     assert u[1:, 0].sub(u[:-1, 0]).abs().mean() == pytest.approx(1 / 3, abs=0.01)  # neighbours are unrelated
+
+
+def test_normal_numbers_are_normal():
+    from scipy import stats
+
+    n = normal(3, 5, torch.arange(20000), 4).double()
+    assert n.isfinite().all() and stats.kstest(n.flatten().numpy(), "norm").pvalue > 0.01
+    assert (torch.corrcoef(n.T) - torch.eye(4)).abs().max() < 0.03
+    seeds = torch.tensor([3, 4])
+    both = torch.func.vmap(lambda seed: normal(seed, 5, torch.arange(7), 4))(seeds)
+    assert torch.equal(both[0], n[:7].float()) and not torch.equal(both[0], both[1])
 
 
 @EACH

@@ -40,6 +40,8 @@ CASES = {
     "max_steps": [*SMALL[:2], "trainer.max_epochs=-1", "trainer.max_steps=70"],
     "loss": [*SMALL, "loss=mse", "activation=sigmoid"],
     "autoencoder": ["model=autoencoder", *SMALL, "model.code=2"],
+    "denoising": ["model=autoencoder", "task=denoising", *SMALL, "model.code=4"],
+    "vae": ["model=vae", *SMALL, "model.code=4"],
     "convolutional autoencoder": ["model=autoencoder", *SMALL, "model.code=8", "model.channels=[3]"],
 }
 VARIED = [["optimizer.lr=0.003", "seed=3"], ["optimizer.lr=0.02", "seed=3"], ["optimizer.lr=0.02", "seed=4"]]
@@ -72,7 +74,7 @@ def assert_close_rows(one, two, rtol):
         assert list(a.values()) == pytest.approx(list(b.values()), rel=rtol, abs=1e-12)
 
 
-QUICK = ("adam", "momentum clipped", "cnn batch norm", "sigmoid neuron", "autoencoder")
+QUICK = ("adam", "momentum clipped", "cnn batch norm", "sigmoid neuron", "denoising", "vae")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])

@@ -1,0 +1,34 @@
+"""Random numbers of a sample: a hash of (seed, epoch, index), the same in any batch, order, process or device."""
+
+import math
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 64-bit constants as signed numbers: torch has no full uint64 arithmetic
+
+
+def uniform(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int) -> Tensor:
+    """k numbers in [0, 1) for each index (N,), (N, k), float32: 24 bits of SplitMix64 (Steele et al. 2014)."""
+    index = index.to(torch.int64)
+    state = _mix(torch.zeros_like(index) + seed + _GOLDEN)
+    state = _mix(_mix(state + epoch) + index)
+    draws = _mix(state[:, None] + _GOLDEN * torch.arange(1, k + 1, device=index.device))
+    return _right(draws, 40).float() / 2**24  # exact in float32, so equal on every device
+
+
+def normal(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int) -> Tensor:
+    """k numbers of N(0, 1) for each index (N,), (N, k), float32, by the method of Box and Muller (1958)."""
+    u = uniform(seed, epoch, index, 2 * k)
+    return (-2 * torch.log1p(-u[:, :k])).sqrt() * (2 * math.pi * u[:, k:]).cos()
+
+
+def _mix(h: Tensor) -> Tensor:
+    h = (h ^ _right(h, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    h = (h ^ _right(h, 27)) * (0x94D049BB133111EB - 2**64)
+    return h ^ _right(h, 31)
+
+
+def _right(h: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right: the sign bit is shifted too."""
+    return (h >> bits) & ((1 << (64 - bits)) - 1)
