@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from dlcourse.errors import Refused
 from dlcourse.measures import Measure
-from dlcourse.tasks.predictions import eval_mode, forward_batches
+from dlcourse.metrics import joined
+from dlcourse.tasks.base import logits
+from dlcourse.tasks.predictions import BATCH, eval_mode, forward_batches
 
 
 class Gap(Measure):
@@ -21,11 +23,13 @@ class Gap(Measure):
         losses, found = {}, {}
         for stage in ("train", "test"):
             batch = data.sets[stage].first(len(data.sets[stage])).to(model.device)
-            z = forward_batches(model, batch.x).z
+            parts = [batch.rows(slice(start, start + BATCH)) for start in range(0, len(batch.x), BATCH)]
+            with eval_mode(model):
+                output = joined([model(model.task.prepare_batch(part)[0]) for part in parts])
             with torch.no_grad():
-                losses[stage] = float(model.loss_of(batch, z.to(model.device)).loss)
+                losses[stage] = float(model.loss_of(batch, output).loss)
             if stage == "train" and model.task.classes is not None:
-                found["train_acc"] = _accuracy(model, z, data.sets[stage].y)
+                found["train_acc"] = _accuracy(model, logits(output).cpu(), data.sets[stage].y)
         return {"train_loss": losses["train"], **found, "gap": losses["test"] - losses["train"]}
 
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 from torch import nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
 import dlcourse
 import dlcourse.runs.fit
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.losses import MSE, CrossEntropy
 from dlcourse.models.base import Model
+from dlcourse.models.functional import loss_with
 from dlcourse.runs.building import build, build_part, build_task
 from dlcourse.runs.threads import set_threads
-from dlcourse.tasks.base import Batch
+from dlcourse.tasks.base import Batch, logits
 from tests import objects
 from tests.composing import checked
 
@@ -39,6 +40,7 @@ CASES = {
         ["data=digits", "model.hidden=[5]", "model.channels=[2,3]", "loss=bce", SMOOTH],
         ["data=wine", "model.hidden=[4]", SMOOTH],
     ],
+    "vae": [["data=digits", "model.hidden=[5]", "model.code=2", SMOOTH], ["data=wine", "loss=mse", SMOOTH]],
     "perceptron": [["data=moons"], ["data=iris"]],
     "sigmoid_neuron": [["data=breast_cancer", "data.features=3"], ["data=iris"]],
     # Frozen, batch norm keeps its figures: a row's loss is then its own.
@@ -65,12 +67,12 @@ def batch(data, rows=6):
     return x, torch.randn(rows, data.outputs, generator=source, dtype=torch.float64)
 
 
-def rows_of(x, y):
-    return Batch(x, y, torch.arange(len(x)))
+def rows_of(x, y, index=None):
+    return Batch(x, y, torch.arange(len(x)) if index is None else index)
 
 
-def loss_of(model, x, y, parameters):
-    return model.loss_of(rows_of(x, y), functional_call(model, parameters, (x,))).loss
+def loss_of(model, x, y, parameters, index=None):
+    return loss_with(model, parameters, rows_of(x, y, index)).loss
 
 
 def test_every_model_file_has_a_case():
@@ -111,11 +113,12 @@ def test_the_loss_is_a_function_of_parameters_and_batch(name, words):
     x, y = batch(data)
     parameters = {key: p.detach() for key, p in model.named_parameters() if p.requires_grad}
 
-    def loss(parameters, x, y):
-        return loss_of(model, x, y, parameters)
+    def loss(parameters, x, y, index):
+        return loss_of(model, x, y, parameters, index)
 
-    whole = grad(loss)(parameters, x, y)
-    rows = vmap(lambda x, y: grad(loss)(parameters, x[None], y[None]))(x, y)
+    index = torch.arange(len(x))
+    whole = grad(loss)(parameters, x, y, index)
+    rows = vmap(lambda x, y, k: grad(loss)(parameters, x[None], y[None], k[None]))(x, y, index)
     model.loss_of(rows_of(x, y)).loss.backward()
     own = dict(model.named_parameters())
     for key, p in [(key, own[key]) for key in parameters]:
@@ -155,9 +158,9 @@ def test_several_models_at_once():
 def test_output_shapes(name, words, rows):
     data, model = made(f"model={name}", *words)
     model.eval()
-    z = model(torch.randn(rows, *data.shape))
+    z = logits(model(torch.randn(rows, *data.shape)))
     assert z.shape == (rows, model.task.outputs)
-    assert model.output(z).shape == ((rows, *data.shape) if name == "autoencoder" else z.shape)
+    assert model.output(z).shape == ((rows, *data.shape) if name in ("autoencoder", "vae") else z.shape)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ SMALL = ["model=vae", "model.hidden=[16]", "model.code=2"]
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     measure = "+callbacks.code._target_=dlcourse.measures.code.ActiveUnits"
-    words = [*SMALL, measure, "trainer.max_epochs=25", "optimizer.lr=0.005"]
+    gap = "+callbacks.gap._target_=dlcourse.measures.generalisation.Gap"
+    words = [*SMALL, measure, gap, "trainer.max_epochs=25", "optimizer.lr=0.005"]
     return run(*words, f"run_dir={tmp_path_factory.mktemp('vae') / 'run'}")
 
 
@@ -35,6 +36,7 @@ def test_its_loss_is_the_negative_elbo(done):
         cost = F.binary_cross_entropy_with_logits(model.decode(h), x.flatten(1) / 16, reduction="none").sum(1).mean()
     assert done.metrics["test/kl"] == pytest.approx(float(kl) / 64, rel=1e-4)
     assert done.metrics["test/loss"] * 64 == pytest.approx(float(cost + kl), rel=1e-4)
+    assert done.metrics["measure/gap"] < 0.05, "a model with several outputs and a loss of its own has a gap too"
     assert 1 < float(kl) < 10 and done.metrics["measure/active"] == 2
     model.float()
 
