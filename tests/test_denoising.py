@@ -56,7 +56,7 @@ def test_below_what_came_in_and_below_the_principal_components(tmp_path: Path) -
     assert "From above: test samples, with noise, denoised." in page
 
 
-@pytest.mark.parametrize("step", [3, 16])
+@pytest.mark.parametrize("step", [16, pytest.param(3, marks=pytest.mark.slow)])
 def test_resumed_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     words = ["model=autoencoder", "task=denoising", "model.code=4"]
     killed(tmp_path / "killed", words, monkeypatch, step)

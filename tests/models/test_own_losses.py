@@ -76,7 +76,7 @@ def build(words):
     return data, model.eval()
 
 
-@pytest.mark.parametrize("step", [4, 17])
+@pytest.mark.parametrize("step", [17, pytest.param(4, marks=pytest.mark.slow)])
 def test_resumed_to_the_bit(tmp_path, monkeypatch, step):
     killed(tmp_path / "killed", PENALISED, monkeypatch, step)
     resumed_run = train(*resumed([f"resume={tmp_path / 'killed'}", OWN]))
