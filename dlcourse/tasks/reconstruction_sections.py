@@ -36,8 +36,8 @@ def decoded(model: Any, data: Any, code: int) -> list[Plot]:
     x = data.sets["test"].x[:PICTURES].to(model.device)
     steps = torch.linspace(0, 1, PICTURES, device=model.device)[:, None, None]
     with eval_mode(model):
-        h = model.encode(x)
-        between = h[:4] + steps * (h[4:8] - h[:4])  # (steps, pairs, code)
+        h, pairs = model.encode(x), min(4, len(x) // 2)
+        between = h[:pairs] + steps * (h[pairs : 2 * pairs] - h[:pairs])  # (steps, pairs, code)
         plots = [
             sheet(model, between.transpose(0, 1), "Between two test samples", "Decoded on the way between two codes.")
         ]

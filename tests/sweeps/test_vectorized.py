@@ -204,7 +204,8 @@ def test_the_shortened_record_gives_the_same_bits(tmp_path, monkeypatch, words):
         train, found = one.sets["train"], []
         torch.manual_seed(0)
         for rows in one.order()[:2]:
-            batch = Batch(*(take(part, rows) for part in (train.x, train.y, train.index)))
+            x, y, index = (take(part, rows) for part in (train.x, train.y, train.index))
+            batch = Batch(x, y, index, seed=one.seeds, epoch=torch.zeros_like(one.seeds))
             g, losses = one.stacked.step(batch)
             one.stacked.w.sub_(0.1 * g)
             found += [g, losses.loss, losses.output, *one.stacked.rest.values()]
