@@ -190,12 +190,10 @@ def _set_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
     del cfg.data["facts"], cfg.data["task"]
 
 
-#: The base class of a run's parts; ``metrics.*``: of each below ``metrics``.
-BASES = {
-    **{"task": "dlcourse.tasks.base.Task", "data": "dlcourse.data.base.Data", "model": "dlcourse.models.base.Model"},
-    **{"loss": "dlcourse.losses.Loss", "metrics.*": "torchmetrics.Metric"},
-    **{"callbacks.*": "lightning.pytorch.Callback", "logger.*": "lightning.pytorch.loggers.Logger"},
-}
+#: The base classes of a run's parts, below dlcourse, and of each part in the groups of several.
+BASES = {"task": "tasks.base.Task", "data": "data.base.Data", "model": "models.base.Model", "loss": "losses.Loss"}
+BASES_OF_EACH = {"metrics": "torchmetrics.Metric", "callbacks": "lightning.pytorch.Callback"}
+BASES_OF_EACH |= {"logger": "lightning.pytorch.loggers.Logger"}
 
 
 def check_classes(tree: Any, packages: Sequence[str]) -> None:
@@ -211,8 +209,7 @@ def check_classes(tree: Any, packages: Sequence[str]) -> None:
         own = inspect.isclass(found) and f"{found.__module__}.".startswith(f"{home}.")
         if target not in known and not own:
             raise Refused(f"{path}._target_={target} is not a class of {home}")
-        group, _, name = path.partition(".")
-        base = BASES.get(path) or BASES.get(f"{group}.*") if "." not in name else None
+        base = f"dlcourse.{BASES[path]}" if path in BASES else BASES_OF_EACH.get(path.rpartition(".")[0])
         if base and not (inspect.isclass(found) and issubclass(found, _load(base))):
             raise Refused(f"{path}._target_={target} must be a subclass of {base}")
         our_keys = METRIC_KEYS if path.startswith("metrics.") else ()

@@ -127,8 +127,8 @@ def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[s
 def _check_choices(override: Override, choices: list[str]) -> None:
     group = override.key_or_group
     values: list[Any] = [override.value()]
-    if override.is_sweep_override():  # lists of choices as text, as in metrics=[f1],[f1,auroc]
-        values = [_listed(each) if each.startswith("[") else each for each in values_of(override, choices)]
+    if override.is_sweep_override():  # a choice may be a list, as in metrics=[f1],[f1,auroc]
+        values = [*override.sweep_iterator()] if override.is_choice_sweep() else values_of(override, choices)
     for value in values:
         if isinstance(value, list) and group not in LISTS:
             word = "'model.activation=[relu,tanh]'" if group == "activation" else f"{group}={choices[0]}"
@@ -138,10 +138,6 @@ def _check_choices(override: Override, choices: list[str]) -> None:
         for choice in map(str, as_list(value)):
             if choice not in choices:
                 raise Refused(f"no {group}={choice}{nearest(choice, choices)}\nThere are: {', '.join(choices)}")
-
-
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.strip("[]").split(",") if name.strip()]
 
 
 def as_list(value: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from dlcourse.measures import Measure
+from dlcourse.tasks.predictions import BATCH
 
 ACTIVE = 0.01  # Burda et al. (2016)
 
@@ -18,7 +19,8 @@ class ActiveUnits(Measure):
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         with torch.no_grad():
-            codes = [model.encode(part.to(model.device)).double().cpu() for part in data.sets["test"].x.split(512)]
+            parts = (part.to(model.device, model.mean.dtype) for part in data.sets["test"].x.split(BATCH))
+            codes = [model.encode(part).double().cpu() for part in parts]
         variances = torch.cat(codes).var(0, correction=0).sort(descending=True).values.tolist()
         named = {f"variance/{k}": value for k, value in enumerate(variances, 1)}
         return {"active": float(sum(value > ACTIVE for value in variances)), **named}

@@ -23,6 +23,7 @@ class Gap(Measure):
         losses, found = {}, {}
         for stage in ("train", "test"):
             batch = data.sets[stage].first(len(data.sets[stage])).to(model.device)
+            batch = batch._replace(x=batch.x.to(next(model.parameters()).dtype))
             parts = [batch.rows(slice(start, start + BATCH)) for start in range(0, len(batch.x), BATCH)]
             with eval_mode(model):
                 output = joined([model(model.task.prepare_batch(part)[0]) for part in parts])

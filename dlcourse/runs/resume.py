@@ -97,12 +97,8 @@ def _apply_changes(
     for override in overrides:
         key = str(override.key_or_group)
         new_value, old_value = override.value(), OmegaConf.select(cfg, key, default=cfg)
-        if (
-            key in cfg.choice
-            and set(cfg.choice[key].split(",")) == set(map(str, as_list(new_value)))
-            or old_value is not cfg
-            and old_value == new_value
-        ):
+        same_choice = key in cfg.choice and {*cfg.choice[key].split(",")} == {*map(str, as_list(new_value))}
+        if same_choice or old_value is not cfg and old_value == new_value:
             continue
         if old_value is cfg or key not in {*LIMITS, *allowed} or OmegaConf.is_dict(old_value):
             suggestion = nearest(key, leaves(cfg)) if old_value is cfg else ""

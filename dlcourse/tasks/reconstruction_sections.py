@@ -1,6 +1,6 @@
 """Report sections for reconstruction: originals beside reconstructions, and the code of two units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,10 +56,16 @@ def decoded(model: Any, data: Any, code: int) -> list[Plot]:
 
 def sheet(model: Any, codes: Tensor, alt: str, caption: str) -> Plot:
     """What codes (rows, columns, code) are decoded to, as a sheet of pictures."""
-    pictures = model.output(model.decode(codes.flatten(0, 1))).unflatten(0, codes.shape[:2]).float().cpu()
+    pictures = model.output(model.decode(codes.flatten(0, 1))).unflatten(0, codes.shape[:2])
+    return page(model, list(pictures.float().cpu()), alt, caption)
+
+
+def page(model: Any, lines: Sequence[Tensor], alt: str, caption: str) -> Plot:
+    """Lines of pictures from 0 to white, or over their own range if the task knows no white."""
     white = model.task.white
-    low, high = (float(pictures.min()), float(pictures.max())) if white is None else (0.0, white)
-    return Plot(alt, caption, uri=data_uri(stacked(list(pictures), low, high)))
+    values = torch.cat([rows.flatten() for rows in lines])
+    low, high = (float(values.min()), float(values.max())) if white is None else (0.0, white)
+    return Plot(alt, caption, uri=data_uri(stacked(lines, low, high)))
 
 
 def denoising_sections(model: Any, data: Any) -> list[Section]:
@@ -77,10 +83,8 @@ def denoising_sections(model: Any, data: Any) -> list[Section]:
 def show(section: Section, model: Any, data: Any, lines: Mapping[str, Tensor]) -> None:
     """Add lines of pictures, one below the other; of other data a table with several numbers in a cell."""
     if is_picture(data.shape):
-        x, white = data.sets["test"].x.float(), model.task.white
-        low, high = (float(x.min()), float(x.max())) if white is None else (0.0, white)
-        image = stacked([rows[:PICTURES].float() for rows in lines.values()], low, high)
-        section.plots.append(Plot("Pictures", f"From above: {', '.join(lines)}.", uri=data_uri(image)))
+        pictures = [rows[:PICTURES].float() for rows in lines.values()]
+        section.plots.append(page(model, pictures, "Pictures", f"From above: {', '.join(lines)}."))
         return
     values = [rows.flatten(1)[:ROWS, :INPUTS].tolist() for rows in lines.values()]
     table = []
