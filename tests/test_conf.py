@@ -40,7 +40,7 @@ NEEDS |= {
     if "sweeper:" in path.read_text()
 }
 #: The groups whose choices a report draws in a way of their own.
-DRAWN = ("data", "task", "model", "metrics", "callbacks", "experiment", "debug")
+DRAWN = ("data", "task", "model", "callbacks", "debug")
 #: The groups whose choices say how many runs are run: one run is the same with each.
 OF_A_SWEEP = ("sampler", "pruner", "hydra/launcher")
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]

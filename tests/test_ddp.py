@@ -18,6 +18,7 @@ from tests.faults import process
 ROOT = Path(__file__).parent.parent
 # 18 rows are cut off for validation, which leaves a training set that two processes divide evenly.
 WORDS = ["optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=2", "logger=none", "callbacks=none", "seed=3"]
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=16"]
 
 
@@ -40,7 +41,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "launcher", [[sys.executable], [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]]
+    "launcher", [[sys.executable], pytest.param([sys.executable, *TORCHRUN], marks=pytest.mark.slow)]
 )
 def test_two_processes_equal_one(one: Path, tmp_path: Path, launcher: list[str]) -> None:
     run = tmp_path / "run"

@@ -244,11 +244,13 @@ def test_a_cnn_on_digits(tmp_path, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("data", "model", "accuracy"),
-    [("mnist", "cnn", 0.99), ("mnist", "mlp", 0.98), ("fashion_mnist", "cnn", 0.91)],
+    ("data", "model", "accuracy", "epochs"),
+    [("mnist", "cnn", 0.99, 3), ("mnist", "mlp", 0.98, 7), ("fashion_mnist", "cnn", 0.91, 5)],
 )
-def test_pictures_of_28_by_28(tmp_path, data, model, accuracy):
-    assert process(tmp_path, f"data={data}", f"model={model}")["test/acc"] >= accuracy
+def test_pictures_of_28_by_28(tmp_path, data, model, accuracy, epochs):
+    """At most the epochs of conf/data."""
+    words = [f"data={data}", f"model={model}", f"trainer.max_epochs={epochs}"]
+    assert process(tmp_path, *words)["test/acc"] >= accuracy
 
 
 EXPERIMENTS = {each.name: each for each in experiments(Path("unused"))}

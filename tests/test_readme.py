@@ -55,6 +55,7 @@ SHORTER = {
     "sweep=mnist_tpe": ["sweep.n_trials=1", "trainer.max_epochs=1", "trainer.limit_train_batches=20"],
     "sweep=digits_": ["sweep.n_trials=2", "trainer.max_epochs=1"],
     "-m": ["trainer.max_epochs=1"],
+    "experiment=(08b|12)_": ["trainer.max_epochs=2"],  # at full length in tests/test_lecture.py
     "--short": ["08f_softmax"],
 }
 #: Commands that need what a test machine may lack: a GPU, a cluster, a server, a network.
