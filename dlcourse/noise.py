@@ -8,18 +8,21 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 64-bit constants as signed numbers: torch has no full uint64 arithmetic
 
 
-def uniform(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int) -> Tensor:
-    """k numbers in [0, 1) for each index (N,), (N, k), float32: 24 bits of SplitMix64 (Steele et al. 2014)."""
+def uniform(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int, stream: int = 0) -> Tensor:
+    """k numbers in [0, 1) for each index (N,), (N, k), float32: 24 bits of SplitMix64 (Steele et al. 2014).
+
+    Different streams of a sample are independent: 0 is for what is done to the inputs, 1 for the model's own noise.
+    """
     index = index.to(torch.int64)
-    state = _mix(torch.zeros_like(index) + seed + _GOLDEN)
+    state = _mix(torch.zeros_like(index) + seed + (stream << 40) + _GOLDEN)  # a seed is below 2³²
     state = _mix(_mix(state + epoch) + index)
     draws = _mix(state[:, None] + _GOLDEN * torch.arange(1, k + 1, device=index.device))
     return _right(draws, 40).float() / 2**24  # exact in float32, so equal on every device
 
 
-def normal(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int) -> Tensor:
+def normal(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int, stream: int = 0) -> Tensor:
     """k numbers of N(0, 1) for each index (N,), (N, k), float32, by the method of Box and Muller (1958)."""
-    u = uniform(seed, epoch, index, 2 * k)
+    u = uniform(seed, epoch, index, 2 * k, stream)
     return (-2 * torch.log1p(-u[:, :k])).sqrt() * (2 * math.pi * u[:, k:]).cos()
 
 

@@ -15,7 +15,7 @@ from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
 from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut
 from dlcourse.errors import Refused
-from dlcourse.tasks.base import Task
+from dlcourse.tasks.base import Batch, Task
 
 Split = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 512
@@ -169,6 +169,11 @@ class Data(pl.LightningDataModule):
             rows = rows.to(self.trainer.strategy.root_device)  # once, instead of a copy a step
         return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)
 
+    def samples(self, stage: str) -> Batch:
+        """All samples of train, val or test as one batch, as validation and test see them."""
+        rows = self.sets[stage]
+        return rows.first(len(rows))._replace(seed=self.seed)
+
     def train_dataloader(self) -> Loader:
         return self._loader("train")
 
@@ -189,28 +194,28 @@ class Data(pl.LightningDataModule):
 
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""
-        path = Path(path)
+        path, shape = Path(path), self.task.input_shape or self.shape
         if path.suffix == ".npy":
             try:
                 x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
             except (ValueError, TypeError, EOFError) as error:
                 raise Refused(f"{path} holds no array of numbers ({error})") from None
-            x = x[None] if tuple(x.shape) == self.shape else x
-            if tuple(x.shape[1:]) != self.shape:
-                raise Refused(f"{path}: expected (N, {_dims(self.shape)}), found {tuple(x.shape)}")
+            x = x[None] if tuple(x.shape) == shape else x
+            if tuple(x.shape[1:]) != shape:
+                raise Refused(f"{path}: expected (N, {_dims(shape)}), found {tuple(x.shape)}")
             finite = torch.isfinite(x).flatten(1).all(1)
             if not bool(finite.all()):
                 raise Refused(f"{path}: row {int((~finite).nonzero()[0])} is not finite; remove or fill it")
             return x
-        if len(self.shape) != 3:
-            raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(self.shape)})")
+        if len(shape) != 3:
+            raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(shape)})")
         files = pictures_in(path) if path.is_dir() else [path]
         if not files or not path.is_dir() and path.suffix.lower() not in SUFFIXES:
             raise Refused(f"{path}: data={self.name} reads pictures ({', '.join(SUFFIXES)}), folders of them, and .npy")
         for file in files:
-            if (found := described(file)) != (expected_shape := _dims(self.shape)):
+            if (found := described(file)) != (expected_shape := _dims(shape)):
                 print(f"{file.name}: {found} was converted to {expected_shape}", file=sys.stderr)
-        return torch.stack([picture(file, self.shape) for file in files]).float()
+        return torch.stack([picture(file, shape) for file in files]).float()
 
 
 def _dims(shape: Sequence[int]) -> str:

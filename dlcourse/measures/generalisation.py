@@ -22,7 +22,7 @@ class Gap(Measure):
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         losses, found = {}, {}
         for stage in ("train", "test"):
-            batch = data.sets[stage].first(len(data.sets[stage])).to(model.device)
+            batch = data.samples(stage).to(model.device)
             batch = batch._replace(x=batch.x.to(next(model.parameters()).dtype))
             parts = [batch.rows(slice(start, start + BATCH)) for start in range(0, len(batch.x), BATCH)]
             with eval_mode(model):

@@ -67,9 +67,8 @@ class Formula(Measure):
         formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
         if type(model.loss) not in formulas:
             raise Refused(f"the lecture has no formula for {type(model.loss).__name__}")
-        batch = data.sets["test"].first(len(data.sets["test"]))
-        z = forward_batches(model, batch.x).z.double()
-        _, target = model.task.prepare_batch(batch)
+        inputs, target = model.task.prepare_batch(data.samples("test"))
+        z = forward_batches(model, inputs).z.double()
         with torch.no_grad():
             ours, _ = model.loss(z, target.to(z) if target.is_floating_point() else target)
             ours, t = float(ours), model.loss.as_outputs(z, target)

@@ -55,8 +55,9 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
     problem = ""
     if model is not None:
         try:
-            predictions = forward_batches(model, data.sets["test"].x)
-            report.sections = [*model.task.visualize(model, data, predictions), *first_layer_section(model, data)]
+            inputs, _ = model.task.prepare_batch(data.samples("test").to(model.device))
+            predictions = forward_batches(model, inputs)
+            report.sections = [*model.task.visualize(model, data, predictions), *first_layer_section(model, inputs)]
         except Exception as error:
             problem = warn_section_failed("the section on the test set", error)
     page = template("run.html.j2").render(

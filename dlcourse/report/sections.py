@@ -14,9 +14,9 @@ from dlcourse.tasks.predictions import forward_batches
 MAX_FILTERS = 64
 
 
-def first_layer_section(model: Any, data: Any) -> list[Section]:
+def first_layer_section(model: Any, inputs: Tensor) -> list[Section]:
     """The first layer's filters and feature maps, if its inputs are pictures."""
-    attempts = [first_layer(model, data.shape), feature_maps(model, data.sets["test"].x)]
+    attempts = [first_layer(model, inputs.shape[1:]), feature_maps(model, inputs)]
     plots = [plot for plot in attempts if plot is not None]
     return [Section("filters", "The first layer", plots=plots)] if plots else []
 

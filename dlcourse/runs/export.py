@@ -33,7 +33,8 @@ def export_onnx(model: Any, data: Any, path: Path) -> float:
     except ImportError as error:
         raise Refused(f"format=onnx needs {error.name}: pip install -e '.[export]'") from None
     data.setup()
-    x = data.sets["test"].x.float()
+    inputs, _ = model.task.prepare_batch(data.samples("test"))
+    x = inputs.float()
     model_with_output = ModelWithOutput(model).eval()
     temporary = path.with_name(f".{path.name}")
     torch.onnx.export(

@@ -67,6 +67,8 @@ class Task(nn.Module):
 
     #: The names of the classes; None if the task has no classes.
     classes: list[str] | None = None
+    #: The shape of the model's inputs, if it is not the data's.
+    input_shape: tuple[int, ...] | None = None
 
     def __init__(
         self,
