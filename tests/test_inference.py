@@ -26,6 +26,8 @@ RUNS = {
     "sigmoids": ["model=sigmoid_neuron", "data=iris", "trainer.max_epochs=5"],
     "augmented": ["data.augment=shift", "trainer.max_epochs=1"],
     "autoencoder": ["model=autoencoder", "model.channels=[4]", "model.code=8", "trainer.max_epochs=4"],
+    "told": ["model=latent_diffusion", "model.classes=10", "trainer.max_epochs=1"],
+    "upscaler": ["model=upscaler", "model.channels=[8]", "trainer.max_epochs=1"],
 }
 
 
@@ -179,7 +181,17 @@ def test_a_prediction_depends_on_no_other_row(trained, monkeypatch):
     assert model.training
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "binary", "values", "autoencoder"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp",
+        "cnn",
+        "binary",
+        "values",
+        "upscaler",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("autoencoder", "told")),
+    ],
+)
 def test_onnx(trained, tmp_path, name):
     """Raw inputs to what a person reads, in a batch of any size, within 1e-4 of the model."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e '.[export]')")
@@ -188,7 +200,7 @@ def test_onnx(trained, tmp_path, name):
     assert export_onnx(model, data, tmp_path / "model.onnx") <= 1e-4
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    x = data.sets["test"].x.float()
+    x = model.task.prepare_batch(data.samples("test"))[0].float()
     with torch.inference_mode():
         own = model.output(model(x))
     for size in (1, 7, len(x)):

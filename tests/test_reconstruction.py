@@ -9,6 +9,7 @@ import torch
 
 import dlcourse
 from dlcourse.data.loading import Rows
+from dlcourse.measures.few_labels import FewLabels
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.reconstruction_sections import sections
 
@@ -17,6 +18,13 @@ DATA = {
     "digits": (16, ["trainer.max_epochs=60", "optimizer.lr=0.003"]),
     "mnist": (255, ["trainer.max_epochs=5", "data.batch_size=128", "optimizer.lr=0.002"]),
 }
+
+
+LBFGS = [
+    "optimizer=lbfgs",
+    "optimizer.history_size=50",
+    *(f"optimizer.tolerance_{of}=1e-12" for of in ("grad", "change")),
+]
 
 
 def pca_error(train: np.ndarray, test: np.ndarray, components: int) -> float:
@@ -69,6 +77,47 @@ def test_pictures_without_a_white_and_classes_without_names(classes: list[str] |
     pictures, plane, between = section.plots
     assert pictures.uri and plane.svg and between.uri
     assert all(name in plane.svg for name in (classes or ["class 0", "class 1", "class 2"]))
+
+
+def test_the_measured_principal_components_are_those_of_the_singular_vectors(tmp_path: Path) -> None:
+    """And a linear autoencoder at its least error spans their plane (Baldi and Hornik 1989)."""
+    measure = "+callbacks.pca._target_=dlcourse.measures.code.PrincipalComponents"
+    linear = ["model.hidden=[]", "loss.output=identity", *LBFGS]
+    words = ["model=autoencoder", "model.code=2", *linear, "trainer.max_epochs=25", "report=false", measure]
+    done = dlcourse.run(*words, f"run_dir={tmp_path / 'run'}")
+    train, test = (done.data.sets[stage].x.flatten(1).double().numpy() / 16 for stage in ("train", "test"))
+    found = {name[8:]: value for name, value in done.metrics.items() if name.startswith("measure/")}
+    assert found["pca_mse"] == pytest.approx(pca_error(train, test, 2), rel=1e-6)
+    assert done.metrics["test/mse"] == pytest.approx(found["pca_mse"], rel=0.002)
+    assert found["angle"] < 0.05 and found["pca_size"] == 2
+
+
+def test_few_labels_against_scikit_learn(tmp_path: Path) -> None:
+    """The figures of the inputs, made again from the same draws; codes that are the inputs have the same."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    done = dlcourse.run("model=autoencoder", "trainer.max_epochs=1", "report=false", f"run_dir={tmp_path / 'run'}")
+    model, data = done.model, done.data
+    model.encode = lambda x: x.flatten(1)
+    found = FewLabels(labels=[20], draws=3).measure(model, data)
+    x = {stage: data.sets[stage].x.flatten(1).numpy() for stage in ("train", "val", "test")}
+    y = {stage: data.sets[stage].y.numpy() for stage in x}
+    draws = StratifiedShuffleSplit(3, train_size=20, test_size=10, random_state=0).split(y["train"], y["train"])
+    scores = {"val": np.zeros(4), "test": np.zeros(4)}
+    for rows, _ in draws:
+        assert np.bincount(y["train"][rows]).tolist() == [2] * 10
+        for k, c in enumerate((0.01, 0.1, 1, 10)):
+            scaled = c / x["train"].std() ** 2  # the same problem in the units of the inputs
+            fit = LogisticRegression(C=scaled, max_iter=5000, tol=1e-6).fit(x["train"][rows], y["train"][rows])
+            for stage, sums in scores.items():
+                sums[k] += fit.score(x[stage], y[stage]) / 3
+    expected = scores["test"][scores["val"].argmax()]
+    assert found["inputs_linear/20"] == pytest.approx(expected, abs=0.005)
+    assert found["codes_linear/20"] == pytest.approx(found["inputs_linear/20"], abs=1e-9)
+    assert found["codes_near/20"] == pytest.approx(found["inputs_near/20"], abs=1e-9)
+    assert found["pca_near/20"] == pytest.approx(found["inputs_near/20"], abs=0.01), "all components: a rotation"
+    assert 0.2 < found["codes_rand"] < 0.9
 
 
 @pytest.mark.study

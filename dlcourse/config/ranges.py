@@ -45,7 +45,8 @@ SHARE, UNIT = Range(0, 1, open=")"), Range(0, 1)  # a share is below 1
 #: The keys of each range: every number that a user sets. Each item of a list must lie in the range.
 KEYS: dict[Range, tuple[str, ...]] = {
     COUNT: (
-        *("data.size", "data.features", "model.code", "model.pool", "activation.num_parameters"),
+        *("data.size", "data.features", "data.films", "task.factor", "activation.num_parameters"),
+        *("model.code", "model.pool", "model.width", "model.depth", "model.steps", "model.factor"),
         *("metrics.calibration_error.n_bins", "metrics.top_k.top_k"),
         *("optimizer.ns_steps", "optimizer.max_iter", "optimizer.history_size", "scheduler.step_size"),
         *("callbacks.diagnostics.rows", "callbacks.landscape.rows", "callbacks.early_stopping.patience"),
@@ -59,7 +60,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     COUNT._replace(special=(-1, None)): ("trainer.max_epochs",),
     COUNT._replace(special=(-1,)): ("trainer.max_steps",),
     NATURAL: (
-        *("data.augment.pixels", "data.augment.padding"),
+        *("data.augment.pixels", "data.augment.padding", "model.classes"),
         *("scheduler.total_iters", "scheduler.patience", "scheduler.cooldown"),
     ),
     NATURAL._replace(special=(None,)): ("model.padding",),

@@ -131,6 +131,12 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
     if cfg.data.y == "classes" and cfg.data.classes is not None and len(cfg.data.classes) != cfg.data.outputs:
         raise Refused(f"data.classes has {len(cfg.data.classes)} names, {data} has {cfg.data.outputs} classes")
+    told = cfg.model.get("classes", 0)  # of an own model it may be anything
+    if isinstance(told, int) and told and (cfg.data.y != "classes" or told != cfg.data.outputs):
+        raise Refused(
+            f"model.classes={told}: the decoder is told all classes of the data or none; write model.classes="
+            f"{cfg.data.outputs if cfg.data.y == 'classes' else 0}"
+        )
     form = cfg.task.target_form
     if form not in cfg.loss.get("target_forms", [form]):
         fitting = ", ".join(_losses_for(form, choices["task"]))

@@ -1,8 +1,11 @@
 """Measurements of the code that an encoder makes of its inputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from dlcourse.measures import Measure
 from dlcourse.tasks.predictions import BATCH
@@ -24,3 +27,43 @@ class ActiveUnits(Measure):
         variances = torch.cat(codes).var(0, correction=0).sort(descending=True).values.tolist()
         named = {f"variance/{k}": value for k, value in enumerate(variances, 1)}
         return {"active": float(sum(value > ACTIVE for value in variances)), **named}
+
+
+class PrincipalComponents(Measure):
+    """The error of principal components in the place of the network, on the inputs that the network gets.
+
+    The components are those of the training set's targets; a sample is projected on them. ``pca_mse``: mean squared
+    error on the test set, in the units of ``test/mse``, with the number of components among ``sizes`` (the units of the
+    code by default) that has the lowest error on the validation set, ``pca_size``. ``angle``: the largest angle between
+    the plane of a linear decoder and that of as many components, in radians. Lecture: L4. Baldi and Hornik (1989).
+    """
+
+    def __init__(self, sizes: Sequence[int] | None = None):
+        self.sizes = sizes
+
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
+        from scipy.linalg import subspace_angles
+        from sklearn.decomposition import PCA
+
+        sizes = [model.code] if self.sizes is None else self.sizes
+        _, train = self._rows(model, data, "train")
+        axes = PCA(max(*sizes, model.code), svd_solver="covariance_eigh").fit(train)
+
+        def error(stage: str, size: int) -> float:
+            inputs, target = self._rows(model, data, stage)
+            kept = axes.components_[:size]
+            return float(((inputs - axes.mean_) @ kept.T @ kept + axes.mean_ - target).__pow__(2).mean())
+
+        best = min(sizes, key=lambda size: error("val", size))
+        found = {"pca_mse": error("test", best), "pca_size": float(best)}
+        decoder = list(model.network.decoder)
+        if len(decoder) == 1 and isinstance(decoder[0], nn.Linear):
+            weights = decoder[0].weight.detach().double().cpu().numpy()
+            found["angle"] = float(subspace_angles(weights, axes.components_[: model.code].T).max())
+        return found
+
+    @staticmethod
+    def _rows(model: Any, data: Any, stage: str) -> tuple[np.ndarray, np.ndarray]:
+        """A set's inputs and targets, (N, P) both, in the target's units."""
+        inputs, target = model.task.prepare_batch(data.samples(stage).to(model.device))
+        return model.task.in_target_units(inputs).double().cpu().numpy(), target.double().cpu().numpy()

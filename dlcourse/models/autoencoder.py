@@ -17,7 +17,8 @@ class Autoencoder(Model):
     ``hidden`` lists the encoder's dense widths, the decoder has them in reverse. With ``channels`` the pictures pass
     convolutions of stride 2 first, one a number of maps, and transposed ones at the end. One activation for all, or a
     list over the encoder's hidden layers, convolutions first. Without hidden layers, with mse and output=identity, the
-    code spans the plane of the principal components. Lecture: L4. Hinton and Salakhutdinov (2006).
+    code spans the plane of the principal components. The decoder gets ``beside`` further numbers after the code's.
+    Lecture: L4. Hinton and Salakhutdinov (2006).
     ValueError: channels for data that are not pictures, or whose size cannot be halved that often.
     """
 
@@ -31,6 +32,7 @@ class Autoencoder(Model):
         code: int,
         activation: Any,
         channels: Sequence[int] = (),
+        beside: int = 0,
         **parts: Any,
     ):
         factories = one_a_layer(activation, len(channels) + len(hidden))
@@ -42,9 +44,9 @@ class Autoencoder(Model):
             encoder += [nn.Linear(width, units), f()]
         encoder.append(nn.Linear(widths[-1], self.numbers_per_unit * code))
         decoder: list[nn.Module] = []
-        for width, units, f in zip([code, *hidden[::-1]], hidden[::-1], f_hidden[::-1], strict=False):
+        for width, units, f in zip([code + beside, *hidden[::-1]], hidden[::-1], f_hidden[::-1], strict=False):
             decoder += [nn.Linear(width, units), f()]
-        decoder.append(nn.Linear(widths[1] if hidden else code, prod(inner)))
+        decoder.append(nn.Linear(widths[1] if hidden else code + beside, prod(inner)))
         if up:
             decoder += [f_maps[-1](), nn.Unflatten(1, inner), *up, nn.Flatten()]
         network = nn.Sequential(OrderedDict(encoder=nn.Sequential(*encoder), decoder=nn.Sequential(*decoder)))

@@ -1,4 +1,4 @@
-"""The convolutional network, for sequences (C, T) and pictures (C, H, W)."""
+"""The convolutional network, for sequences (C, T), pictures (C, H, W) and films (C, T, H, W)."""
 
 from collections.abc import Sequence
 from math import prod
@@ -9,11 +9,18 @@ from torch import nn
 from dlcourse.activations import one_a_layer
 from dlcourse.models.base import Model
 
+#: The layers for inputs of each number of dimensions.
+DIMENSIONS: dict[int, tuple[Any, Any, Any]] = {
+    2: (nn.Conv1d, nn.MaxPool1d, nn.BatchNorm1d),
+    3: (nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d),
+    4: (nn.Conv3d, nn.MaxPool3d, nn.BatchNorm3d),
+}
+
 
 class CNN(Model):
     """Blocks of convolution, normalisation, activation and max pooling, then dense layers.
 
-    A kernel's weights are shared across space, so features are found wherever they are. ``channels`` lists
+    A kernel's weights are shared across space and time, so features are found wherever they are. ``channels`` lists
     the maps of each block, ``hidden`` the dense widths after them. One activation for all, or a list over blocks and
     hidden layers; one ``kernel`` and ``stride``, or a list over blocks. ``padding`` zeros on every side, null for
     ⌊kernel/2⌋: an odd kernel with stride 1 then keeps the size. ``dropout`` in [0, 1) silences that share of each
@@ -36,15 +43,14 @@ class CNN(Model):
         norm: str | None = "batch",
         **parts: Any,
     ):
-        if len(shape) not in (2, 3):
+        if len(shape) not in DIMENSIONS:
             raise ValueError(
-                f"model=cnn expects sequences (C, T) or pictures (C, H, W); the data's shape is {shape}; try model=mlp"
+                "model=cnn expects sequences (C, T), pictures (C, H, W) or films (C, T, H, W); "
+                f"the data's shape is {shape}; try model=mlp"
             )
         if norm not in ("batch", None):
             raise ValueError(f"model.norm={norm}: expected batch or null")
-        two_d = len(shape) == 3
-        conv, pooling = (nn.Conv2d, nn.MaxPool2d) if two_d else (nn.Conv1d, nn.MaxPool1d)
-        batch_norm = nn.BatchNorm2d if two_d else nn.BatchNorm1d
+        conv, pooling, batch_norm = DIMENSIONS[len(shape)]
         f = iter(one_a_layer(activation, len(channels) + len(hidden)))
         maps, *size = shape
         layers: list[nn.Module] = []

@@ -7,16 +7,19 @@ from torch import Tensor
 
 from dlcourse.models.autoencoder import Autoencoder
 from dlcourse.models.base import BatchLoss
-from dlcourse.noise import normal
+from dlcourse.noise import normal, uniform
 from dlcourse.tasks.base import Batch
+
+HIDDEN = 0.1  # share of the samples whose class the decoder is not told, so that it also decodes without
 
 
 class Encoded(NamedTuple):
-    """Logits z (N, outputs), and the mean μ and ln σ² of each unit of the code, (N, code) both."""
+    """Logits z (N, outputs), the mean μ and ln σ² of each unit of the code, and the code h itself, (N, code) each."""
 
     z: Tensor
     mu: Tensor
     log_var: Tensor
+    h: Tensor
 
 
 class VAE(Autoencoder):
@@ -24,14 +27,16 @@ class VAE(Autoencoder):
 
     Its own loss ``kl`` = β · KL(N(μ, σ²) ‖ N(0, I)) / outputs, KL = ½ Σ (μ² + σ² − ln σ² − 1). With loss=bce,
     outputs · loss is the negative ELBO in nats for β = ``beta`` = 1. Without a batch (export, predictions) h = μ(x).
-    Lecture: L4. Kingma and Welling (2014); β: Higgins et al. (2017).
+    With ``classes`` above 0 the decoder is told the sample's class, but for a tenth of the samples, so that it can draw
+    samples of a class that one asks for, and decode without one as well.
+    Lecture: L4. Kingma and Welling (2014); β: Higgins et al. (2017); classes: Sohn et al. (2015).
     """
 
     numbers_per_unit = 2
 
-    def __init__(self, *, outputs: int, beta: float = 1.0, **parts: Any):
-        super().__init__(outputs=outputs, **parts)
-        self.beta, self.outputs = beta, outputs
+    def __init__(self, *, outputs: int, beta: float = 1.0, classes: int = 0, **parts: Any):
+        super().__init__(outputs=outputs, beside=classes, **parts)
+        self.beta, self.classes, self.outputs = beta, classes, outputs
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """μ and ln σ² of raw inputs x (N, *shape)."""
@@ -42,22 +47,37 @@ class VAE(Autoencoder):
         """The mean codes μ (N, code) of raw inputs x (N, *shape)."""
         return self.posterior(x)[0]
 
-    def forward(self, x: Tensor, epsilon: Tensor | None = None) -> Encoded:
+    def decode(self, h: Tensor, told: Tensor | None = None) -> Tensor:
+        """Logits z (N, Π shape) of codes h (N, code); ``told`` (N, classes): one-hot classes, zeros for no class."""
+        decoder: Any = self.network.decoder
+        untold = h.new_zeros(len(h), decoder[0].in_features - h.shape[1])
+        return super().decode(torch.cat([h, untold if told is None else told.to(h)], 1))
+
+    def forward(self, x: Tensor, epsilon: Tensor | None = None, told: Tensor | None = None) -> Encoded:
         mu, log_var = self.posterior(x)
         h = mu if epsilon is None else mu + (log_var / 2).exp() * epsilon
-        return Encoded(self.decode(h), mu, log_var)
+        return Encoded(self.decode(h, told), mu, log_var, h)
+
+    def output_of(self, batch: Batch) -> Any:
+        """The output for a batch, with the noise that belongs to its samples."""
+        inputs, _ = self.task.prepare_batch(batch)
+        epsilon = normal(batch.seed, batch.epoch, batch.index, self.code, stream=1)
+        return self(inputs, epsilon.to(self.mean.dtype), self.told(batch))
 
     def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
-        if output is None:
-            inputs, _ = self.task.prepare_batch(batch)
-            epsilon = normal(batch.seed, batch.epoch, batch.index, self.code)
-            output = self(inputs, epsilon.to(self.mean.dtype))
-        return super().loss_of(batch, output)
+        return super().loss_of(batch, self.output_of(batch) if output is None else output)
+
+    def told(self, batch: Batch) -> Tensor | None:
+        """The classes that the decoder is told, one-hot (N, classes), zeros where they are hidden; None: no classes."""
+        if not self.classes:
+            return None
+        shown = uniform(batch.seed, batch.epoch, batch.index, 1, stream=2) >= HIDDEN
+        return shown & (batch.y[:, None] == torch.arange(self.classes, device=batch.y.device))
 
     def auxiliary_losses(self, output: Encoded) -> dict[str, Tensor]:
         kl = (output.mu.square() + output.log_var.exp() - output.log_var - 1).sum(1) / 2
         return {"kl": self.beta * kl.mean() / self.outputs}
 
-    def draw(self, count: int, seed: int) -> Tensor:
-        """Codes (count, code) of N(0, I), to be decoded to new samples."""
-        return normal(seed, 0, torch.arange(count, device=self.device), self.code).to(self.mean.dtype)
+    def draw(self, count: int, seed: int, told: Tensor | None = None) -> Tensor:
+        """Codes (count, code) of new samples, here of N(0, I); ``told`` (count, classes): one-hot classes, if any."""
+        return normal(seed, 0, torch.arange(count, device=self.device), self.code, stream=3).to(self.mean.dtype)

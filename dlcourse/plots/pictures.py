@@ -18,6 +18,11 @@ def is_picture(shape: Sequence[int]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3)
 
 
+def is_film(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape (C, T, H, W) can be shown as T frames, grey or in colour."""
+    return len(shape) == 4 and shape[0] in (1, 3)
+
+
 def picture(x: Tensor, low: float, high: float) -> Image.Image:
     """One input (C, H, W), C in 1, 3; values low … high become black … white."""
     levels = np.nan_to_num((x.float().numpy() - low) / max(high - low, 1e-12)) * 255
@@ -57,6 +62,15 @@ def data_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def moving(films: Tensor, low: float, high: float, seconds: float = 0.2) -> str:
+    """Films (N, C, T, H, W) side by side as one GIF that repeats, as a data URI; values low … high."""
+    frames = [stacked([frame], low, high) for frame in films.transpose(1, 2).unbind(1)]
+    large = [frame.resize((2 * frame.width, 2 * frame.height), Image.Resampling.NEAREST) for frame in frames]
+    buffer = io.BytesIO()
+    large[0].save(buffer, "GIF", save_all=True, append_images=large[1:], duration=int(1000 * seconds), loop=0)
+    return "data:image/gif;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def value_range(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:

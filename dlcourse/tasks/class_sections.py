@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dlcourse.plots import classes as plots
-from dlcourse.plots.pictures import data_uri, is_picture, picture, value_range
-from dlcourse.plots.section import Cell, Picture, Section, Table, draw
+from dlcourse.plots.pictures import data_uri, is_film, is_picture, moving, picture, stacked, value_range
+from dlcourse.plots.section import Cell, Picture, Plot, Section, Table, draw
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.predictions import forward_batches, grid
 
@@ -19,6 +19,7 @@ GRID = 160  # points along each side of a decision map
 PICTURES = 20  # of the worst mistakes
 ROWS = 10  # of them where they are numbers
 INPUTS = 8  # of a row that is no picture
+FILMS = 8  # that are shown
 
 
 @dataclass
@@ -69,11 +70,25 @@ def class_plots(model: Any, found: Classified, probabilities: bool) -> list[Any]
     wrong = int(counts.sum() - counts.trace())
     caption = f"{wrong:,} of {counts.sum():,} test rows are wrong. Shaded by the share of the true class."
     drawn = [draw("Confusion matrix", partial(plots.confusion, counts, found.names), caption)]
+    if is_film(found.x.shape[1:]):
+        drawn += films(found)
     if tuple(found.x.shape[1:]) == (2,):
         paler = ", paler where the model is less sure" if probabilities else ""
         caption = f"Test rows on the regions of the predicted classes{paler}; a dark rim marks a mistake."
         drawn.append(draw("Decision boundary", partial(boundary, model, found), caption))
     return drawn
+
+
+def films(found: Classified) -> list[Plot]:
+    """The first test samples, moving and with their frames side by side."""
+    chosen = range(min(FILMS, len(found.x)))
+    low, high = value_range(found.x, chosen)
+    first = found.x[: len(chosen)]
+    named = "; ".join(f"{found.names[int(found.true[k])]}: {found.names[int(found.predicted[k])]}" for k in chosen)
+    return [
+        Plot("Test films", f"Each film's true class and the predicted one: {named}.", uri=moving(first, low, high)),
+        Plot("Their frames", "A film a line.", uri=data_uri(stacked([*first.transpose(1, 2)], low, high))),
+    ]
 
 
 def boundary(model: Any, found: Classified) -> Any:
@@ -104,7 +119,8 @@ def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
     )
     digits = "{:.3f}" if probabilities else "{:.3g}"
     low, high = value_range(found.x, rows) if pictures else (0.0, 1.0)
-    names = [] if pictures else input_names(data, found.x[0].numel())[:INPUTS]
+    tabular = not pictures and not is_film(data.shape)
+    names = input_names(data, found.x[0].numel())[:INPUTS] if tabular else []
     section = Section("mistakes", "Worst mistakes", text)
     section.table = Table(["row", "true", f"true {kind}", "predicted", f"predicted {kind}", *names], [])
     for row in rows:
@@ -112,7 +128,7 @@ def mistakes(found: Classified, data: Any, probabilities: bool) -> Section:
         true, predicted = (found.names[k] for k in classes)
         true_score, score = (float(found.score[row, k]) for k in classes)
         true_shown, shown = (digits.format(value) for value in (true_score, score))
-        values = [] if pictures else found.x[row].flatten()[:INPUTS].tolist()
+        values = found.x[row].flatten()[:INPUTS].tolist() if tabular else []
         section.table.rows.append(
             [
                 Cell(row, str(row)),

@@ -42,8 +42,7 @@ def decoded(model: Any, data: Any, code: int) -> list[Plot]:
             sheet(model, between.transpose(0, 1), "Between two test samples", "Decoded on the way between two codes.")
         ]
         if hasattr(model, "draw"):
-            drawn = model.draw(4 * PICTURES, data.seed).unflatten(0, (4, PICTURES))
-            plots.append(sheet(model, drawn, "New samples", "Decoded from codes of N(0, I)."))
+            plots.append(new_samples(model, data.seed))
             if code == 2:
                 levels = torch.distributions.Normal(0, 1).icdf(torch.linspace(0.02, 0.98, 15))
                 across, up = torch.meshgrid(levels, levels.flip(0), indexing="xy")
@@ -54,10 +53,21 @@ def decoded(model: Any, data: Any, code: int) -> list[Plot]:
     return plots
 
 
-def sheet(model: Any, codes: Tensor, alt: str, caption: str) -> Plot:
-    """What codes (rows, columns, code) are decoded to, as a sheet of pictures."""
-    pictures = model.output(model.decode(codes.flatten(0, 1))).unflatten(0, codes.shape[:2])
+def sheet(model: Any, codes: Tensor, alt: str, caption: str, told: tuple[Tensor, ...] = ()) -> Plot:
+    """What codes (rows, columns, code) are decoded to, as a sheet of pictures; ``told``: of which classes."""
+    pictures = model.output(model.decode(codes.flatten(0, 1), *told)).unflatten(0, codes.shape[:2])
     return page(model, list(pictures.float().cpu()), alt, caption)
+
+
+def new_samples(model: Any, seed: int) -> Plot:
+    """Samples of new codes, a class a column if the decoder is told classes."""
+    columns, caption = PICTURES, "Decoded from new codes."
+    told: tuple[Tensor, ...] = ()
+    if model.classes:
+        columns, caption = model.classes, "Decoded from new codes, a class a column."
+        told = (torch.eye(columns, device=model.device).repeat(4, 1),)
+    codes = model.draw(4 * columns, seed, *told).unflatten(0, (4, columns))
+    return sheet(model, codes, "New samples", caption, told)
 
 
 def page(model: Any, lines: Sequence[Tensor], alt: str, caption: str) -> Plot:
@@ -76,6 +86,18 @@ def denoising_sections(model: Any, data: Any) -> list[Section]:
         denoised = model.output(model.task.answer(model, noisy))
     section = Section("test", "On the test set", "Test samples, their copies with noise, and the copies denoised.")
     lines = {"test samples": batch.x, "with noise": noisy, "denoised": denoised}
+    show(section, model, data, {name: rows.float().cpu() for name, rows in lines.items()})
+    return [section]
+
+
+def super_resolution_sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
+    """Test pictures, their small copies enlarged without and with the model."""
+    batch = data.sets["test"].first(PICTURES)
+    small, _ = model.task.prepare_batch(batch.to(model.device))
+    lines = {"test pictures": batch.x, "small copies": small.repeat_interleave(model.task.factor, -1)}
+    lines["small copies"] = lines["small copies"].repeat_interleave(model.task.factor, -2)
+    lines |= {"enlarged by bicubic interpolation": model.task.bicubic(small), "by the model": predictions.a}
+    section = Section("test", "On the test set", "Test pictures, and their small copies enlarged again.")
     show(section, model, data, {name: rows.float().cpu() for name, rows in lines.items()})
     return [section]
 
