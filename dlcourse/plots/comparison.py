@@ -66,6 +66,29 @@ def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing
     return drawing
 
 
+def arms(settings: Sequence[Any], key: str, metrics: Mapping[str, Sequence[float]]) -> Drawing:
+    """Metrics of each trial by its setting of ``key``, with a line through the means of each metric."""
+    at, ticks = axis_positions(settings)
+    with Drawing(f"arms {' '.join(metrics)}", max(3.6, 0.5 * len(ticks)), 2.8) as drawing:
+        axes = drawing.axes
+        for k, (name, values) in enumerate(metrics.items()):
+            colour, found = COLOURS[k % len(COLOURS)], plottable(values)
+            axes.plot(at, found, "o", ms=4, color=colour + "99")
+            places = np.unique(at)
+            means = [float(np.mean(found[at == place])) for place in places]
+            axes.plot(places, means, color=colour, lw=1.2, label=name)
+        if needs_log_scale([float(v) for values in metrics.values() for v in plottable(values)]):
+            use_log_scale(axes, "y")
+        wide = sum(len(text) for _, text in ticks) > 40
+        axes.set_xticks(*zip(*ticks, strict=True), **({"rotation": 30, "ha": "right"} if wide else {}))
+        axes.margins(x=0.1)
+        axes.set_xlabel(key)
+        axes.set_title(", ".join(metrics), loc="left", color=INK)
+        if len(metrics) > 1:
+            axes.legend()
+    return drawing
+
+
 def history(trials: Sequence[int], values: Sequence[float], name: str, mode: str) -> Drawing:
     """The metric of each trial, and the best so far."""
     with Drawing(f"history {name}", 4.4, 2.8) as drawing:

@@ -21,6 +21,7 @@ from dlcourse.config.groups import CHECKOUT, CONF
 from dlcourse.config.overrides import quoted
 from dlcourse.plots.comparison import line
 from dlcourse.plots.section import Plot, draw
+from dlcourse.report.claim import claim_plots
 from dlcourse.report.html import number, template
 from dlcourse.report.sweep import finite, metric_by_step, training_plots, trial_overrides
 from dlcourse.runs.files import read_rows, series, write, write_json
@@ -104,7 +105,7 @@ class Experiment:
         return bool(self.rows) and all(verdict.met for verdict in self.verdicts)
 
     def plots(self) -> list[Plot]:
-        """Plots of its runs: the validation loss over training, and numbered measurements."""
+        """Plots of its runs: what the claim speaks of, the validation loss over training, numbered measurements."""
         if not self.is_study:
             lines = {"val/loss": metric_by_step(self.folder, "val/loss"), **(series(self.rows[0]) if self.rows else {})}
             return [
@@ -115,7 +116,8 @@ class Experiment:
         overrides_of_trials, _, parameters = trial_overrides(self.rows)
         pairs = zip(self.rows, overrides_of_trials, strict=True)
         done = [(row, each) for row, each in pairs if finite(row.get("val/loss")) is not None]
-        return training_plots(self.folder, done, parameters, "val/loss")
+        own = claim_plots(self.yaml.get("expect", []), self.rows, overrides_of_trials)
+        return [*own, *training_plots(self.folder, done, parameters, "val/loss")]
 
 
 def experiments(folder: Path) -> list[Experiment]:

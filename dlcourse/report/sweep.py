@@ -14,6 +14,7 @@ from dlcourse.config.overrides import number_or_text
 from dlcourse.plots import comparison
 from dlcourse.plots.comparison import Line
 from dlcourse.plots.section import Plot, draw
+from dlcourse.report.claim import claim_plots
 from dlcourse.report.html import command, number, template
 from dlcourse.runs.files import read_rows, series, write
 
@@ -64,7 +65,11 @@ def build_sweep_report(
         metrics=metrics_shown,
         board=board[:LEADERBOARD_ROWS],
         left_out=max(0, len(board) - LEADERBOARD_ROWS),
-        plots=[*training_plots(folder, done, parameters, metric), *trial_plots(done, parameters, objectives)],
+        plots=[
+            *claim_plots([verdict.expected for verdict in claim[1]], rows, overrides),
+            *training_plots(folder, done, parameters, metric),
+            *trial_plots(done, parameters, objectives),
+        ],
         unfinished=[
             {**row, "link": link(folder, row), "own": " ".join(f"{k}={v}" for k, v in each.items() if k in varied)}
             for row, each in zip(rows, overrides, strict=True)
