@@ -33,12 +33,19 @@ NEEDS = {
     "data=fashion_mnist": "no FashionMNIST/raw in the data directory",
     "data=cifar10": "no cifar10 in the data directory",
     "experiment=17_lenet5": "no MNIST/raw in the data directory",
+    **dict.fromkeys(
+        ("data=scenes", "data=scene_masks", "task=segmentation", "task=detection", "model=unet", "model=detector"),
+        "no MNIST/raw in the data directory",
+    ),
+    "loss=centres": "no MNIST/raw in the data directory",
+    "metrics=map": "pip install -e '.[detection]'",
 }
 NEEDS |= {
     f"experiment={path.stem}": "a sweep, not a run"
     for path in (CONF / "experiment").glob("*.yaml")
     if "sweeper:" in path.read_text()
 }
+FEW = ["data.n_samples=100", "data.n_test_samples=20"]  # scenes
 #: The groups whose choices a report draws in a way of their own.
 DRAWN = ("data", "task", "model", "metrics", "callbacks", "experiment", "debug")
 #: The groups whose choices say how many runs are run: one run is the same with each.
@@ -79,6 +86,11 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "task=own": ["task._target_=dlcourse.tasks.supervised.Regression", "data=sine"],
         **{f"metrics={name}": ["data=sine"] for name in ("mape", "rmse", "spearman")},
         "metrics=psnr": ["model=autoencoder"],
+        **dict.fromkeys(("data=scenes", "task=detection"), ["data=scenes", "model=detector", *FEW]),
+        **dict.fromkeys(("data=scene_masks", "task=segmentation"), ["data=scene_masks", "model=unet", *FEW]),
+        **{choice: ["data=scenes", "model=detector", *FEW] for choice in ("loss=centres", "metrics=map")},
+        "model=unet": ["data=scene_masks", *FEW],
+        "model=detector": ["data=scenes", *FEW],
     }
 
 
@@ -87,7 +99,9 @@ def words(choice: str, own: dict[str, list[str]]) -> list[str]:
     group, name = choice.split("=")
     fitting = {"task=binary": ["data=moons"], "task=multilabel": ["data=topics"], "task=regression": ["data=sine"]}
     small = fitting.get(choice, []) + (
-        ["data=iris"] if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") else []
+        ["data=iris"]
+        if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") and choice != "loss=centres"
+        else []
     )
     return [f"data.augment={name}" if group == "augment" else choice, *small, *own.get(choice, [])]
 
@@ -103,6 +117,8 @@ def missing(composed: Composed) -> str | None:
     if composed.multirun:
         return "a sweep, not a run"
     named = {target for _, target, _ in targets(composed.tree["logger"])}
+    if "map" in cfg.metrics and importlib.util.find_spec("pycocotools") is None:
+        return "pip install -e '.[detection]'"
     if any("TensorBoard" in name for name in named) and importlib.util.find_spec("tensorboard") is None:
         return "pip install -e '.[tensorboard]'"
     if "data_dir" in cfg.data:
@@ -123,7 +139,12 @@ def needed(choice: str) -> str | None:
         "data=mnist": (data_dir / "MNIST" / "raw").is_dir(),
         "data=fashion_mnist": (data_dir / "FashionMNIST" / "raw").is_dir(),
         "data=cifar10": (data_dir / "cifar10").is_dir(),
-        "experiment=17_lenet5": (data_dir / "MNIST" / "raw").is_dir(),
+        "metrics=map": importlib.util.find_spec("pycocotools") is not None and (data_dir / "MNIST" / "raw").is_dir(),
+    }
+    here |= {
+        choice: (data_dir / "MNIST" / "raw").is_dir()
+        for choice, reason in NEEDS.items()
+        if reason == "no MNIST/raw in the data directory"
     }
     return None if here.get(choice, False) else NEEDS.get(choice)
 

@@ -35,6 +35,7 @@ for _maker in ("oc.create", "oc.decode"):  # they make nodes from text, whose ta
 _register = partial(OmegaConf.register_new_resolver, replace=True)
 _register("oc.env", _env)
 _register("product", lambda shape: prod(shape))
+_register("sum", lambda *numbers: sum(numbers))
 _register("if_set", lambda value, then, otherwise: otherwise if value is None else then)
 # Whether the optimizer may be fused: not if mixed precision must unscale the gradients before they are clipped.
 _register("one_kernel", lambda precision, clip: "mixed" not in str(precision) or clip is None)

@@ -55,7 +55,7 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
     problem = ""
     if model is not None:
         try:
-            predictions = forward_batches(model, data.sets["test"].x)
+            predictions = forward_batches(model, data.sets["test"].x[: model.task.samples_shown])
             report.sections = [*model.task.visualize(model, data, predictions), *first_layer_section(model, data)]
         except Exception as error:
             problem = warn_section_failed("the section on the test set", error)

@@ -1,0 +1,100 @@
+"""Segmentation against torchmetrics and by hand: rows are pixels, whatever the batches, weights and processes (L7)."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torchmetrics import JaccardIndex
+from torchmetrics.segmentation import MeanIoU
+
+from dlcourse import run
+from dlcourse.losses import CrossEntropy
+from dlcourse.metrics import Metrics
+from dlcourse.runs.building import build
+from dlcourse.runs.fit import train
+from dlcourse.tasks.base import Batch
+from dlcourse.tasks.predictions import forward_batches
+from tests import objects
+from tests.composing import checked, resumed
+from tests.scene_parts import MASKS
+from tests.stopping import OF_A_RUN, assert_same_run, killed
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    words = [*MASKS, "trainer.max_epochs=4", "optimizer.lr=0.02", "+metrics.jaccard._target_=torchmetrics.JaccardIndex"]
+    words += ["+metrics.jaccard.task=multiclass", "+metrics.jaccard.num_classes=11", "+metrics.jaccard.mode=max"]
+    return run(*words, f"run_dir={tmp_path_factory.mktemp('masks') / 'run'}")
+
+
+def figures(task, z, y, sizes):
+    """The task's metrics from batches of these sizes."""
+    metrics, loss = Metrics(task, lambda output: output), CrossEntropy()
+    for a, b in zip(z.split(sizes), y.split(sizes), strict=True):
+        metrics.update(*loss(a.flatten(0, -2), b.flatten()), a, b)
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
+def test_iou_is_torchmetrics_whatever_the_batches():
+    """Of all samples together; a class that is nowhere is left out."""
+    torch.manual_seed(0)
+    task = objects.task("segmentation", 5, shape=[1, 6, 7])
+    y = torch.randint(0, 4, (23, 6, 7))
+    z = torch.randn(23, 6, 7, 5) + 2 * F.one_hot(y, 5)
+    z[..., 4] = -50  # neither true nor predicted
+    one, other = figures(task, z, y, [23]), figures(task, z, y, [1, 7, 2, 12, 1])
+    assert one.pop("loss") == pytest.approx(other.pop("loss"), rel=1e-6) and one == other
+    mask = z.argmax(-1)
+    assert one["iou"] == pytest.approx(float(JaccardIndex("multiclass", num_classes=5)(mask, y)), rel=1e-6)
+    assert one["acc"] == pytest.approx(float((mask == y).float().mean()))
+    for k in range(4):
+        both, either = ((mask == k) & (y == k)).sum(), ((mask == k) | (y == k)).sum()
+        assert one[f"iou/{k + 1}"] == pytest.approx(float(both / either)), k
+    assert "iou/5" not in one
+    each = MeanIoU(num_classes=5, per_class=True, input_format="index")
+    whole = each(mask.flatten()[None, None], y.flatten()[None, None])  # all samples as one picture
+    assert [one[f"iou/{k}"] for k in range(1, 5)] == pytest.approx(whole[:4].tolist(), rel=1e-6)
+
+
+def test_a_weight_of_a_sample_is_that_of_its_pixels():
+    data, model = build(checked(MASKS).tree)
+    torch.manual_seed(0)
+    x, y = torch.rand(3, 1, 32, 32) * 255, torch.randint(0, 11, (3, 32, 32), dtype=torch.uint8)
+    weight = torch.tensor([1.0, 0.0, 2.5])
+    model.eval()
+    found = model.loss_of(Batch(x, y, torch.arange(3), weight))
+    with torch.no_grad():
+        costs = F.cross_entropy(model(x).permute(0, 3, 1, 2), y.long(), reduction="none").mean((1, 2))
+    assert float(found.loss) == pytest.approx(float((weight * costs).sum() / weight.sum()), rel=1e-5)
+    assert float(found.divisor) == 3.5 * 32 * 32
+    ones = model.loss_of(Batch(x, y, torch.arange(3), torch.ones(3)))
+    assert float(ones.loss) == pytest.approx(float(model.loss_of(Batch(x, y, torch.arange(3))).loss), rel=1e-6)
+
+
+def test_a_run_by_its_own_weights(done):
+    test = done.data.sets["test"]
+    mask = forward_batches(done.model, test.x).z.argmax(-1)
+    reference = float(JaccardIndex("multiclass", num_classes=11)(mask, test.y.long()))
+    assert done.metrics["test/iou"] == pytest.approx(reference, rel=1e-5) == done.metrics["test/jaccard"]
+    assert done.metrics["test/acc"] > 0.9 and done.metrics["test/iou/1"] > 0.9, "the background is learned at once"
+    assert "val/iou/11" in done.metrics
+    page = (done.run_dir / "report.html").read_text("utf-8")
+    assert page.count("picture, true mask, predicted mask") == done.model.task.samples_shown
+
+
+def test_the_network_sees_the_same_at_every_even_place(done):
+    """Shifting the picture by what pooling leaves whole shifts the mask, away from the border."""
+    model, x = done.model.eval(), torch.zeros(1, 1, 32, 32)
+    x[..., 10:18, 8:16] = done.data.sets["test"].x[:1, :, 8:16, 8:16].float()
+    with torch.no_grad():
+        here, there = model(x), model(x.roll(4, 3))
+    assert torch.allclose(here[:, 8:24, 8:16], there[:, 8:24, 12:20], atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [4, 7])
+def test_resumed_to_the_bit(tmp_path, monkeypatch, step):
+    """360 training scenes are three batches of 128 an epoch: killed in the second and in the third."""
+    killed(tmp_path / "killed", MASKS, monkeypatch, step, base=OF_A_RUN)
+    train(*resumed([f"resume={tmp_path / 'killed'}", "allow=[tests]"]))
+    train(checked([*OF_A_RUN, *MASKS, f"run_dir={tmp_path / 'straight'}"]))
+    assert_same_run(tmp_path / "killed", tmp_path / "straight")
