@@ -12,23 +12,23 @@ from tests.composing import checked, resumed
 
 # Digits in batches of 128: 11 batches an epoch, the last one of 14 rows.
 BATCHES = 11
-OF_A_RUN = [
+WORDS = [
     "logger=none",
     "callbacks=none",
     "trainer=cpu",
+    "model.hidden=[16]",
     "data.batch_size=128",
     "trainer.log_every_n_steps=3",
     "checkpoint.every=2steps",
     "trainer.max_epochs=3",
 ]
-WORDS = [*OF_A_RUN, "model.hidden=[16]"]
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code base catches it to save anything."""
 
 
-def killed(path, words, monkeypatch, step, hook="training_step", base=WORDS):
+def killed(path, words, monkeypatch, step, hook="training_step"):
     """Train until the step-th call (from 0) of a hook of the model, which dies before it does anything."""
     original, calls = getattr(Model, hook), iter(range(10**6))
 
@@ -40,7 +40,7 @@ def killed(path, words, monkeypatch, step, hook="training_step", base=WORDS):
     with monkeypatch.context() as patch:
         patch.setattr(Model, hook, dying)
         with pytest.raises(Killed):
-            train(checked([*base, *words, f"run_dir={path}"]))
+            train(checked([*WORDS, *words, f"run_dir={path}"]))
     assert not (path / "metrics.json").exists()
 
 

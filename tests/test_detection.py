@@ -4,8 +4,10 @@ import json
 import math
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.ops import sigmoid_focal_loss
 
 from dlcourse import run
@@ -13,13 +15,12 @@ from dlcourse.centres import Centres
 from dlcourse.metrics import Metrics
 from dlcourse.runs.building import build
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.fit import train
 from dlcourse.tasks.base import Batch, Predictions
 from dlcourse.tasks.predictions import forward_batches
+from scripts.predict import predict
 from tests import objects
-from tests.composing import checked, resumed
+from tests.composing import checked
 from tests.scene_parts import BOXES
-from tests.stopping import OF_A_RUN, assert_same_run, killed
 
 NONE = [0.0, 0.0, 0.0, 0.0, -1.0]
 #: Two pictures of 16 × 24 in cells of 4 × 4: two boxes, and none.
@@ -161,6 +162,21 @@ def test_an_exported_detector_gives_the_same_maps(done, tmp_path):
     assert export_onnx(done.model, done.data, tmp_path / "model.onnx") <= 1e-4
 
 
+def test_predict_prints_boxes_and_draws_them(done, tmp_path, capsys):
+    x = done.data.sets["test"].x[:3]
+    np.save(tmp_path / "x.npy", x.numpy())
+    words = [f"run={done.run_dir}", f"input={tmp_path / 'x.npy'}", f"output={tmp_path / 'out'}", "allow=[tests]"]
+    assert predict(words) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = done.model.task.found(forward_batches(done.model, x).a)
+    assert [[box["class"] for box in boxes] for boxes in said] == [
+        [done.data.classes[int(box[4])] for box in boxes] for boxes in found
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "2.png"]
+    drawn = np.array(Image.open(tmp_path / "out" / "0.png"))
+    assert drawn.shape == (192, 192, 3) and np.ptp(drawn, axis=2).any() == bool(len(found[0]))
+
+
 @needs_coco
 def test_average_precision_of_right_and_of_wrong_boxes():
     """1 for the true boxes, 0 for none, and 0.5 where one of two classes is named wrongly."""
@@ -193,13 +209,3 @@ def test_precision_of_both_halves_is_a_measurement(tmp_path):
     halves = "+callbacks.halves._target_=dlcourse.measures.boxes.Halves"
     found = run(*words, halves, f"run_dir={tmp_path / 'run'}", "report=false").metrics
     assert 0 <= found["test/map"] <= 1 and 0 <= found["measure/left"] <= 1 and 0 <= found["measure/right"] <= 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("step", [4, 7])
-def test_resumed_to_the_bit(tmp_path, monkeypatch, step):
-    """360 training scenes are three batches of 128 an epoch: killed in the second and in the third."""
-    killed(tmp_path / "killed", BOXES, monkeypatch, step, base=OF_A_RUN)
-    train(*resumed([f"resume={tmp_path / 'killed'}", "allow=[tests]"]))
-    train(checked([*OF_A_RUN, *BOXES, f"run_dir={tmp_path / 'straight'}"]))
-    assert_same_run(tmp_path / "killed", tmp_path / "straight")

@@ -1,22 +1,29 @@
 """Segmentation against torchmetrics and by hand: rows are pixels, whatever the batches, weights and processes (L7)."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 from torchmetrics import JaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
 from dlcourse import run
+from dlcourse.errors import Refused
 from dlcourse.losses import CrossEntropy
-from dlcourse.metrics import Metrics
+from dlcourse.metrics import HELD_OUTPUTS, Metrics
 from dlcourse.runs.building import build
 from dlcourse.runs.fit import train
+from dlcourse.sweeps.together import compose_trials
+from dlcourse.sweeps.train_together import train_together
 from dlcourse.tasks.base import Batch
 from dlcourse.tasks.predictions import forward_batches
+from scripts.predict import predict
 from tests import objects
-from tests.composing import checked, resumed
-from tests.scene_parts import MASKS
-from tests.stopping import OF_A_RUN, assert_same_run, killed
+from tests.composing import checked
+from tests.scene_parts import BOXES, MASKS
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +97,46 @@ def test_the_network_sees_the_same_at_every_even_place(done):
     assert torch.allclose(here[:, 8:24, 8:16], there[:, 8:24, 12:20], atol=1e-3)
 
 
+def test_predict_counts_pixels_and_writes_the_mask(done, tmp_path, capsys):
+    """A PNG whose pixel values are class numbers, by the name of the picture; never over the input."""
+    x = done.data.sets["test"].x[:2]
+    (tmp_path / "in").mkdir()
+    for k, name in enumerate(("a", "b")):
+        Image.fromarray(x[k, 0].numpy()).save(tmp_path / "in" / f"{name}.png")
+    words = [f"run={done.run_dir}", f"input={tmp_path / 'in'}", "allow=[tests]"]
+    assert predict([*words, f"output={tmp_path / 'out'}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    mask = forward_batches(done.model, x).z.argmax(-1)
+    written = np.array(Image.open(tmp_path / "out" / "b.png"))
+    assert np.array_equal(written, mask[1].numpy()) and [line.split("\t")[0] for line in lines] == ["a.png", "b.png"]
+    counted = dict(pair.split("=") for pair in lines[1].split("\t")[1:])
+    assert counted["background"] == str(int((mask[1] == 0).sum())) and sum(map(int, counted.values())) == 32 * 32
+    with pytest.raises(Refused, match="holds the input"):
+        predict([*words, f"output={tmp_path / 'in'}"])
+
+
+def test_outputs_of_many_pixels_are_not_held():
+    """A mask of 64 × 64 is 45,056 outputs: a thousand samples of them would fill 180 MB."""
+    task = objects.task("segmentation", 11, shape=[1, 64, 64])
+    metrics, z = Metrics(task, lambda output: output), torch.randn(8, 64, 64, 11)
+    y = z.argmax(-1)
+    for _ in range(9):
+        metrics.update(torch.tensor(1.0), 8 * 4096, z, y)
+        assert metrics.outputs < HELD_OUTPUTS + z.numel()
+    found = metrics.compute()
+    assert found["acc"] == found["iou"] == 1 and metrics.outputs == 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [4, 7])
-def test_resumed_to_the_bit(tmp_path, monkeypatch, step):
-    """360 training scenes are three batches of 128 an epoch: killed in the second and in the third."""
-    killed(tmp_path / "killed", MASKS, monkeypatch, step, base=OF_A_RUN)
-    train(*resumed([f"resume={tmp_path / 'killed'}", "allow=[tests]"]))
-    train(checked([*OF_A_RUN, *MASKS, f"run_dir={tmp_path / 'straight'}"]))
-    assert_same_run(tmp_path / "killed", tmp_path / "straight")
+@pytest.mark.parametrize("words", [MASKS, BOXES], ids=["masks", "boxes"])
+def test_together_as_alone(words, tmp_path):
+    """A vectorised sweep in float64, to 1e-8; each weight of a convolution has an axis for the trials."""
+    words = [*words, "trainer.precision=64-true", "trainer.max_epochs=2", "data.batch_size=120"]
+    words += ["logger=none", "callbacks=none", "trainer=cpu", "report=false"]
+    varied = [["optimizer.lr=0.01"], ["optimizer.lr=0.03"]]
+    train_together(compose_trials([[*words, *own, f"run_dir={tmp_path / str(k)}"] for k, own in enumerate(varied)]))
+    for k, own in enumerate(varied):
+        alone = train(checked([*words, *own, f"run_dir={tmp_path / f'alone{k}'}"])).metrics
+        together = json.loads((tmp_path / str(k) / "metrics.json").read_text())
+        for key in (key for key in alone if key.startswith(("test/", "val/"))):
+            assert together[key] == pytest.approx(alone[key], rel=1e-6), key

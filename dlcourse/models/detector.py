@@ -60,11 +60,9 @@ class Detector(Model):
         else:
             layers += [nn.Flatten(), nn.Linear(maps[-1] * prod(cells), units), factories[-1]()]
             layers += [nn.Linear(units, outputs * prod(cells)), nn.Unflatten(1, (outputs, *cells))]
-        super().__init__(nn.Sequential(*layers, OutputsLast()), shape=shape, outputs=outputs, **parts)
+        super().__init__(nn.Sequential(*layers), shape=shape, outputs=outputs, **parts)
 
-
-class OutputsLast(nn.Module):
-    """Maps (N, K, H, W) as (N, H, W, K)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """z (N, H/stride, W/stride, outputs) of raw inputs x (N, C, H, W)."""
+        maps: Tensor = super().forward(x)
         return maps.permute(0, 2, 3, 1)

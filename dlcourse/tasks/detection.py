@@ -112,8 +112,8 @@ class Detection(Task):
         """
         heat = a[..., :-4].permute(0, 3, 1, 2)
         peaks = (heat * (heat == F.max_pool2d(heat, 3, 1, 1))).flatten(2)  # (N, K, cells)
-        cells = peaks.shape[2]
-        score, which = peaks.flatten(1).topk(min(self.most, peaks[0].numel()))
+        classes, cells = peaks.shape[1:]
+        score, which = peaks.flatten(1).topk(min(self.most, classes * cells))
         boxes = a[..., -4:].flatten(1, 2).gather(1, (which % cells)[..., None].expand(*which.shape, 4))
         return torch.cat([boxes, (which // cells)[..., None].to(a), score[..., None]], 2)
 
