@@ -198,7 +198,7 @@ def test_without_its_package_the_metric_names_the_extra(monkeypatch):
     from dlcourse.errors import Refused
 
     monkeypatch.setattr("dlcourse.measures.boxes.NEEDED", "no_such_package")
-    with pytest.raises(Refused, match=r"metrics.map: it needs no_such_package: pip install -e '.\[detection\]'"):
+    with pytest.raises(Refused, match=r"needs no_such_package: pip install -e '.\[detection\]'"):
         build(checked([*BOXES, "metrics=map"]).tree)
 
 

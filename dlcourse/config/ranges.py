@@ -45,7 +45,8 @@ SHARE, UNIT = Range(0, 1, open=")"), Range(0, 1)  # a share is below 1
 #: The keys of each range: every number that a user sets. Each item of a list must lie in the range.
 KEYS: dict[Range, tuple[str, ...]] = {
     COUNT: (
-        *("data.size", "data.features", "model.code", "model.pool", "activation.num_parameters"),
+        *("data.size", "data.features", "model.code", "model.pool", "model.units", "task.stride"),
+        *("task.most", "activation.num_parameters"),
         *("metrics.calibration_error.n_bins", "metrics.top_k.top_k"),
         *("optimizer.ns_steps", "optimizer.max_iter", "optimizer.history_size", "scheduler.step_size"),
         *("callbacks.diagnostics.rows", "callbacks.landscape.rows", "callbacks.early_stopping.patience"),
@@ -78,7 +79,8 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     POSITIVE._replace(special=(None,)): ("trainer.gradient_clip_val", "data.white"),
     NONNEGATIVE: (
-        *("data.noise", "task.noise", "model.beta", "callbacks.progress.seconds", "callbacks.early_stopping.min_delta"),
+        *("data.noise", "task.noise", "model.beta", "loss.alpha", "loss.beta", "loss.size_weight"),
+        *("callbacks.progress.seconds", "callbacks.early_stopping.min_delta"),
         *("optimizer.weight_decay", "optimizer.lr_decay", "optimizer.initial_accumulator_value"),
         *("optimizer.tolerance_grad", "optimizer.tolerance_change", "scheduler.threshold", "scheduler.min_lr"),
     ),
@@ -89,11 +91,11 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     SHARE._replace(as_list="pair"): ("optimizer.betas",),
     UNIT: (
-        *("data.augment.translate", "optimizer.dampening"),
+        *("data.augment.translate", "optimizer.dampening", "task.threshold"),
         *("scheduler.warmup", "scheduler.start", "scheduler.final"),
     ),
-    Range(0, 1, open="("): ("scheduler.factor",),
-    Range(0, 1, open="()"): ("data.val_fraction",),
+    Range(0, 1, open="("): ("scheduler.factor", "metrics.map.iou"),
+    Range(0, 1, open="()"): ("data.val_fraction", "loss.prior"),
     Range(0, 180): ("data.augment.degrees",),
     Range(): ("activation.negative_slope", "activation.alpha", "activation.init", "init.a"),
 }

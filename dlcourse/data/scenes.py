@@ -13,7 +13,7 @@ from dlcourse.noise import uniform
 TRAIN, TEST = 1, 2  # the seeds of scenes are constants: no choice of seed changes them
 MOST = 3  # digits of a scene
 INK = 128  # of 255: a pixel at least as light belongs to its digit
-GAP = 1  # pixels between two digits
+GAP = 2  # pixels between two digits: their centres are then in different cells of 4 × 4
 TRIES = 100  # layouts of a scene, until its digits do not touch; then they stand one below the other
 
 
@@ -78,22 +78,21 @@ class Scenes(Mnist):
         if half == "right":
             low = (width - w + 1) // 2
         boxes = torch.zeros(*w.shape, 4, dtype=torch.long)
-        left = torch.arange(len(w))  # the scenes without a layout
+        open_ones = torch.arange(len(w))  # the scenes that have no layout yet
         for attempt in range(1, TRIES + 1):
-            u = uniform(seed, attempt, left, 2 * MOST).unflatten(1, (2, MOST))
-            x1 = low[left] + (u[:, 0] * (high - low + 1)[left]).long()
-            y1 = (u[:, 1] * (height - h + 1).clamp_min(1)[left]).long()
+            u = uniform(seed, attempt, open_ones, 2 * MOST).unflatten(1, (2, MOST))
+            x1 = low[open_ones] + (u[:, 0] * (high - low + 1)[open_ones]).long()
+            y1 = (u[:, 1] * (height - h + 1).clamp_min(1)[open_ones]).long()
             if attempt == TRIES:
-                tall = (h + GAP)[left] * there[left]
+                tall = (h + GAP)[open_ones] * there[open_ones]
                 room = (height + GAP - tall.sum(1)).clamp_min(0)
                 y1 = tall.cumsum(1) - tall + (u[:, 1] * (room + 1)[:, None]).long().sort(1).values
-            boxes[left] = torch.stack([x1, y1, x1 + w[left], y1 + h[left]], 2)
+            boxes[open_ones] = torch.stack([x1, y1, x1 + w[open_ones], y1 + h[open_ones]], 2)
             outside = (there & ((boxes[..., 2] > width) | (boxes[..., 3] > height))).any(1)
-            left = left[touching(boxes[left], there[left]) | outside[left]]
-        if len(left):
-            raise Refused(
-                f"data={self.name}: scene {int(left[0])} has no room for its digits in {height} × {width} pixels"
-            )
+            open_ones = open_ones[touching(boxes[open_ones], there[open_ones]) | outside[open_ones]]
+        if len(open_ones):
+            scene, size = int(open_ones[0]), f"{height} × {width} pixels"
+            raise Refused(f"data={self.name}: scene {scene} has no room for its digits in {size}")
         return boxes
 
     def _pasted(

@@ -17,12 +17,12 @@ NEEDED = "pycocotools"
 class MeanPrecision(MeanAveragePrecision):
     """Mean over the classes of the average precision, a box being right if its IoU with a true one is ``iou`` or more.
 
-    torchmetrics' figure by COCO's rules (Lin et al. 2014), as one number. ValueError: pycocotools is not installed.
+    torchmetrics' figure by COCO's rules (Lin et al. 2014), as one number. Refused: pycocotools is not installed.
     """
 
     def __init__(self, iou: float = 0.5):
         if find_spec(NEEDED) is None:
-            raise ValueError(f"it needs {NEEDED}: pip install -e '.[detection]'")
+            raise Refused(f"mean average precision needs {NEEDED}: pip install -e '.[detection]'")
         super().__init__(iou_thresholds=[iou])
 
     def compute(self) -> Tensor:  # type: ignore[override]
@@ -37,7 +37,7 @@ class Halves(Measure):
     """
 
     def __init__(self, iou: float = 0.5):
-        self.iou = iou
+        self.metric = MeanPrecision(iou)
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         if not hasattr(data, "test_scenes"):
@@ -47,6 +47,6 @@ class Halves(Measure):
 
     def precision(self, model: Any, x: Tensor, y: Tensor) -> float:
         predictions: Predictions = forward_batches(model, x)
-        metric = MeanPrecision(self.iou)
-        metric.update(*model.task.comparable(predictions, y))
-        return float(metric.compute())
+        self.metric.reset()
+        self.metric.update(*model.task.comparable(predictions, y))
+        return float(self.metric.compute())
