@@ -1,5 +1,7 @@
 """Small scenes that need no download: scikit-learn's digits of 8 × 8 pixels on pictures of 32 × 32."""
 
+from functools import cache
+
 from dlcourse.data.base import Split
 from dlcourse.data.images import Digits
 from dlcourse.data.scenes import Scenes
@@ -15,7 +17,12 @@ class SmallScenes(Scenes):
     """Scenes of scikit-learn's digits, 0 … 16 made 0 … 255; the last fifth is for testing."""
 
     def digits(self) -> tuple[Split, Split]:
-        (x, y), _ = Digits.arrays(self)  # type: ignore[arg-type]
-        x = (x * (255 / 16)).byte()
-        cut = 4 * len(x) // 5
-        return (x[:cut], y[:cut]), (x[cut:], y[cut:])
+        return scaled()
+
+
+@cache  # read once for all tests
+def scaled() -> tuple[Split, Split]:
+    (x, y), _ = Digits.arrays(None)  # type: ignore[arg-type]
+    x = (x * (255 / 16)).byte()
+    cut = 4 * len(x) // 5
+    return (x[:cut], y[:cut]), (x[cut:], y[cut:])

@@ -48,6 +48,11 @@ NEEDS |= {
 FEW = ["data.n_samples=100", "data.n_test_samples=20"]  # scenes
 #: The groups whose choices a report draws in a way of their own.
 DRAWN = ("data", "task", "model", "metrics", "callbacks", "experiment", "debug")
+#: What is trained by model=unet and model=detector, or in tests/test_detection.py.
+SAME_RUN = (
+    *("data=scenes", "data=scene_masks", "task=segmentation", "task=detection"),
+    *("loss=centres", "metrics=map"),
+)
 #: The groups whose choices say how many runs are run: one run is the same with each.
 OF_A_SWEEP = ("sampler", "pruner", "hydra/launcher")
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
@@ -182,7 +187,7 @@ def assert_chosen(choice, cfg, choices):
 
 
 def trained(choice: str) -> bool:
-    return not needed(choice) and choice.split("=")[0] not in OF_A_SWEEP
+    return not needed(choice) and choice.split("=")[0] not in OF_A_SWEEP and choice not in SAME_RUN
 
 
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if not trained(choice)])

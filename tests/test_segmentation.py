@@ -15,6 +15,7 @@ from dlcourse.errors import Refused
 from dlcourse.losses import CrossEntropy
 from dlcourse.metrics import HELD_OUTPUTS, Metrics
 from dlcourse.runs.building import build
+from dlcourse.runs.export import export_onnx
 from dlcourse.runs.fit import train
 from dlcourse.sweeps.together import compose_trials
 from dlcourse.sweeps.train_together import train_together
@@ -28,7 +29,13 @@ from tests.scene_parts import BOXES, MASKS
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    words = [*MASKS, "trainer.max_epochs=4", "optimizer.lr=0.02", "+metrics.jaccard._target_=torchmetrics.JaccardIndex"]
+    words = [
+        *MASKS,
+        "trainer.max_epochs=3",
+        "optimizer.lr=0.02",
+        "callbacks=none",
+        "+metrics.jaccard._target_=torchmetrics.JaccardIndex",
+    ]
     words += ["+metrics.jaccard.task=multiclass", "+metrics.jaccard.num_classes=11", "+metrics.jaccard.mode=max"]
     return run(*words, f"run_dir={tmp_path_factory.mktemp('masks') / 'run'}")
 
@@ -82,7 +89,7 @@ def test_a_run_by_its_own_weights(done):
     mask = forward_batches(done.model, test.x).z.argmax(-1)
     reference = float(JaccardIndex("multiclass", num_classes=11)(mask, test.y.long()))
     assert done.metrics["test/iou"] == pytest.approx(reference, rel=1e-5) == done.metrics["test/jaccard"]
-    assert done.metrics["test/acc"] > 0.9 and done.metrics["test/iou/1"] > 0.9, "the background is learned at once"
+    assert done.metrics["test/iou/1"] > 0.6 > done.metrics["test/iou"], "the background is learned first"
     assert "val/iou/11" in done.metrics
     page = (done.run_dir / "report.html").read_text("utf-8")
     assert page.count("picture, true mask, predicted mask") == done.model.task.samples_shown
@@ -125,6 +132,13 @@ def test_outputs_of_many_pixels_are_not_held():
         assert metrics.outputs < HELD_OUTPUTS + z.numel()
     found = metrics.compute()
     assert found["acc"] == found["iou"] == 1 and metrics.outputs == 0
+
+
+@pytest.mark.slow
+def test_an_exported_network_gives_the_same_probabilities(done, tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install -e '.[export]')")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (pip install -e '.[export]')")
+    assert export_onnx(done.model, done.data, tmp_path / "model.onnx") <= 1e-4
 
 
 @pytest.mark.slow
