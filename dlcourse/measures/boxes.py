@@ -40,8 +40,8 @@ class Halves(Measure):
         self.metric = MeanPrecision(iou)
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
-        if not hasattr(data, "test_scenes"):
-            raise Refused(f"data={data.name} has no scenes in one half of the picture; try data=scenes")
+        if data.y != "boxes" or not hasattr(data, "test_scenes"):
+            raise Refused(f"data={data.name} has no boxes in one half of the picture; try data=scenes")
         found = {half: self.precision(model, *data.test_scenes(half)) for half in ("left", "right")}
         return {**found, "kept": found["right"] / max(found["left"], 1e-9)}
 

@@ -179,8 +179,10 @@ def scenes(plan: Plan) -> Row:
         return {"scenes/s": sample.reported["rows"] / reported_seconds(sample)}
 
     def both(name: str) -> list[Contestant]:
-        words = (f"model={name}", f"data={data[name]}", f"data.n_samples={n}", "data.n_test_samples=20")
-        words += ("data.batch_size=32", "scheduler=constant", f"trainer.max_epochs={epochs}", "logger=csv")
+        words = (
+            *(f"model={name}", f"data={data[name]}", f"data.n_samples={n}", "data.n_test_samples=20"),
+            *("data.batch_size=32", "scheduler=constant", f"trainer.max_epochs={epochs}", "logger=csv"),
+        )
         prepared = f"{data[name]} model={name} data.n_samples={n}"
         subprocess.run(python("-m", "scripts.benchmarks.prepare", str(plan.data), prepared), cwd=CHECKOUT, check=True)
         peers = peer("scenes_loop", name, str(plan.data), str(epochs), "{seed}")
