@@ -168,7 +168,7 @@ def throughput(plan: Plan) -> Row:
 
 def scenes(plan: Plan) -> Row:
     """Scenes a second while a U-Net and a detector train at batch 32."""
-    epochs, n = (2, 200) if plan.small else (3, 2000)
+    epochs, n = (2, 200) if plan.small else (3, 1000)
     train_rows = n - round(0.1 * n)
     data = {"unet": "scene_masks", "detector": "scenes"}
 
