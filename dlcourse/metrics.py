@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 HELD_ROWS = 1024
+HELD_OUTPUTS = 2**20  # numbers, for samples with many outputs
 AUXILIARY = "auxiliary/"
 
 
@@ -33,19 +34,24 @@ def samples(target: Any) -> int:
     return len(target) if isinstance(target, Tensor) else samples(target[0])
 
 
+def numbers(output: Any) -> int:
+    """How many numbers an output holds, a tensor or a tuple of them."""
+    return output.numel() if isinstance(output, Tensor) else sum(map(numbers, output))
+
+
 class Metrics:
     """The mean loss, and what a task adds up, over all rows seen since the last ``compute``.
 
     Only sums are kept, so that a metric over several processes is exact whatever the batch sizes. Batches are kept
-    until there are about a thousand samples, and summed together, so that small steps stay fast. ``read`` turns outputs
-    into readable predictions, for tasks that compare those.
+    until there are about a thousand samples or a million outputs, and summed together, so that small steps stay fast.
+    ``read`` turns outputs into readable predictions, for tasks that compare those.
     """
 
     def __init__(self, task: Any, read: Callable[[Any], Tensor]):
         self.task, self.read = task, read
         self.sums: dict[str, Tensor] = {}
         self.held: list[tuple[Tensor, int | Tensor, Any, Any, Mapping[str, Tensor]]] = []
-        self.rows = 0  # of the batches held
+        self.rows = self.outputs = 0  # of the batches held: samples, and numbers in their outputs
         self.batch: int | None = None
 
     def update(
@@ -63,17 +69,20 @@ class Metrics:
         same batch again replaces the earlier one: L-BFGS evaluates a batch several times a step.
         """
         if batch is not None and batch == self.batch:
-            self.rows -= samples(self.held.pop()[3])
-        elif self.rows >= HELD_ROWS:
+            replaced = self.held.pop()
+            self.rows -= samples(replaced[3])
+            self.outputs -= numbers(replaced[2])
+        elif self.rows >= HELD_ROWS or self.outputs >= HELD_OUTPUTS:
             self.total()
         self.held.append((loss, divisor, output, target, auxiliary or {}))
         self.rows += samples(target)
+        self.outputs += numbers(output)
         self.batch = batch
 
     def total(self) -> dict[str, Tensor]:
         """The sums over all batches, pending ones included; after this no batch can be replaced."""
         parts = [part for part in self.held if samples(part[3])]  # a process without samples left has empty ones
-        self.held, self.rows, self.batch = [], 0, None
+        self.held, self.rows, self.outputs, self.batch = [], 0, 0, None
         if not parts:
             return self.sums
         losses, divisors, outputs, targets, auxiliary = zip(*parts, strict=True)

@@ -1,23 +1,29 @@
-"""Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE"""
+"""Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE
+
+With output=FOLDER it also writes what can be drawn, a PNG for each: masks, pictures with boxes.
+"""
 
 import sys
+from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
 
 
 def predict(words: list[str]) -> int:
-    given = parse_script_overrides(words, "run", "input")
+    given = parse_script_overrides(words, "run", "input", "output")
     if "input" not in given:
         raise Refused("input=: which file or folder? (python scripts/predict.py run=RUN input=FILE)")
     path = Path(str(given.text("input")))
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
     from dlcourse.data.picture import pictures_in
-    from dlcourse.runs.inference import has_light_background, predictions
+    from dlcourse.runs.inference import has_light_background
     from dlcourse.runs.trained import restore
+    from dlcourse.tasks.predictions import forward_batches
 
     _, model, data = restore(given.text("run"), given)
     x = data.read(path)
@@ -27,10 +33,28 @@ def predict(words: list[str]) -> int:
             "if those are light on dark, invert yours.",
             file=sys.stderr,
         )
-    lines = predictions(model, x)
-    for name, line in zip(pictures_in(path) if path.is_dir() else repeat(None), lines, strict=False):
-        print(f"{name.name}\t{line}" if name else line)
+    found = forward_batches(model, x)
+    names = [file.name for file in pictures_in(path)] if path.is_dir() else None
+    if "output" in given:
+        folder = Path(str(given.text("output")))
+        if folder.resolve() in (path.resolve(), path.resolve().parent):
+            raise Refused(f"output={folder} holds the input; choose another folder")
+        drawn = model.task.draw(x, found, float(data.white or x.max()))
+        if drawn is None:
+            raise Refused(f"output={folder}: {type(model.task).__name__} draws no pictures; leave it out")
+        write_pictures(folder, drawn, names or ([path.name] if len(drawn) == 1 else None))
+    for name, line in zip(names or repeat(None), model.task.format_predictions(found), strict=False):
+        print(f"{name}\t{line}" if name else line)
     return 0
+
+
+def write_pictures(folder: Path, drawn: Sequence[Any], names: Sequence[str] | None) -> None:
+    """A PNG for each picture, by the name of its file, or by its number."""
+    stems = [Path(name).stem for name in names or map(str, range(len(drawn)))]
+    unique = len(set(stems)) == len(stems)
+    folder.mkdir(parents=True, exist_ok=True)
+    for image, stem, name in zip(drawn, stems, names or stems, strict=True):
+        image.save(folder / f"{stem if unique else name}.png")
 
 
 if __name__ == "__main__":

@@ -33,14 +33,26 @@ NEEDS = {
     "data=fashion_mnist": "no FashionMNIST/raw in the data directory",
     "data=cifar10": "no cifar10 in the data directory",
     "experiment=17_lenet5": "no MNIST/raw in the data directory",
+    **dict.fromkeys(
+        ("data=scenes", "data=scene_masks", "task=segmentation", "task=detection", "model=unet", "model=detector"),
+        "no MNIST/raw in the data directory",
+    ),
+    "loss=centres": "no MNIST/raw in the data directory",
+    "metrics=map": "pip install -e '.[detection]'",
 }
 NEEDS |= {
     f"experiment={path.stem}": "a sweep, not a run"
     for path in (CONF / "experiment").glob("*.yaml")
     if "sweeper:" in path.read_text()
 }
+FEW = ["data.n_samples=100", "data.n_test_samples=20"]  # scenes
 #: The groups whose choices a report draws in a way of their own.
 DRAWN = ("data", "task", "model", "callbacks", "debug")
+#: What is trained by model=unet and model=detector, or in tests/test_detection.py.
+SAME_RUN = (
+    *("data=scenes", "data=scene_masks", "task=segmentation", "task=detection"),
+    *("loss=centres", "metrics=map"),
+)
 #: The groups whose choices say how many runs are run: one run is the same with each.
 OF_A_SWEEP = ("sampler", "pruner", "hydra/launcher")
 ONE_BATCH = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test"))]
@@ -79,6 +91,11 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "task=own": ["task._target_=dlcourse.tasks.supervised.Regression", "data=sine"],
         **{f"metrics={name}": ["data=sine"] for name in ("mape", "rmse", "spearman")},
         "metrics=psnr": ["model=autoencoder"],
+        **dict.fromkeys(("data=scenes", "task=detection"), ["data=scenes", "model=detector", *FEW]),
+        **dict.fromkeys(("data=scene_masks", "task=segmentation"), ["data=scene_masks", "model=unet", *FEW]),
+        **{choice: ["data=scenes", "model=detector", *FEW] for choice in ("loss=centres", "metrics=map")},
+        "model=unet": ["data=scene_masks", *FEW],
+        "model=detector": ["data=scenes", *FEW],
     }
 
 
@@ -87,7 +104,9 @@ def words(choice: str, own: dict[str, list[str]]) -> list[str]:
     group, name = choice.split("=")
     fitting = {"task=binary": ["data=moons"], "task=multilabel": ["data=topics"], "task=regression": ["data=sine"]}
     small = fitting.get(choice, []) + (
-        ["data=iris"] if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") else []
+        ["data=iris"]
+        if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") and choice != "loss=centres"
+        else []
     )
     return [f"data.augment={name}" if group == "augment" else choice, *small, *own.get(choice, [])]
 
@@ -103,6 +122,8 @@ def missing(composed: Composed) -> str | None:
     if composed.multirun:
         return "a sweep, not a run"
     named = {target for _, target, _ in targets(composed.tree["logger"])}
+    if "map" in cfg.metrics and importlib.util.find_spec("pycocotools") is None:
+        return "pip install -e '.[detection]'"
     if any("TensorBoard" in name for name in named) and importlib.util.find_spec("tensorboard") is None:
         return "pip install -e '.[tensorboard]'"
     if "data_dir" in cfg.data:
@@ -123,7 +144,12 @@ def needed(choice: str) -> str | None:
         "data=mnist": (data_dir / "MNIST" / "raw").is_dir(),
         "data=fashion_mnist": (data_dir / "FashionMNIST" / "raw").is_dir(),
         "data=cifar10": (data_dir / "cifar10").is_dir(),
-        "experiment=17_lenet5": (data_dir / "MNIST" / "raw").is_dir(),
+        "metrics=map": importlib.util.find_spec("pycocotools") is not None and (data_dir / "MNIST" / "raw").is_dir(),
+    }
+    here |= {
+        choice: (data_dir / "MNIST" / "raw").is_dir()
+        for choice, reason in NEEDS.items()
+        if reason == "no MNIST/raw in the data directory"
     }
     return None if here.get(choice, False) else NEEDS.get(choice)
 
@@ -161,7 +187,7 @@ def assert_chosen(choice, cfg, choices):
 
 
 def trained(choice: str) -> bool:
-    return not needed(choice) and choice.split("=")[0] not in OF_A_SWEEP
+    return not needed(choice) and choice.split("=")[0] not in OF_A_SWEEP and choice not in SAME_RUN
 
 
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if not trained(choice)])

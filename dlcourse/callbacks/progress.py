@@ -44,8 +44,9 @@ class Progress(Callback, pl.callbacks.ProgressBar):
         self._close()
 
     def _show(self, trainer: pl.Trainer, epochs: int) -> None:
-        """Show the metrics after this many epochs."""
-        metrics = {k: f"{float(v):.4g}" for k, v in sorted(trainer.callback_metrics.items())}
+        """Show the metrics after this many epochs, without those of single classes or targets."""
+        shown = sorted((k, v) for k, v in trainer.callback_metrics.items() if not k.rpartition("/")[2].isdigit())
+        metrics = {k: f"{float(v):.4g}" for k, v in shown}
         if self.bar is not None:
             self.bar.set_postfix({"epoch": epochs, **metrics})
         elif trainer.is_global_zero and self.seconds < float("inf"):

@@ -45,8 +45,9 @@ SHARE, UNIT = Range(0, 1, open=")"), Range(0, 1)  # a share is below 1
 #: The keys of each range: every number that a user sets. Each item of a list must lie in the range.
 KEYS: dict[Range, tuple[str, ...]] = {
     COUNT: (
-        *("data.size", "data.features", "data.films", "task.factor", "activation.num_parameters"),
-        *("model.code", "model.pool", "model.width", "model.depth", "model.steps", "model.factor"),
+        *("data.size", "data.features", "data.films", "task.factor", "task.stride", "task.most"),
+        *("model.code", "model.pool", "model.width", "model.depth", "model.steps", "model.factor", "model.units"),
+        "activation.num_parameters",
         *("metrics.calibration_error.n_bins", "metrics.top_k.top_k"),
         *("optimizer.ns_steps", "optimizer.max_iter", "optimizer.history_size", "scheduler.step_size"),
         *("callbacks.diagnostics.rows", "callbacks.landscape.rows", "callbacks.early_stopping.patience"),
@@ -68,7 +69,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     SEED._replace(special=(None,)): ("data.split_seed",),
     Range(-1, whole=True): ("callbacks.summary.max_depth",),
     Range(0, 64, whole=True): ("data.num_workers",),
-    Range(2, whole=True): ("data.n_samples",),
+    Range(2, whole=True): ("data.n_samples", "data.n_test_samples"),
     Range(2, 1000, whole=True): ("callbacks.boundary.grid",),
     Range(3, 1000, whole=True): ("callbacks.landscape.points",),
     POSITIVE: (
@@ -79,7 +80,8 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     POSITIVE._replace(special=(None,)): ("trainer.gradient_clip_val", "data.white"),
     NONNEGATIVE: (
-        *("data.noise", "task.noise", "model.beta", "callbacks.progress.seconds", "callbacks.early_stopping.min_delta"),
+        *("data.noise", "task.noise", "model.beta", "loss.alpha", "loss.beta", "loss.size_weight"),
+        *("callbacks.progress.seconds", "callbacks.early_stopping.min_delta"),
         *("optimizer.weight_decay", "optimizer.lr_decay", "optimizer.initial_accumulator_value"),
         *("optimizer.tolerance_grad", "optimizer.tolerance_change", "scheduler.threshold", "scheduler.min_lr"),
     ),
@@ -90,11 +92,11 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     SHARE._replace(as_list="pair"): ("optimizer.betas",),
     UNIT: (
-        *("data.augment.translate", "optimizer.dampening"),
+        *("data.augment.translate", "optimizer.dampening", "task.threshold"),
         *("scheduler.warmup", "scheduler.start", "scheduler.final"),
     ),
-    Range(0, 1, open="("): ("scheduler.factor",),
-    Range(0, 1, open="()"): ("data.val_fraction",),
+    Range(0, 1, open="("): ("scheduler.factor", "metrics.map.iou"),
+    Range(0, 1, open="()"): ("data.val_fraction", "loss.prior"),
     Range(0, 180): ("data.augment.degrees",),
     Range(): ("activation.negative_slope", "activation.alpha", "activation.init", "init.a"),
 }

@@ -36,6 +36,7 @@ _register = partial(OmegaConf.register_new_resolver, replace=True)
 _register("oc.env", _env)
 _register("product", lambda shape: prod(shape))
 _register("smaller", lambda shape, factor: [shape[0], *(side // factor for side in shape[1:])] if factor else [])
+_register("sum", lambda *numbers: sum(numbers))
 _register("if_set", lambda value, then, otherwise: otherwise if value is None else then)
 # Whether the optimizer may be fused: not if mixed precision must unscale the gradients before they are clipped.
 _register("one_kernel", lambda precision, clip: "mixed" not in str(precision) or clip is None)

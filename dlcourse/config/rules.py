@@ -16,6 +16,8 @@ DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d|None")
 COSTS = ("seconds", "steps", "epochs")
 #: Keys of conf/metrics/*.yaml that are no constructor arguments: the better direction, the predictions it takes.
 METRIC_KEYS = ("mode", "takes")
+#: Kinds of y whose values are numbers of classes, and those that are places in a picture.
+OF_CLASSES, PLACED = ("classes", "masks", "boxes"), ("masks", "boxes")
 
 
 def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
@@ -129,7 +131,7 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
         raise Refused(f"{task} cannot be learned from {data}, whose y holds {cfg.data.y}: it takes {takes}")
     if (count := cfg.task.get("class_count")) not in (None, cfg.data.outputs):
         raise Refused(f"{task} needs {count} classes, {data} has {cfg.data.outputs}")
-    if cfg.data.y == "classes" and cfg.data.classes is not None and len(cfg.data.classes) != cfg.data.outputs:
+    if cfg.data.y in OF_CLASSES and cfg.data.classes is not None and len(cfg.data.classes) != cfg.data.outputs:
         raise Refused(f"data.classes has {len(cfg.data.classes)} names, {data} has {cfg.data.outputs} classes")
     told = cfg.model.get("classes", 0)  # of an own model it may be anything
     if isinstance(told, int) and told and (cfg.data.y != "classes" or told != cfg.data.outputs):
@@ -137,6 +139,8 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
             f"model.classes={told}: the decoder is told all classes of the data or none; write model.classes="
             f"{cfg.data.outputs if cfg.data.y == 'classes' else 0}"
         )
+    if cfg.data.y in PLACED and cfg.data.get("augment") is not None:
+        raise Refused(f"data.augment moves the pictures of {data}, but not their {cfg.data.y}; leave it out")
     form = cfg.task.target_form
     if form not in cfg.loss.get("target_forms", [form]):
         fitting = ", ".join(_losses_for(form, choices["task"]))

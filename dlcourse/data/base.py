@@ -14,6 +14,7 @@ from torch import Tensor
 from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
 from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut
+from dlcourse.data.targets import check_targets
 from dlcourse.errors import Refused
 from dlcourse.tasks.base import Batch, Task
 
@@ -25,9 +26,10 @@ class Data(pl.LightningDataModule):
     """Inputs (N, *shape) and targets held in memory, in three sets: train, val and test.
 
     A subclass implements ``arrays``. ``y`` is the kind of targets: ``classes`` (N,) of 0 … outputs − 1, ``labels``
-    (N, outputs) of 0 and 1, ``values`` (N, outputs). The task decides what is learned. An official test set is
-    kept; without one it is a stratified fifth, drawn with a constant seed. Validation is ``val_fraction`` of the rest,
-    stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
+    (N, outputs) of 0 and 1, ``values`` (N, outputs), ``masks`` (N, H, W) of the class of each pixel, ``boxes``
+    (N, K, 5) of [x1, y1, x2, y2, class], padded with class −1. The task decides what is learned. An official test set
+    is kept; without one it is a stratified fifth, drawn with a constant seed. Validation is ``val_fraction`` of the
+    rest, stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
     function of (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
     """
 
@@ -115,21 +117,8 @@ class Data(pl.LightningDataModule):
             row, *input_index = (~torch.isfinite(x)).nonzero()[0].tolist()
             value = x[(row, *input_index)].item()
             raise Refused(f"data={self.name}: input {input_index} of row {row} is {value}; remove or fill it")
-        expected_shape = (len(x),) if self.y == "classes" else (len(x), self.outputs)
-        if tuple(y.shape) != expected_shape:
-            raise Refused(
-                f"data={self.name}: expected targets {expected_shape} for data.y={self.y}, found {tuple(y.shape)}"
-            )
-        largest = {"classes": self.outputs - 1, "labels": 1}.get(self.y)
-        if largest is None:
-            bad = ~torch.isfinite(y).all(1)
-        else:
-            bad = ((y < 0) | (y > largest) | (y != y.floor())).reshape(len(y), -1).any(1)
-        if bool(bad.any()):
-            row = int(bad.nonzero()[0])
-            expected = "a finite number" if largest is None else f"0 … {largest}"
-            raise Refused(f"data={self.name}: the target of row {row} is {y[row].tolist()}, expected {expected}")
         try:
+            check_targets(y, self.y, self.shape, self.outputs, len(x))
             self.task.check(x, y)
         except ValueError as error:
             raise Refused(f"data={self.name}: {error}") from None

@@ -18,7 +18,7 @@ NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 #: Modules without children that are not activations.
-OTHERS = (*WEIGHTED, *NORMS, *POOLS, *DROPOUTS, nn.Flatten, nn.Softmax)
+OTHERS = (*WEIGHTED, *NORMS, *POOLS, *DROPOUTS, nn.Flatten, nn.Unflatten, nn.Softmax)
 FLAT_SLOPE = 0.05  # share of the steepest slope below which an activation passes hardly any gradient
 FAR_INPUT = 30.0  # a weighted input at which every activation is near its limit
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}

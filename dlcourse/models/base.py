@@ -33,7 +33,7 @@ class BatchLoss(NamedTuple):
 
 
 class Model(pl.LightningModule):
-    """A network that maps inputs x (N, *shape) to logits z (N, outputs), and what it takes to train it.
+    """A network that maps inputs x (N, *shape) to logits z (N, *task.places, outputs), and what it takes to train it.
 
     Its output is z, or a NamedTuple whose first field is z. A subclass builds ``network`` and passes all other
     arguments on; a loss of its own goes into ``auxiliary_losses``. Inputs are raw: the standardisation (x − mean) / std
@@ -64,8 +64,7 @@ class Model(pl.LightningModule):
             forms = ", ".join(loss.target_forms)
             raise ValueError(f"{type(loss).__name__} accepts targets as {forms}, the task has {task.target_form}")
         self.network, self.loss, self.task = network, loss, task
-        self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
-        self.monitor = monitor
+        self.optimizer_factory, self.scheduler_factory, self.monitor = optimizer, scheduler, monitor
         self.has_own_answer = type(task).answer is not Task.answer  # otherwise it is the output, computed already
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(task, self.output) for stage in ("train", "val", "test")}
@@ -92,7 +91,7 @@ class Model(pl.LightningModule):
             super().__setattr__(name, value)
 
     def forward(self, x: Tensor) -> Any:
-        """Raw inputs x (N, *shape) to logits z (N, outputs), or a NamedTuple whose first field is z."""
+        """Raw inputs x (N, *shape) to logits z (N, *task.places, outputs), or a NamedTuple with z as first field."""
         return self.network((x - self.mean) / self.std)
 
     @property
@@ -113,7 +112,8 @@ class Model(pl.LightningModule):
         output = self(inputs) if output is None else output
         z, loss_target, weight = self.task.loss_inputs(output, target)
         if batch.weight is not None:
-            weight = batch.weight if weight is None else weight * batch.weight
+            of_rows = batch.weight[:, None].expand(-1, len(z) // len(batch.weight)).flatten()
+            weight = of_rows if weight is None else weight * of_rows
         loss, divisor = self.loss(z, loss_target, weight)
         auxiliary = self.auxiliary_losses(output)
         for part in auxiliary.values():
@@ -125,7 +125,7 @@ class Model(pl.LightningModule):
         return {}
 
     def output(self, output: Any) -> Tensor:
-        """Readable predictions: probabilities or thresholds (N, outputs) of classes, values in the targets' units."""
+        """Readable predictions (N, …, outputs): probabilities or thresholds of classes, values in their own units."""
         return self.task.postprocess(self.loss.output(logits(output)))
 
     def predictions(self, output: Any) -> Predictions:

@@ -11,7 +11,7 @@ from dlcourse.tasks.base import logits
 def freeze_unreached(model: Any, outputs: int) -> list[str]:
     """Run two samples; freeze the parameters that get no gradient, and return their names.
 
-    ForwardFailed: the model's forward raises; ValueError: z has not the shape (N, outputs).
+    ForwardFailed: the model's forward raises; ValueError: z has not the shape (N, *task.places, outputs).
     """
     shape = tuple(model.example_input_array.shape[1:])
     model.eval()
@@ -20,10 +20,11 @@ def freeze_unreached(model: Any, outputs: int) -> list[str]:
     except Exception as error:
         raise ForwardFailed(f"{type(model).__name__} failed on inputs of the data's shape {shape}") from error
     model.train()
-    if z.shape != (2, outputs):
+    expected = (2, *model.task.places, outputs)
+    if z.shape != expected:
+        found, needed, inputs = (", ".join(map(str, each)) for each in (z.shape[1:], expected[1:], shape))
         raise ValueError(
-            f"{type(model).__name__} turns inputs (N, {', '.join(map(str, shape))}) into {('N', *z.shape[1:])}, "
-            f"but the data needs (N, {outputs})"
+            f"{type(model).__name__} turns inputs (N, {inputs}) into (N, {found}), but the data needs (N, {needed})"
         )
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not z.requires_grad:

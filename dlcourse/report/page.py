@@ -55,7 +55,8 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
     problem = ""
     if model is not None:
         try:
-            inputs, _ = model.task.prepare_batch(data.samples("test").to(model.device))
+            shown = data.samples("test").rows(slice(model.task.samples_shown))
+            inputs, _ = model.task.prepare_batch(shown.to(model.device))
             predictions = forward_batches(model, inputs)
             report.sections = [*model.task.visualize(model, data, predictions), *first_layer_section(model, inputs)]
         except Exception as error:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from dlcourse.errors import Refused
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from dlcourse.plots.section import Section
 
 
@@ -54,13 +56,15 @@ def logits(output: Any) -> Tensor:
 class Task(nn.Module):
     """What is learned from a sample; independent of architectures and files.
 
-    ``outputs``: outputs of a model for a sample. ``takes``: the kinds of y that it learns from (``data.y``).
+    ``outputs``: outputs of a model for a sample, or for each of its ``places``, pixels or cells: z is (N, *places,
+    outputs). ``takes``: the kinds of y that it learns from (``data.y``).
     ``target_form``: the target for the loss: ``class_numbers`` (M,) whole numbers 0 … C − 1 beside z (M, C);
-    ``bits`` zeros and ones, ``unit_values`` numbers in [0, 1] and ``values`` any numbers, each in the shape of z.
+    ``bits`` zeros and ones, ``unit_values`` numbers in [0, 1] and ``values`` any numbers, each in the shape of z;
+    ``centres`` maps of boxes (`dlcourse.centres.Centres`).
     ``output``: the function of z that losses compare with the target, for losses that have a choice.
     ``prediction_form``: what `comparable` returns, in torchmetrics' terms: ``binary``, ``multiclass``,
-    ``multilabel``; or ``values``, ``pictures``. ``metrics``: what is logged, and whether ``min`` or ``max`` is better.
-    ``class_count``: the number of classes that y must have.
+    ``multilabel``; or ``values``, ``pictures``, ``boxes``. ``metrics``: what is logged, and whether ``min`` or ``max``
+    is better. ``class_count``: the number of classes that y must have.
 
     Its buffers depend only on the training set: they are equal in all processes and all models trained together.
     """
@@ -69,6 +73,10 @@ class Task(nn.Module):
     classes: list[str] | None = None
     #: The shape of the model's inputs, if it is not the data's.
     input_shape: tuple[int, ...] | None = None
+    #: The shape of the places at which a sample has outputs; () if it has them as a whole.
+    places: tuple[int, ...] = ()
+    #: How many test samples `visualize` needs; None: all.
+    samples_shown: int | None = None
 
     def __init__(
         self,
@@ -96,7 +104,10 @@ class Task(nn.Module):
         return batch.x, batch.y
 
     def loss_inputs(self, output: Any, target: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(z, target, weight) as the loss expects them; weight (M,) or None. No sample is dropped."""
+        """(z, target, weight) as the loss expects them; weight (M,) or None. No sample is dropped.
+
+        The M rows are samples, or as many places of each: those of a sample follow one another.
+        """
         return logits(output), target, None
 
     def answer(self, model: Any, inputs: Any) -> Any:
@@ -132,6 +143,10 @@ class Task(nn.Module):
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """A line for each sample, as predict.py prints it."""
         return ("\t".join(f"{value:.6g}" for value in row) for row in predictions.a.flatten(1).tolist())
+
+    def draw(self, x: Tensor, predictions: Predictions, white: float) -> "list[Image] | None":
+        """A picture for each sample, for predict.py; None if nothing can be drawn. ``white``: its value in x."""
+        return None
 
     def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         """Sections of the report about the test set; loggers show them too."""

@@ -15,17 +15,20 @@ from dlcourse.runs.building import build
 
 
 def prepare(folder: Path, *names: str) -> None:
-    """MNIST and the digits (or what is named) as every contestant reads them: IDX files, and arrays in .npz files."""
-    for name in names or ("mnist", "digits"):
-        tree = compose_checked(Overrides.parse([f"data={name}"])).tree
+    """MNIST and the digits as every contestant reads them: IDX files, and arrays in .npz files.
+
+    Or what is named: the name of a data set, and after it words that it needs, as ``scenes model=detector``.
+    """
+    for name, *words in map(str.split, names or ("mnist", "digits")):
+        tree = compose_checked(Overrides.parse([f"data={name}", *words])).tree
         data, _ = build(tree)
         train_set, test_set = data.arrays()
         arrays = {"x_train": train_set[0].squeeze(1).numpy(), "y_train": train_set[1].numpy()}
         if test_set is not None:
             arrays |= {"x_test": test_set[0].squeeze(1).numpy(), "y_test": test_set[1].numpy()}
             raw = folder / Mnist.folder
-            raw.mkdir(parents=True)
-            for stage, part in (("train", "train"), ("t10k", "test")):
+            raw.mkdir(parents=True, exist_ok=True)
+            for stage, part in (("train", "train"), ("t10k", "test")) if name == "mnist" else ():
                 (raw / f"{stage}-images-idx3-ubyte").write_bytes(to_idx(arrays[f"x_{part}"]))
                 (raw / f"{stage}-labels-idx1-ubyte").write_bytes(to_idx(arrays[f"y_{part}"]))
         np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """What is measured: for each name, who takes part and which measurements count."""
 
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -162,6 +163,36 @@ def throughput(plan: Plan) -> Row:
             "Epochs after the first, with their validation; PyTorch counts the operations of a step, the peak is "
             "that of a 2048 × 2048 fp32 matrix product.",
         ],
+    )
+
+
+def scenes(plan: Plan) -> Row:
+    """Scenes a second while a U-Net and a detector train at batch 32."""
+    epochs, n = (2, 200) if plan.small else (3, 1000)
+    train_rows = n - round(0.1 * n)
+    data = {"unet": "scene_masks", "detector": "scenes"}
+
+    def ours(sample: Sample) -> Measurements:
+        return {"scenes/s": train_rows / epoch_seconds(sample)}
+
+    def theirs(sample: Sample) -> Measurements:
+        return {"scenes/s": sample.reported["rows"] / reported_seconds(sample)}
+
+    def both(name: str) -> list[Contestant]:
+        words = (
+            *(f"model={name}", f"data={data[name]}", f"data.n_samples={n}", "data.n_test_samples=20"),
+            *("data.batch_size=32", "scheduler=constant", f"trainer.max_epochs={epochs}", "logger=csv"),
+        )
+        prepared = f"{data[name]} model={name} data.n_samples={n}"
+        subprocess.run(python("-m", "scripts.benchmarks.prepare", str(plan.data), prepared), cwd=CHECKOUT, check=True)
+        peers = peer("scenes_loop", name, str(plan.data), str(epochs), "{seed}")
+        return [Contestant(f"dlcourse, {name}", train(*words), ours), Contestant(f"loop, {name}", peers, theirs)]
+
+    return plan.row(
+        [contestant for name in data for contestant in both(name)],
+        rounds=5,
+        ratios={f"dlcourse / loop, {name}": ("scenes/s", f"dlcourse, {name}", f"loop, {name}") for name in data},
+        notes=["Epochs after the first, with their validation. loop: the same network and loss in plain PyTorch."],
     )
 
 
@@ -385,5 +416,8 @@ def inference(plan: Plan) -> Row:
 
 ROWS = {
     row.__name__: row
-    for row in (time_to_accuracy, best_accuracy, throughput, step_overhead, startup, memory, scaling, sweep, inference)
+    for row in (
+        *(time_to_accuracy, best_accuracy, throughput, scenes, step_overhead),
+        *(startup, memory, scaling, sweep, inference),
+    )
 }

@@ -83,10 +83,21 @@ ANY = ([-1, 0, 0.5, 3], [None, [1]])
 FROM_ZERO = ([0, 0.5, 1e9], [-0.1, None, [1]])
 NATURAL = ([0, 1, 7], [-1, 0.5, None, [1]])
 UNIT = ([0, 0.5, 1], [-0.1, 1.1, None, [0.5]])
+SCENES = "data=scenes model=detector"
 TABLE |= {
     "data.n_samples": ("data=moons", [2, 1000], [1, 0, -1, 2.5, None]),
     "model.beta": ("model=vae", [0, 4.0], [-1, "x"]),
     "task.noise": ("model=autoencoder task=denoising", [0, 0.5], [-1, "x"]),
+    "data.n_test_samples": (SCENES, [2, 1000], [1, 0, -1, 2.5, None]),
+    "model.units": (SCENES, *WHOLE),
+    "task.stride": (SCENES, *WHOLE),
+    "task.most": (SCENES, *WHOLE),
+    "task.threshold": (SCENES, *UNIT),
+    "loss.alpha": (SCENES, *FROM_ZERO),
+    "loss.beta": (SCENES, *FROM_ZERO),
+    "loss.size_weight": (SCENES, *FROM_ZERO),
+    "loss.prior": (SCENES, [0.01, 0.5], [0, 1, None, [0.5]]),
+    "metrics.map.iou": (f"{SCENES} metrics=map", [0.5, 1], [0, 1.5, None]),
     "data.noise": ("data=moons", *FROM_ZERO),
     "data.std": ("data=blobs", *RATE),
     "data.turns": ("data=spirals", *RATE),

@@ -19,6 +19,7 @@ from dlcourse.data.images import Digits
 from dlcourse.runs.building import build
 from tests.composing import checked
 from tests.faults.process import Done, Fault, Running, start
+from tests.scene_parts import BOXES, MASKS
 
 
 class Subject(ABC):
@@ -142,6 +143,27 @@ class Dlcourse(Subject):
 
     def rows(self, run: Path) -> str:
         return (run / "metrics.jsonl").read_text("utf-8") + digest(run / "checkpoints" / "best.ckpt")
+
+
+class OnScenes(Dlcourse):
+    """dlcourse with pixels or boxes as targets; its words are given, and wishes are not for it."""
+
+    epoch = 6  # 360 scenes in batches of 64
+    base = (*Dlcourse.base[:3], "trainer.log_every_n_steps=2", Dlcourse.base[4], "trainer.max_epochs=3")
+
+    def __init__(self, given: list[str]):
+        self.given = [*given, "data.batch_size=64"]
+
+    def words(self, run: Path, wishes: dict[str, Any]) -> list[str]:
+        assert not wishes
+        return [*self.base, *self.given, f"run_dir={run}"]
+
+    def resuming(self, run: Path, wishes: dict[str, Any]) -> list[str]:
+        return [f"resume={run}", "allow=[tests]"]
+
+
+#: Those who learn from masks, and from boxes.
+ON_SCENES = {"segmentation": OnScenes(MASKS), "detection": OnScenes(BOXES)}
 
 
 class PlainLightning(Subject):

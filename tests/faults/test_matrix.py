@@ -6,7 +6,7 @@ from dlcourse.errors import Refused
 from tests.faults import config, crash, data, environment, security
 from tests.faults.matrix import kill, outcome
 from tests.faults.rows import ABSENT, REFUSED, Row
-from tests.faults.subjects import Dlcourse
+from tests.faults.subjects import ON_SCENES, Dlcourse
 
 REFUSALS = [*security.ROWS, *data.ROWS, *config.ROWS]
 MNIST = [row for row in REFUSALS if row.id.startswith("D3")]  # fetched, where it is not there
@@ -46,6 +46,13 @@ def test_refused_mnist(row: Row, dlcourse: Dlcourse) -> None:
 @pytest.mark.parametrize("row", [*crash.ROWS, *environment.ROWS], ids=str)
 def test_survived(row: Row, dlcourse: Dlcourse) -> None:
     check(row, dlcourse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ON_SCENES)
+@pytest.mark.parametrize("step", [crash.EPOCH + 1, 2 * crash.EPOCH + 5])
+def test_killed_with_masks_or_boxes(name: str, step: int) -> None:
+    check(crash.a(f"{name}-{step}", "SIGKILL", step), ON_SCENES[name])
 
 
 @pytest.mark.slow

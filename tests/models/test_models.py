@@ -41,6 +41,11 @@ CASES = {
         ["data=wine", "model.hidden=[4]", SMOOTH],
     ],
     "vae": [["data=digits", "model.hidden=[5]", "model.code=2", SMOOTH], ["data=wine", "loss=mse", SMOOTH]],
+    "unet": [["data=scene_masks", "data.shape=[1,8,8]", "model.channels=[2,3]", "model.norm=null", SMOOTH]],
+    "detector": [
+        ["data=scenes", "data.shape=[1,16,16]", "model.channels=[2,3]", "model.norm=null", SMOOTH],
+        ["data=scenes", "data.shape=[1,8,8]", "model.channels=[2,3]", "model.norm=null", "model.head=dense", SMOOTH],
+    ],
     "perceptron": [["data=moons"], ["data=iris"]],
     "sigmoid_neuron": [["data=breast_cancer", "data.features=3"], ["data=iris"]],
     # Frozen, batch norm keeps its figures: a row's loss is then its own.
@@ -64,6 +69,10 @@ def batch(data, rows=6):
     x = x.sigmoid() * data.white if data.white else x
     if data.y == "classes":
         return x, torch.arange(rows) % data.outputs
+    if data.y == "masks":
+        return x, torch.randint(0, data.outputs, (rows, *data.shape[1:]), generator=source)
+    if data.y == "boxes":
+        return x, torch.tensor([[1.0, 1.0, 5.0, 6.0, 3.0], [0.0, 0.0, 0.0, 0.0, -1.0]]).double().repeat(rows, 1, 1)
     return x, torch.randn(rows, data.outputs, generator=source, dtype=torch.float64)
 
 
@@ -159,7 +168,7 @@ def test_output_shapes(name, words, rows):
     data, model = made(f"model={name}", *words)
     model.eval()
     z = logits(model(torch.randn(rows, *data.shape)))
-    assert z.shape == (rows, model.task.outputs)
+    assert z.shape == (rows, *model.task.places, model.task.outputs)
     assert model.output(z).shape == ((rows, *data.shape) if name in ("autoencoder", "vae") else z.shape)
 
 
