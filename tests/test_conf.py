@@ -32,6 +32,7 @@ NEEDS = {
     "data=mnist": "no MNIST/raw in the data directory",
     "data=fashion_mnist": "no FashionMNIST/raw in the data directory",
     "data=cifar10": "no cifar10 in the data directory",
+    "data=faces": "no ORL in the data directory",
     "experiment=17_lenet5": "no MNIST/raw in the data directory",
 }
 NEEDS |= {
@@ -79,6 +80,7 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "task=own": ["task._target_=dlcourse.tasks.supervised.Regression", "data=sine"],
         **{f"metrics={name}": ["data=sine"] for name in ("mape", "rmse", "spearman")},
         "metrics=psnr": ["model=autoencoder"],
+        "metrics=pair_auc": ["task=embedding"],
     }
 
 
@@ -86,6 +88,8 @@ def words(choice: str, own: dict[str, list[str]]) -> list[str]:
     """The choice, with what it cannot do without; on a small table where pictures do not matter."""
     group, name = choice.split("=")
     fitting = {"task=binary": ["data=moons"], "task=multilabel": ["data=topics"], "task=regression": ["data=sine"]}
+    coded = ("loss=supervised_contrastive", "loss=arcface")
+    fitting |= dict.fromkeys(coded, ["task=embedding"])
     small = fitting.get(choice, []) + (
         ["data=iris"] if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") else []
     )
@@ -123,6 +127,7 @@ def needed(choice: str) -> str | None:
         "data=mnist": (data_dir / "MNIST" / "raw").is_dir(),
         "data=fashion_mnist": (data_dir / "FashionMNIST" / "raw").is_dir(),
         "data=cifar10": (data_dir / "cifar10").is_dir(),
+        "data=faces": (data_dir / "ORL").is_dir(),
         "experiment=17_lenet5": (data_dir / "MNIST" / "raw").is_dir(),
     }
     return None if here.get(choice, False) else NEEDS.get(choice)

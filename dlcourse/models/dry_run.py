@@ -25,7 +25,8 @@ def freeze_unreached(model: Any, outputs: int) -> list[str]:
             f"{type(model).__name__} turns inputs (N, {', '.join(map(str, shape))}) into {('N', *z.shape[1:])}, "
             f"but the data needs (N, {outputs})"
         )
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    of_the_loss = {id(p) for p in model.loss.parameters()}  # z does not depend on them, the loss does
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) not in of_the_loss]
     if not z.requires_grad:
         return [name for name, _ in named]
     gradients = torch.autograd.grad(z.sum(), [p for _, p in named], allow_unused=True)
