@@ -96,14 +96,15 @@ class Data(pl.LightningDataModule):
 
     def _leave_classes_out(self, chosen: Sequence[int]) -> None:
         """Keep the rows of the chosen classes in training and validation, and those of the others in the test."""
-        left_out = []
-        for name in ("train", "val", "test"):
-            rows = self.sets[name]
+        left_out = 0
+        for name, rows in self.sets.items():
             kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
-            left_out.append(f"{len(rows) - len(kept):,} of {len(rows):,} {name} rows")
+            left_out += len(rows) - len(kept)
             self.sets[name] = Rows(*(part[kept] for part in rows.parts))
-        note = f"{len(chosen)} classes in training, the other {self.outputs - len(chosen)} in the test"
-        self.note = "; ".join(filter(None, (self.note, f"{note}; left out: {', '.join(left_out)}")))
+        note = (
+            f"{len(chosen)} classes in training, {self.outputs - len(chosen)} in the test, {left_out:,} rows left out"
+        )
+        self.note = "; ".join(filter(None, (self.note, note)))
 
     def _split(self) -> None:
         train, test = self.arrays()
