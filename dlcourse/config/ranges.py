@@ -59,7 +59,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     COUNT._replace(special=(-1, None)): ("trainer.max_epochs",),
     COUNT._replace(special=(-1,)): ("trainer.max_steps",),
     NATURAL: (
-        *("data.augment.pixels", "data.augment.padding"),
+        *("data.augment.pixels", "data.augment.padding", "data.fold"),
         *("scheduler.total_iters", "scheduler.patience", "scheduler.cooldown"),
     ),
     NATURAL._replace(special=(None,)): ("model.padding",),
