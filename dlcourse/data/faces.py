@@ -18,9 +18,9 @@ HEADER, SIZE = b"P5\n92 112\n255\n", (112, 92)
 
 
 class Faces(Data):
-    """400 pictures of 40 people, ten of each, (N, 1, 56, 46), 0 … 255: the Database of Faces at half its size.
+    """400 pictures of 40 people, ten of each, (N, 1, 56, 46): the Database of Faces at half its size.
 
-    Each picture's own mean and deviation are set to 120 and 50: neither exposure nor contrast tells people apart.
+    Each picture has mean 0 and deviation 1, so that neither exposure nor contrast tells people apart.
     ``fold`` 0 … 4: the ten people of the test, from person 8 · fold on, who are not in training or validation. Each
     person is in the test of one or two folds. Lecture: L19. Samaria and Harter (1994).
     """
@@ -43,7 +43,7 @@ class Faces(Data):
         return (x[~new], y[~new]), (x[new], y[new])
 
     def read(self, path: str | Path) -> Tensor:
-        """As in the base class, with the mean and deviation of pictures set as those of the data are."""
+        """As in the base class, pictures with mean 0 and deviation 1."""
         x = super().read(path)
         return x if Path(path).suffix == ".npy" else levelled(x)
 
@@ -53,9 +53,8 @@ class Faces(Data):
 
 
 def levelled(x: Tensor) -> Tensor:
-    """Pictures (N, 1, H, W) of mean 120 and deviation 50, each, cut off at 0 and 255."""
-    deviation = x.std((1, 2, 3), keepdim=True).clamp_min(1e-6)
-    return ((x - x.mean((1, 2, 3), keepdim=True)) / deviation * 50 + 120).clamp(0, 255)
+    """Pictures (N, 1, H, W) minus the mean of each, over its deviation."""
+    return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True).clamp_min(1e-6)
 
 
 def orl_faces() -> Files:
