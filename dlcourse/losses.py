@@ -2,6 +2,7 @@
 
 A loss compares z (M, K) with a target of M rows: samples, pixels or tokens, whatever the task hands it. The target is
 ``class_numbers`` (M,) in 0 … K − 1, or in the shape of z: ``bits`` 0 and 1, ``unit_values`` in [0, 1], any ``values``.
+Beside a code z the target is ``groups`` (M,): rows of one number belong together, however many numbers there are.
 t is the target in the shape of z: one-hot rows for class numbers, itself otherwise. Shapes never broadcast.
 """
 
@@ -20,11 +21,13 @@ class Loss(nn.Module):
     ``forward(z, target, weight)``: the weight (M,) of each row, or None for 1. Returns the mean C = Σ w_m C_m / Σ w_m
     and its divisor, so that C · divisor adds up over batches and processes. ``target_forms``: the targets that it
     accepts. ``probabilities`` is true where output(z) lies in [0, 1] and fits the probability of each class.
+    ``compares_rows`` is true where the cost of a row depends on the other rows of its batch.
     ValueError: z and a target whose shapes do not belong together.
     """
 
     target_forms: Sequence[str] = ("class_numbers", "bits", "unit_values", "values")
     probabilities = False
+    compares_rows = False
 
     def __init__(self, target_forms: Sequence[str] | None = None):
         super().__init__()

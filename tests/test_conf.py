@@ -32,6 +32,7 @@ NEEDS = {
     "data=mnist": "no MNIST/raw in the data directory",
     "data=fashion_mnist": "no FashionMNIST/raw in the data directory",
     "data=cifar10": "no cifar10 in the data directory",
+    "data=faces": "no ORL in the data directory",
     "experiment=17_lenet5": "no MNIST/raw in the data directory",
     **dict.fromkeys(
         ("data=scenes", "data=scene_masks", "task=segmentation", "task=detection", "model=unet", "model=detector"),
@@ -96,6 +97,7 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         **{choice: ["data=scenes", "model=detector", *FEW] for choice in ("loss=centres", "metrics=map")},
         "model=unet": ["data=scene_masks", *FEW],
         "model=detector": ["data=scenes", *FEW],
+        "metrics=pair_auc": ["task=embedding"],
     }
 
 
@@ -103,6 +105,8 @@ def words(choice: str, own: dict[str, list[str]]) -> list[str]:
     """The choice, with what it cannot do without; on a small table where pictures do not matter."""
     group, name = choice.split("=")
     fitting = {"task=binary": ["data=moons"], "task=multilabel": ["data=topics"], "task=regression": ["data=sine"]}
+    coded = ("loss=supervised_contrastive", "loss=arcface")
+    fitting |= dict.fromkeys(coded, ["task=embedding"])
     small = fitting.get(choice, []) + (
         ["data=iris"]
         if group in ("activation", "callbacks", "init", "loss", "optimizer", "scheduler") and choice != "loss=centres"
@@ -145,6 +149,7 @@ def needed(choice: str) -> str | None:
         "data=fashion_mnist": (data_dir / "FashionMNIST" / "raw").is_dir(),
         "data=cifar10": (data_dir / "cifar10").is_dir(),
         "metrics=map": importlib.util.find_spec("pycocotools") is not None and (data_dir / "MNIST" / "raw").is_dir(),
+        "data=faces": (data_dir / "ORL").is_dir(),
     }
     here |= {
         choice: (data_dir / "MNIST" / "raw").is_dir()

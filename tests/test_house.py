@@ -12,8 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: The rooms from the ground up: a file imports from its own room and from those below it, wherever the import stands.
 ROOMS = (
     *("errors", "internals", "scratch"),
-    *("activations", "losses", "centres", "optimizers", "schedulers", "init"),
-    *("metrics", "chosen_metrics", "noise"),
+    *("activations", "losses", "code_losses", "centres", "optimizers", "schedulers", "init", "noise"),
+    *("metrics", "chosen_metrics", "pairs"),
     *("plots", "tasks", "models", "data", "config", "runs", "callbacks", "measures", "report", "sweeps", "cli"),
     "__init__",
 )

@@ -61,7 +61,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     COUNT._replace(special=(-1, None)): ("trainer.max_epochs",),
     COUNT._replace(special=(-1,)): ("trainer.max_steps",),
     NATURAL: (
-        *("data.augment.pixels", "data.augment.padding", "model.classes"),
+        *("data.augment.pixels", "data.augment.padding", "data.fold", "model.classes"),
         *("scheduler.total_iters", "scheduler.patience", "scheduler.cooldown"),
     ),
     NATURAL._replace(special=(None,)): ("model.padding",),
@@ -74,6 +74,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     Range(3, 1000, whole=True): ("callbacks.landscape.points",),
     POSITIVE: (
         *("data.std", "data.turns", "metrics.psnr.data_range", "init.std", "init.gain", "loss.delta"),
+        *("loss.temperature", "loss.scale"),
         *("optimizer.lr", "optimizer.adamw_lr", "optimizer.eps", "scheduler.gamma", "callbacks.landscape.reach"),
         *("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches"),
         "trainer.val_check_interval",
@@ -98,6 +99,8 @@ KEYS: dict[Range, tuple[str, ...]] = {
     Range(0, 1, open="("): ("scheduler.factor", "metrics.map.iou"),
     Range(0, 1, open="()"): ("data.val_fraction", "loss.prior"),
     Range(0, 180): ("data.augment.degrees",),
+    Range(0, math.pi, open=")"): ("loss.margin",),
+    Range(1, 4, whole=True): ("task.turns",),
     Range(): ("activation.negative_slope", "activation.alpha", "activation.init", "init.a"),
 }
 RANGES = {key: allowed for allowed, keys in KEYS.items() for key in keys}

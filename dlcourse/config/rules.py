@@ -145,6 +145,12 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
     if form not in cfg.loss.get("target_forms", [form]):
         fitting = ", ".join(_losses_for(form, choices["task"]))
         raise Refused(f"{loss} cannot fit {data} ({choices['task']}); try loss={fitting.replace(', ', ', or ', 1)}")
+    for key in ("devices", "num_nodes", "accumulate_grad_batches") if cfg.loss.get("compares_rows") else ():
+        if cfg.trainer[key] != 1:
+            raise Refused(
+                f"{loss} compares the rows of a batch with each other; with trainer.{key}={cfg.trainer[key]} each part "
+                f"of a batch would be compared on its own: set trainer.{key}=1 and data.batch_size, or loss=arcface"
+            )
     if cfg.loss.get("output") == "softmax" and form != "class_numbers":
         raise Refused(f"loss.output=softmax is for one of several classes; {task} takes identity or sigmoid")
 

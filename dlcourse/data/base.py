@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
-from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut
+from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut, positions
 from dlcourse.data.targets import check_targets
 from dlcourse.errors import Refused
 from dlcourse.tasks.base import Batch, Task
@@ -31,6 +31,8 @@ class Data(pl.LightningDataModule):
     is kept; without one it is a stratified fifth, drawn with a constant seed. Validation is ``val_fraction`` of the
     rest, stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
     function of (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
+    ``classes_in_training`` names classes: training and validation leave out the rows of all others, the test leaves out
+    the rows of these; no row changes its set.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Data(pl.LightningDataModule):
         seed: int = 0,
         split_seed: int | None = 0,
         val_fraction: float = 0.1,
+        classes_in_training: Sequence[Any] | None = None,
         standardise: bool | float = True,
         reshuffle: bool = True,
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
@@ -62,6 +65,10 @@ class Data(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.split_seed, self.val_fraction = split_seed, val_fraction
         self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
+        self.classes_in_training = None
+        if classes_in_training is not None:
+            names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
+            self.classes_in_training = positions(classes_in_training, names)
         self.sets: dict[str, Rows] = {}
 
     def arrays(self) -> tuple[Split, Split | None]:
@@ -76,6 +83,32 @@ class Data(pl.LightningDataModule):
         """Load, check and split the data, once."""
         if self.sets:
             return
+        self._split()
+        if self.classes_in_training is not None:
+            self._leave_classes_out(self.classes_in_training)
+        self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
+        for name, rows in self.sets.items():
+            if not len(rows):
+                fraction = f"data.val_fraction={self.val_fraction}"
+                raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
+            try:
+                self.task.check_set(rows.y, rows.index)
+            except ValueError as error:
+                raise Refused(f"data={self.name}: the {name} set {error}") from None
+
+    def _leave_classes_out(self, chosen: Sequence[int]) -> None:
+        """Keep the rows of the chosen classes in training and validation, and those of the others in the test."""
+        left_out = 0
+        for name, rows in self.sets.items():
+            kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
+            left_out += len(rows) - len(kept)
+            self.sets[name] = Rows(*(part[kept] for part in rows.parts))
+        note = (
+            f"{len(chosen)} classes in training, {self.outputs - len(chosen)} in the test, {left_out:,} rows left out"
+        )
+        self.note = "; ".join(filter(None, (self.note, note)))
+
+    def _split(self) -> None:
         train, test = self.arrays()
         if self.y == "values":  # they may be whole numbers
             train, test = (split and (split[0], split[1].float()) for split in (train, test))  # type: ignore[assignment]
@@ -95,10 +128,6 @@ class Data(pl.LightningDataModule):
         index, held_out = self._cut(train[1], index, self.val_fraction, self.split_seed)
         self.sets["val"] = Rows(train[0][held_out], train[1][held_out], held_out)
         self.sets["train"] = Rows(train[0][index], train[1][index], index)
-        for name, rows in self.sets.items():
-            if not len(rows):
-                fraction = f"data.val_fraction={self.val_fraction}"
-                raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
 
     def _cut(self, y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
         try:

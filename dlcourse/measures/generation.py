@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dlcourse.config.gate import compose_checked
 from dlcourse.config.overrides import Overrides, quoted
 from dlcourse.measures import Measure
+from dlcourse.measures.generalisation import codes
 from dlcourse.runs.fit import train
 from dlcourse.tasks.predictions import eval_mode, forward_batches
 
@@ -43,7 +44,7 @@ class Generated(Measure):
         shares = torch.bincount(seen, minlength=data.outputs).double() / self.count
         found |= {"sure": float((probabilities > SURE).float().mean()), "least_class": float(shares.min())}
         found["real_sure"] = float((forward_batches(judge, test).a.amax(1) > SURE).float().mean())
-        found["spread"] = _spread(last_hidden(judge, samples)) / _spread(last_hidden(judge, test))
+        found["spread"] = _spread(codes(judge, samples)) / _spread(codes(judge, test))
         train_rows = data.sets["train"].x.flatten(1).float()
         found["nearest"] = _nearest(samples, train_rows) / _nearest(test, train_rows)
         if asked is not None:
@@ -56,18 +57,6 @@ class Generated(Measure):
             place = [quoted("paths.data_dir", data.data_dir)] if hasattr(data, "data_dir") else []
             result = train(compose_checked(Overrides.parse([*self.judge, *place, *own])))
         return result.model, result.metrics["test/acc"]
-
-
-def last_hidden(model: Any, x: Tensor) -> Tensor:
-    """The activations of the last hidden layer (N, units), the inputs of the last dense layer."""
-    output_layer = [part for part in model.network.modules() if isinstance(part, nn.Linear)][-1]
-    activations: list[Tensor] = []
-    hook = output_layer.register_forward_pre_hook(lambda _, inputs: activations.append(inputs[0].float().cpu()))
-    try:
-        forward_batches(model, x)
-    finally:
-        hook.remove()
-    return torch.cat(activations)
 
 
 def _spread(codes: Tensor) -> float:

@@ -26,7 +26,8 @@ def freeze_unreached(model: Any, outputs: int) -> list[str]:
         raise ValueError(
             f"{type(model).__name__} turns inputs (N, {inputs}) into (N, {found}), but the data needs (N, {needed})"
         )
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    of_the_loss = {id(p) for p in model.loss.parameters()}  # z does not depend on them, the loss does
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) not in of_the_loss]
     if not z.requires_grad:
         return [name for name, _ in named]
     gradients = torch.autograd.grad(z.sum(), [p for _, p in named], allow_unused=True)

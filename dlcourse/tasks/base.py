@@ -60,11 +60,11 @@ class Task(nn.Module):
     outputs). ``takes``: the kinds of y that it learns from (``data.y``).
     ``target_form``: the target for the loss: ``class_numbers`` (M,) whole numbers 0 … C − 1 beside z (M, C);
     ``bits`` zeros and ones, ``unit_values`` numbers in [0, 1] and ``values`` any numbers, each in the shape of z;
-    ``centres`` maps of boxes (`dlcourse.centres.Centres`).
+    ``groups`` (M,) whole numbers beside codes z; ``centres`` maps of boxes (`dlcourse.centres.Centres`).
     ``output``: the function of z that losses compare with the target, for losses that have a choice.
     ``prediction_form``: what `comparable` returns, in torchmetrics' terms: ``binary``, ``multiclass``,
-    ``multilabel``; or ``values``, ``pictures``, ``boxes``. ``metrics``: what is logged, and whether ``min`` or ``max``
-    is better. ``class_count``: the number of classes that y must have.
+    ``multilabel``; or ``values``, ``pictures``, ``boxes``, ``codes``. ``metrics``: what is logged, and whether ``min``
+    or ``max`` is better. ``class_count``: the number of classes that y must have.
 
     Its buffers depend only on the training set: they are equal in all processes and all models trained together.
     """
@@ -98,6 +98,9 @@ class Task(nn.Module):
 
     def check(self, x: Tensor, y: Tensor) -> None:
         """ValueError names the first sample that does not fit the task."""
+
+    def check_set(self, y: Tensor, index: Tensor) -> None:
+        """ValueError says what a set, training, validation or test, has or lacks; its rows are those of ``index``."""
 
     def prepare_batch(self, batch: Batch) -> tuple[Any, Any]:
         """The model's inputs and the target of a batch."""

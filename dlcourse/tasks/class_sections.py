@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dlcourse.plots import classes as plots
 from dlcourse.plots.pictures import data_uri, is_film, is_picture, moving, picture, stacked, value_range
+from dlcourse.plots.roc import roc_curves
 from dlcourse.plots.section import Cell, Picture, Plot, Section, Table, draw
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.predictions import forward_batches, grid
@@ -72,6 +73,8 @@ def class_plots(model: Any, found: Classified, probabilities: bool) -> list[Any]
     drawn = [draw("Confusion matrix", partial(plots.confusion, counts, found.names), caption)]
     if is_film(found.x.shape[1:]):
         drawn += films(found)
+    if len(found.names) == 2 and len(found.true.unique()) == 2:
+        drawn.append(roc(found))
     if tuple(found.x.shape[1:]) == (2,):
         paler = ", paler where the model is less sure" if probabilities else ""
         caption = f"Test rows on the regions of the predicted classes{paler}; a dark rim marks a mistake."
@@ -89,6 +92,18 @@ def films(found: Classified) -> list[Plot]:
         Plot("Test films", f"Each film's true class and the predicted one: {named}.", uri=moving(first, low, high)),
         Plot("Their frames", "A film a line.", uri=data_uri(stacked([*first.transpose(1, 2)], low, high))),
     ]
+
+
+def roc(found: Classified) -> Plot:
+    """What lowering the threshold for the first class finds and raises in error."""
+    from sklearn.metrics import auc, roc_curve
+
+    name = found.names[0]
+    lead = (found.z[:, 0] - found.z[:, 1] if found.z.shape[1] > 1 else -found.z[:, 0]).nan_to_num()
+    errors, hits, _ = roc_curve((found.true == 0).numpy(), lead.numpy(), drop_intermediate=False)
+    curve = {f"AUC {auc(errors, hits):.4f}": (errors, hits)}
+    words = f"share of {found.names[1]} called {name}", f"share of {name} found"
+    return draw("ROC", partial(roc_curves, curve, *words), "Over all thresholds; the diagonal is chance.")
 
 
 def boundary(model: Any, found: Classified) -> Any:

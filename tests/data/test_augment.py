@@ -108,6 +108,13 @@ def test_affine_turns_moves_and_scales():
     assert 0.1 < area.min() < 0.4 and 1.7 < area.max() < 2.6  # 0.5² and 1.5², give or take the pixels
     center = (Affine(0, 0.2, 0)(x, 0, 0, index).sum((1, 2)) * torch.arange(31)).sum(1) / 63 - 15
     assert -6.3 < center.min() < -4 and 4 < center.max() < 6.3
+    left = torch.zeros(300, 1, 21, 31)
+    left[..., :10] = 1
+    flipped = Affine(0, 0, 0, flip=True)(left, 0, 0, index)[..., 0].mean((1, 2)) < 0.5
+    assert 110 < flipped.sum() < 190
+    assert torch.allclose(
+        Affine(20, 0.2, 0.1)(left, 0, 0, index)[~flipped], Affine(20, 0.2, 0.1, True)(left, 0, 0, index)[~flipped]
+    )
 
 
 @pytest.mark.parametrize(

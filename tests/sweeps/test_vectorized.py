@@ -42,6 +42,8 @@ CASES = {
     "autoencoder": ["model=autoencoder", *SMALL, "model.code=2"],
     "denoising": ["model=autoencoder", "task=denoising", *SMALL, "model.code=4"],
     "vae": ["model=vae", *SMALL, "model.code=4"],
+    "contrastive": ["task=embedding", "task.turns=2", *SMALL],
+    "arcface": ["task=embedding", "loss=arcface", *SMALL],
     "convolutional autoencoder": ["model=autoencoder", *SMALL, "model.code=8", "model.channels=[3]"],
 }
 VARIED = [["optimizer.lr=0.003", "seed=3"], ["optimizer.lr=0.02", "seed=3"], ["optimizer.lr=0.02", "seed=4"]]

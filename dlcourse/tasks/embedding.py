@@ -1,0 +1,75 @@
+"""Embedding: a code for each sample, by which two samples are compared."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dlcourse.tasks.base import Batch, Predictions, Task
+
+if TYPE_CHECKING:
+    from dlcourse.plots.section import Section
+
+
+class Embedding(Task):
+    """A code z (N, K) for each sample, that is similar for samples of one class, y (N,). Lecture: L19.
+
+    Read as a = z/‖z‖, so that the product of two codes is their cosine. Training compares codes with each other or with
+    a centre for each class, by the loss; the classes are not an output, so samples of classes that training has not
+    seen have codes too. With ``turns`` = 2 or 4 each picture is given in all its turns by 360°/turns, and turn k of
+    class y is a made-up class, y · turns + k of ``groups``; validation and test losses are of all turns, too.
+    Whether two samples belong together is a figure of pairs, not of rows: metrics=pair_auc, and the measures
+    ``Verification`` and ``Identification``.
+    ValueError: turns of what is not a square picture; a set with one class, or a class with one row.
+    """
+
+    def __init__(self, *, classes: Sequence[str] | None, turns: int = 1, groups: int | None = None, **facts: Any):
+        super().__init__(**facts)
+        if turns not in (1, 2, 4):
+            raise ValueError(f"task.turns={turns}: expected 1, 2 or 4, the turns of a picture that are told apart")
+        self.names = None if classes is None else [str(name) for name in classes]
+        self.turns, self.groups = turns, groups
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        if self.turns > 1 and (x.ndim != 4 or x.shape[2] != x.shape[3]):
+            raise ValueError(f"task.turns={self.turns} turns square pictures (C, H, H), found {tuple(x.shape[1:])}")
+
+    def check_set(self, y: Tensor, index: Tensor) -> None:
+        classes, counts = y.unique(return_counts=True)
+        if len(classes) < 2:
+            raise ValueError("has rows of one class only; pairs of two classes need at least two")
+        if bool((counts == 1).any()):
+            alone = int(classes[counts == 1][0])
+            row = int(index[y == alone][0])
+            name = str(alone) if self.names is None else self.names[alone]
+            raise ValueError(f"has only row {row} of class {name}; a pair of one class needs two rows")
+
+    def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Inputs (N · turns, *shape) and groups (N · turns,): each row in all its turns, one after another."""
+        if self.turns == 1:
+            return batch.x, batch.y
+        if batch.weight is not None:
+            raise ValueError("task.turns above 1 makes several rows of one, which have no weights")
+        quarters = [k * 4 // self.turns for k in range(self.turns)]
+        x = torch.stack([batch.x.rot90(quarter, (2, 3)) for quarter in quarters], 1).flatten(0, 1)
+        numbers = torch.arange(self.turns, device=batch.y.device)
+        return x, (batch.y[:, None] * self.turns + numbers).flatten()
+
+    def postprocess(self, a: Tensor) -> Tensor:
+        """Codes (N, K) of length 1."""
+        return F.normalize(a)
+
+    def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (N, K) and class numbers (N,) of the rows as they are, without those turned."""
+        return predictions.a[:: self.turns], target[:: self.turns] // self.turns
+
+    def format_predictions(self, predictions: Predictions) -> Iterable[str]:
+        """The code, its units separated by tabs."""
+        return ("\t".join(f"{value:.6g}" for value in row) for row in predictions.a.tolist())
+
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
+        from dlcourse.tasks.embedding_sections import sections
+
+        return sections(model, data, predictions)
