@@ -1,6 +1,7 @@
 """Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE
 
-With output=FOLDER it also writes what can be drawn, a PNG for each: masks, pictures with boxes.
+With output=FOLDER it also writes what can be drawn, a PNG for each: pictures, masks, pictures with boxes; with
+output=FILE.npy the predictions as an array: probabilities, values, pictures, codes.
 """
 
 import sys
@@ -20,6 +21,8 @@ def predict(words: list[str]) -> int:
     path = Path(str(given.text("input")))
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
+    import numpy as np
+
     from dlcourse.data.picture import pictures_in
     from dlcourse.runs.inference import has_light_background
     from dlcourse.runs.trained import restore
@@ -36,13 +39,15 @@ def predict(words: list[str]) -> int:
     found = forward_batches(model, x)
     names = [file.name for file in pictures_in(path)] if path.is_dir() else None
     if "output" in given:
-        folder = Path(str(given.text("output")))
-        if folder.resolve() in (path.resolve(), path.resolve().parent):
-            raise Refused(f"output={folder} holds the input; choose another folder")
-        drawn = model.task.draw(x, found, float(data.white or x.max()))
-        if drawn is None:
-            raise Refused(f"output={folder}: {type(model.task).__name__} draws no pictures; leave it out")
-        write_pictures(folder, drawn, names or ([path.name] if len(drawn) == 1 else None))
+        output = Path(str(given.text("output")))
+        if output.resolve() in (path.resolve(), path.resolve().parent):
+            raise Refused(f"output={output} holds the input; choose another name")
+        if output.suffix == ".npy":
+            np.save(output, found.a.numpy())
+        elif (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
+            raise Refused(f"output={output}: {type(model.task).__name__} draws no pictures; write output=FILE.npy")
+        else:
+            write_pictures(output, drawn, names or ([path.name] if len(drawn) == 1 else None))
     for name, line in zip(names or repeat(None), model.task.format_predictions(found), strict=False):
         print(f"{name}\t{line}" if name else line)
     return 0

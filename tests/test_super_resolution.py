@@ -11,6 +11,7 @@ from dlcourse.runs.building import build
 from dlcourse.runs.fit import train
 from dlcourse.runs.inference import predictions
 from dlcourse.runs.trained import restore
+from scripts.predict import predict
 from tests.composing import checked, resumed
 from tests.stopping import WORDS, assert_same_run, killed
 
@@ -58,6 +59,12 @@ def test_the_page_and_a_prediction(done, tmp_path):
     lines = list(predictions(model, data.read(tmp_path / "small.npy")))
     with torch.no_grad():
         expected = model.output(model(small)).flatten(1)
+    given = [f"run={done.run_dir}", f"input={tmp_path / 'small.npy'}"]
+    assert predict([*given, f"output={tmp_path / 'large.npy'}"]) == predict([*given, f"output={tmp_path}/large"]) == 0
+    written = np.load(tmp_path / "large.npy")
+    np.testing.assert_allclose(written.reshape(3, -1), expected, rtol=1e-6, atol=1e-6)
+    drawn = np.array(Image.open(tmp_path / "large" / "0.png"))
+    np.testing.assert_allclose(drawn, written[0, 0] / 16 * 255, atol=0.51)
     values = np.array([[float(value) for value in line.split("\t")] for line in lines])
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-4)
 

@@ -10,6 +10,8 @@ from dlcourse.metrics import exact
 from dlcourse.tasks.base import Batch, Predictions, Task
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from dlcourse.plots.section import Section
 
 
@@ -70,6 +72,14 @@ class Reconstruction(Task):
     def comparable(self, predictions: Predictions, target: Tensor) -> tuple[Tensor, Tensor]:
         """In the target's units, in the shape of the rows (N, *shape)."""
         return self.in_target_units(predictions.a).unflatten(1, self.shape), target.unflatten(1, self.shape)
+
+    def draw(self, x: Tensor, predictions: Predictions, white: float) -> "list[Image] | None":
+        """The reconstructed pictures."""
+        from dlcourse.plots.pictures import is_picture, stacked
+
+        if not is_picture(self.shape):
+            return None
+        return [stacked([row[None]], 0.0, self.white or white) for row in predictions.a]
 
     def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.reconstruction_sections import sections
