@@ -79,6 +79,7 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "task=own": ["task._target_=dlcourse.tasks.supervised.Regression", "data=sine"],
         **{f"metrics={name}": ["data=sine"] for name in ("mape", "rmse", "spearman")},
         "metrics=psnr": ["model=autoencoder"],
+        "data=moving_digits": ["data.films=100"],
     }
 
 

