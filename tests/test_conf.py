@@ -98,6 +98,7 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "model=unet": ["data=scene_masks", *FEW],
         "model=detector": ["data=scenes", *FEW],
         "metrics=pair_auc": ["task=embedding"],
+        "data=moving_digits": ["data.films=100"],
     }
 
 

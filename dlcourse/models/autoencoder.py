@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dlcourse.activations import one_a_layer
@@ -17,8 +18,8 @@ class Autoencoder(Model):
     ``hidden`` lists the encoder's dense widths, the decoder has them in reverse. With ``channels`` the pictures pass
     convolutions of stride 2 first, one a number of maps, and transposed ones at the end. One activation for all, or a
     list over the encoder's hidden layers, convolutions first. Without hidden layers, with mse and output=identity, the
-    code spans the plane of the principal components. The decoder gets ``beside`` further numbers after the code's.
-    Lecture: L4. Hinton and Salakhutdinov (2006).
+    code spans the plane of the principal components. The dense layers of both may get ``beside`` further numbers of a
+    sample. Lecture: L4. Hinton and Salakhutdinov (2006).
     ValueError: channels for data that are not pictures, or whose size cannot be halved that often.
     """
 
@@ -40,6 +41,7 @@ class Autoencoder(Model):
         down, up, inner = halved(shape, channels, f_maps) if channels else ([], [], tuple(shape))
         widths = [prod(inner), *hidden]
         encoder: list[nn.Module] = [*down, nn.Flatten()]
+        widths[0] += beside
         for width, units, f in zip(widths, hidden, f_hidden, strict=False):
             encoder += [nn.Linear(width, units), f()]
         encoder.append(nn.Linear(widths[-1], self.numbers_per_unit * code))
@@ -53,15 +55,24 @@ class Autoencoder(Model):
         super().__init__(network, shape=shape, outputs=outputs, **parts)
         self.code = code
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The codes (N, code) of raw inputs x (N, *shape)."""
+    def encode(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The codes (N, code) of raw inputs x (N, *shape); ``beside`` (N, beside), by default zeros."""
         encoder: Any = self.network.encoder
-        return encoder((x - self.mean) / self.std)
+        dense = next(k for k, part in enumerate(encoder) if isinstance(part, nn.Linear))
+        rows = encoder[:dense]((x - self.mean) / self.std)
+        return encoder[dense:](widened(rows, beside, encoder[dense].in_features))
 
-    def decode(self, h: Tensor) -> Tensor:
-        """Logits z (N, Π shape) of codes h (N, code)."""
+    def decode(self, h: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Logits z (N, Π shape) of codes h (N, code); ``beside`` (N, beside), by default zeros."""
         decoder: Any = self.network.decoder
-        return decoder(h)
+        return decoder(widened(h, beside, decoder[0].in_features))
+
+
+def widened(rows: Tensor, beside: Tensor | None, width: int) -> Tensor:
+    """Rows (N, …) with the numbers beside them, or with zeros up to the width."""
+    if rows.shape[1] == width:
+        return rows
+    return torch.cat([rows, rows.new_zeros(len(rows), width - rows.shape[1]) if beside is None else beside.to(rows)], 1)
 
 
 def halved(

@@ -10,7 +10,7 @@ from dlcourse.models.base import BatchLoss
 from dlcourse.noise import normal, uniform
 from dlcourse.tasks.base import Batch
 
-HIDDEN = 0.1  # share of the samples whose class the decoder is not told, so that it also decodes without
+HIDDEN = 0.1  # share of the samples whose class is not told, so that the model works without, too
 
 
 class Encoded(NamedTuple):
@@ -27,8 +27,8 @@ class VAE(Autoencoder):
 
     Its own loss ``kl`` = β · KL(N(μ, σ²) ‖ N(0, I)) / outputs, KL = ½ Σ (μ² + σ² − ln σ² − 1). With loss=bce,
     outputs · loss is the negative ELBO in nats for β = ``beta`` = 1. Without a batch (export, predictions) h = μ(x).
-    With ``classes`` above 0 the decoder is told the sample's class, but for a tenth of the samples, so that it can draw
-    samples of a class that one asks for, and decode without one as well.
+    With ``classes`` above 0 encoder and decoder are told the sample's class, so that the code need not say it and one
+    can ask for samples of a class. It is hidden for a tenth of the samples: both work without a class, too.
     Lecture: L4. Kingma and Welling (2014); β: Higgins et al. (2017); classes: Sohn et al. (2015).
     """
 
@@ -38,23 +38,17 @@ class VAE(Autoencoder):
         super().__init__(outputs=outputs, beside=classes, **parts)
         self.beta, self.classes, self.outputs = beta, classes, outputs
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and ln σ² of raw inputs x (N, *shape)."""
-        mu, log_var = super().encode(x).chunk(2, 1)
+    def posterior(self, x: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """μ and ln σ² of raw inputs x (N, *shape); ``told`` (N, classes): one-hot classes, zeros for no class."""
+        mu, log_var = super().encode(x, told).chunk(2, 1)
         return mu, log_var
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """The mean codes μ (N, code) of raw inputs x (N, *shape)."""
-        return self.posterior(x)[0]
-
-    def decode(self, h: Tensor, told: Tensor | None = None) -> Tensor:
-        """Logits z (N, Π shape) of codes h (N, code); ``told`` (N, classes): one-hot classes, zeros for no class."""
-        decoder: Any = self.network.decoder
-        untold = h.new_zeros(len(h), decoder[0].in_features - h.shape[1])
-        return super().decode(torch.cat([h, untold if told is None else told.to(h)], 1))
+        return self.posterior(x, beside)[0]
 
     def forward(self, x: Tensor, epsilon: Tensor | None = None, told: Tensor | None = None) -> Encoded:
-        mu, log_var = self.posterior(x)
+        mu, log_var = self.posterior(x, told)
         h = mu if epsilon is None else mu + (log_var / 2).exp() * epsilon
         return Encoded(self.decode(h, told), mu, log_var, h)
 
@@ -68,7 +62,7 @@ class VAE(Autoencoder):
         return super().loss_of(batch, self.output_of(batch) if output is None else output)
 
     def told(self, batch: Batch) -> Tensor | None:
-        """The classes that the decoder is told, one-hot (N, classes), zeros where they are hidden; None: no classes."""
+        """The classes that the model is told, one-hot (N, classes), zeros where they are hidden; None: no classes."""
         if not self.classes:
             return None
         shown = uniform(batch.seed, batch.epoch, batch.index, 1, stream=2) >= HIDDEN
