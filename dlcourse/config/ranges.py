@@ -46,7 +46,7 @@ SHARE, UNIT = Range(0, 1, open=")"), Range(0, 1)  # a share is below 1
 KEYS: dict[Range, tuple[str, ...]] = {
     COUNT: (
         *("data.size", "data.features", "model.code", "model.pool", "model.units", "task.stride"),
-        *("task.most", "activation.num_parameters"),
+        *("task.most", "data.most", "activation.num_parameters"),
         *("metrics.calibration_error.n_bins", "metrics.top_k.top_k"),
         *("optimizer.ns_steps", "optimizer.max_iter", "optimizer.history_size", "scheduler.step_size"),
         *("callbacks.diagnostics.rows", "callbacks.landscape.rows", "callbacks.early_stopping.patience"),
