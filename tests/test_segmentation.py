@@ -111,7 +111,9 @@ def test_predict_counts_pixels_and_writes_the_mask(done, tmp_path, capsys):
     written = np.array(Image.open(tmp_path / "out" / "b.png"))
     assert np.array_equal(written, mask[1].numpy()) and [line.split("\t")[0] for line in lines] == ["a.png", "b.png"]
     counted = dict(pair.split("=") for pair in lines[1].split("\t")[1:])
-    assert counted.get("background", "0") == str(int((mask[1] == 0).sum())) and sum(map(int, counted.values())) == 32 * 32
+    assert (
+        counted.get("background", "0") == str(int((mask[1] == 0).sum())) and sum(map(int, counted.values())) == 32 * 32
+    )
     with pytest.raises(Refused, match="holds the input"):
         predict([*words, f"output={tmp_path / 'in'}"])
 
