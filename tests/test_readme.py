@@ -49,6 +49,7 @@ OWN = re.compile("my_package|my_conf|activation=mish")
 #: What is added to the long ones in the slow tests, by what they contain.
 SHORTER = {
     "model=torchvision": ["trainer.max_epochs=1", "trainer.limit_train_batches=3"],
+    "data=scenes": ["data.n_samples=100", "data.n_test_samples=20", "trainer.max_epochs=1"],
     "data=mnist": ["trainer.max_epochs=1", "trainer.limit_train_batches=20"],
     "sampler=tpe": ["sweep.n_trials=2", "trainer.max_epochs=1"],
     "sampler=nsga2": ["sweep.n_trials=2", "trainer.max_epochs=1"],

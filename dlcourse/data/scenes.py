@@ -11,30 +11,29 @@ from dlcourse.errors import Refused
 from dlcourse.noise import uniform
 
 TRAIN, TEST = 1, 2  # the seeds of scenes are constants: no choice of seed changes them
-MOST = 3  # digits of a scene
 INK = 128  # of 255: a pixel at least as light belongs to its digit
 GAP = 2  # pixels between two digits: their centres are then in different cells of 4 × 4
 TRIES = 100  # layouts of a scene, until its digits do not touch; then they stand one below the other
 
 
 class Scenes(Mnist):
-    """Pictures (N, 1, H, W), uint8, of one to three MNIST digits that do not touch, on black.
+    """Pictures (N, 1, H, W), uint8, of one to ``most`` MNIST digits that do not touch, on black.
 
-    y is, as ``data.y`` says, ``boxes`` (N, 3, 5) [x1, y1, x2, y2, digit] in pixels around each digit's ink, padded with
-    class −1, or ``masks`` (N, H, W): 0 for background, 1 + digit for ink. ``n_samples`` scenes for training and
+    y is, as ``data.y`` says, ``boxes`` (N, most, 5) [x1, y1, x2, y2, digit] in pixels around each digit's ink, padded
+    with class −1, or ``masks`` (N, H, W): 0 for background, 1 + digit for ink. ``n_samples`` scenes for training and
     validation are made of MNIST's training digits, ``n_test_samples`` of its test digits. Each digit is in one scene at
     most, so that the digits of validation are in no training scene. Scene k is the same for any number of scenes.
     ``half``: ``left`` or ``right``, where the centres of all boxes are in training and validation; null: anywhere.
-    Refused: more scenes than there are digits for, or pictures in which three digits have no room. Lecture: L7.
+    Refused: more scenes than there are digits for, or pictures in which they have no room. Lecture: L7.
     """
 
-    def __init__(self, *, n_samples: int, n_test_samples: int, half: str | None = None, **facts: Any):
+    def __init__(self, *, n_samples: int, n_test_samples: int, most: int = 3, half: str | None = None, **facts: Any):
         super().__init__(**facts)
         if self.y not in ("boxes", "masks"):
             raise ValueError(f"data.y={self.y}: scenes have boxes or masks")
         if half not in (None, "left", "right"):
             raise ValueError(f"data.half={half}: expected left, right or null")
-        self.n_samples, self.n_test_samples, self.half = n_samples, n_test_samples, half
+        self.n_samples, self.n_test_samples, self.most, self.half = n_samples, n_test_samples, most, half
 
     def digits(self) -> tuple[Split, Split]:
         """Pictures (M, 1, h, w), uint8, and classes (M,) of single digits for training, and for testing."""
@@ -52,12 +51,12 @@ class Scenes(Mnist):
         """n scenes, as x and y."""
         pictures, classes = digits[0][:, 0], digits[1]
         index = torch.arange(n)
-        counts = 1 + (MOST * uniform(seed, 0, index, 1)[:, 0]).long()
+        counts = 1 + (self.most * uniform(seed, 0, index, 1)[:, 0]).long()
         if (needed := int(counts.sum())) > len(classes):
             raise Refused(f"data={self.name}: {n} scenes need {needed} digits, there are {len(classes)}; make fewer")
         order = uniform(seed, 0, torch.arange(len(classes)), 2)[:, 1].argsort(stable=True)
-        there = torch.arange(MOST) < counts[:, None]  # (n, 3)
-        chosen = torch.zeros(n, MOST, dtype=torch.long)
+        there = torch.arange(self.most) < counts[:, None]  # (n, most)
+        chosen = torch.zeros(n, self.most, dtype=torch.long)
         chosen[there] = order[:needed]
         tight = boxes_of_ink(pictures)  # (M, 4), inside the digit's own picture
         boxes = self._placed(tight[chosen], there, seed, half)
@@ -69,7 +68,7 @@ class Scenes(Mnist):
         return x[:, None], y.where(there[..., None], torch.tensor([0.0, 0.0, 0.0, 0.0, -1.0]))
 
     def _placed(self, tight: Tensor, there: Tensor, seed: int, half: str | None) -> Tensor:
-        """A place for each digit: boxes (n, 3, 4) in the picture that do not touch, of the first layout that fits."""
+        """A place for each digit: boxes (n, most, 4) in the picture that do not touch: the first layout that fits."""
         _, height, width = self.shape
         w, h = (tight[..., 2 + k] - tight[..., k] for k in (0, 1))
         low, high = torch.zeros_like(w), (width - w).clamp_min(0)  # of x1; the centre is x1 + w/2
@@ -80,7 +79,7 @@ class Scenes(Mnist):
         boxes = torch.zeros(*w.shape, 4, dtype=torch.long)
         open_ones = torch.arange(len(w))  # the scenes that have no layout yet
         for attempt in range(1, TRIES + 1):
-            u = uniform(seed, attempt, open_ones, 2 * MOST).unflatten(1, (2, MOST))
+            u = uniform(seed, attempt, open_ones, 2 * self.most).unflatten(1, (2, self.most))
             x1 = low[open_ones] + (u[:, 0] * (high - low + 1)[open_ones]).long()
             y1 = (u[:, 1] * (height - h + 1).clamp_min(1)[open_ones]).long()
             if attempt == TRIES:
@@ -102,7 +101,7 @@ class Scenes(Mnist):
         n, (height, width) = len(chosen), self.shape[1:]
         across, down = torch.arange(pictures.shape[2]), torch.arange(pictures.shape[1])
         x, mask = (torch.zeros(n, height * width, dtype=torch.uint8) for _ in range(2))
-        for k in range(MOST):
+        for k in range(self.most):
             rows = there[:, k].nonzero()[:, 0]
             patch = pictures[chosen[rows, k]].flatten(1)
             right, below = corners[rows, k, 0, None] + across, corners[rows, k, 1, None] + down

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dlcourse.activations import one_a_layer
@@ -14,8 +15,8 @@ class Detector(Model):
     """Pictures (N, C, H, W) to z (N, H/stride, W/stride, outputs), the same function of what surrounds each cell.
 
     ``channels`` lists the maps of convolutions of 3 × 3 with ``norm`` and activation; the first log₂ ``stride`` have
-    stride 2. ``head``: ``convolution`` of 1 × 1, or ``dense``, ``units`` that see the whole map and weights of
-    its own for each cell (as in Redmon et al. 2016), for comparison: it learns nothing for places without objects.
+    stride 2. ``head``: ``convolution`` of 1 × 1; for comparison ``unshared``, the same with weights of its own for each
+    cell, or ``dense``, ``units`` that see the whole map and give all cells (as in Redmon et al. 2016).
     ``norm``: batch or null. One activation for all, or a list over the convolutions and the dense units.
     Lecture: L7. Zhou, Wang and Krähenbühl (2019).
     ValueError: data that are not pictures, or whose sides the stride does not divide.
@@ -35,8 +36,8 @@ class Detector(Model):
     ):
         if norm not in ("batch", None):
             raise ValueError(f"model.norm={norm}: expected batch or null")
-        if head not in ("convolution", "dense"):
-            raise ValueError(f"model.head={head}: expected convolution or dense")
+        if head not in ("convolution", "unshared", "dense"):
+            raise ValueError(f"model.head={head}: expected convolution, unshared or dense")
         halvings = stride.bit_length() - 1
         if stride != 2**halvings or halvings > len(channels):
             raise ValueError(
@@ -57,6 +58,8 @@ class Detector(Model):
         cells = (shape[1] // stride, shape[2] // stride)
         if head == "convolution":
             layers.append(nn.Conv2d(maps[-1], outputs, 1))
+        elif head == "unshared":
+            layers.append(Unshared(maps[-1], outputs, cells))
         else:
             layers += [nn.Flatten(), nn.Linear(maps[-1] * prod(cells), units), factories[-1]()]
             layers += [nn.Linear(units, outputs * prod(cells)), nn.Unflatten(1, (outputs, *cells))]
@@ -66,3 +69,17 @@ class Detector(Model):
         """z (N, H/stride, W/stride, outputs) of raw inputs x (N, C, H, W)."""
         maps: Tensor = super().forward(x)
         return maps.permute(0, 2, 3, 1)
+
+
+class Unshared(nn.Module):
+    """A convolution of 1 × 1 whose weights are not shared across space: each cell of (h, w) has its own."""
+
+    def __init__(self, maps: int, outputs: int, cells: tuple[int, int]):
+        super().__init__()
+        self.cells, bound = cells, maps**-0.5  # as nn.Conv2d begins
+        self.weight = nn.Parameter(torch.empty(prod(cells), outputs, maps).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(outputs, prod(cells)))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        z = torch.einsum("ncp,pkc->nkp", maps.flatten(2), self.weight) + self.bias
+        return z.unflatten(2, self.cells)

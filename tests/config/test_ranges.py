@@ -89,6 +89,7 @@ TABLE |= {
     "model.beta": ("model=vae", [0, 4.0], [-1, "x"]),
     "task.noise": ("model=autoencoder task=denoising", [0, 0.5], [-1, "x"]),
     "data.n_test_samples": (SCENES, [2, 1000], [1, 0, -1, 2.5, None]),
+    "data.most": (SCENES, *WHOLE),
     "model.units": (SCENES, *WHOLE),
     "task.stride": (SCENES, *WHOLE),
     "task.most": (SCENES, *WHOLE),

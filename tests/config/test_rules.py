@@ -60,11 +60,13 @@ SERVES = {
     "hinge": {"binary", "classes"},
     "bce": {"binary", "classes"},
     "cross_entropy": {"classes"},
+    "centres": {"boxes"},
 }
 OF_TASK = {
     "binary": ("moons", "bce", "binary"),
     "classes": ("digits", "cross_entropy", "classification"),
     "values": ("sine", "mse", "regression"),
+    "boxes": ("scenes", "centres", "detection"),
 }
 
 

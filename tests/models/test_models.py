@@ -41,10 +41,11 @@ CASES = {
         ["data=wine", "model.hidden=[4]", SMOOTH],
     ],
     "vae": [["data=digits", "model.hidden=[5]", "model.code=2", SMOOTH], ["data=wine", "loss=mse", SMOOTH]],
-    "unet": [["data=scene_masks", "data.shape=[1,8,8]", "model.channels=[2,3]", "model.norm=null", SMOOTH]],
+    "unet": [["data=scene_masks", "data.shape=[1,4,4]", "model.channels=[2,3]", "model.norm=null", SMOOTH]],
     "detector": [
-        ["data=scenes", "data.shape=[1,16,16]", "model.channels=[2,3]", "model.norm=null", SMOOTH],
+        ["data=scenes", "data.shape=[1,8,8]", "model.channels=[2,3]", "model.norm=null", SMOOTH],
         ["data=scenes", "data.shape=[1,8,8]", "model.channels=[2,3]", "model.norm=null", "model.head=dense", SMOOTH],
+        ["data=scenes", "data.shape=[1,8,8]", "model.channels=[2,3]", "model.norm=null", "model.head=unshared", SMOOTH],
     ],
     "perceptron": [["data=moons"], ["data=iris"]],
     "sigmoid_neuron": [["data=breast_cancer", "data.features=3"], ["data=iris"]],

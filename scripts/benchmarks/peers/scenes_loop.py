@@ -22,7 +22,7 @@ def block(inputs: int, maps: int, stride: int = 1) -> list[nn.Module]:
 
 
 class UNet(nn.Module):
-    def __init__(self, channels: tuple[int, ...] = (8, 16, 64)):
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64)):
         super().__init__()
         maps = (1, *channels)
         self.down = nn.ModuleList(
