@@ -39,15 +39,23 @@ class FlipCrop:
 class Affine:
     """Rotate by up to ``degrees``, shift by up to ``translate`` of the size, scale by 1 ± ``scale``; bilinear.
 
-    ``flip``: before that, left to right with probability 1/2.
+    ``flip``: before that, left to right with probability 1/2. New pixels are 0, or with ``edge`` the nearest old ones.
     """
 
-    def __init__(self, degrees: float = 10.0, translate: float = 0.1, scale: float = 0.1, flip: bool = False):
+    def __init__(
+        self,
+        degrees: float = 10.0,
+        translate: float = 0.1,
+        scale: float = 0.1,
+        flip: bool = False,
+        edge: bool = False,
+    ):
         if not (degrees >= 0 and 0 <= translate <= 1 and 0 <= scale < 1):
             raise ValueError(
                 f"degrees={degrees} must be 0 or more, translate={translate} in [0, 1], scale={scale} in [0, 1)"
             )
         self.degrees, self.translate, self.scale, self.flip = degrees, translate, scale, flip
+        self.padding_mode = "border" if edge else "zeros"
 
     def __call__(self, x: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
         u = 2 * _draws(x, seed, epoch, index, 5) - 1
@@ -56,7 +64,8 @@ class Affine:
         pixels = x if x.is_floating_point() else x.float()
         if self.flip:
             pixels = torch.where((u[:, 4] < 0)[:, None, None, None], pixels.flip(3), pixels)
-        out = functional.grid_sample(pixels, _grid(x, angle, zoom, down, right).to(pixels.dtype), align_corners=False)
+        grid = _grid(x, angle, zoom, down, right).to(pixels.dtype)
+        out = functional.grid_sample(pixels, grid, padding_mode=self.padding_mode, align_corners=False)
         return out if x.is_floating_point() else out.round().to(x.dtype)
 
 

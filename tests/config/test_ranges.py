@@ -87,6 +87,11 @@ SCENES = "data=scenes model=detector"
 TABLE |= {
     "data.n_samples": ("data=moons", [2, 1000], [1, 0, -1, 2.5, None]),
     "model.beta": ("model=vae", [0, 4.0], [-1, "x"]),
+    "task.turns": ("task=embedding", [1, 2, 4], [0, 5, 1.5, None]),
+    "loss.temperature": ("task=embedding", *RATE),
+    "loss.scale": ("task=embedding loss=arcface", *RATE),
+    "loss.margin": ("task=embedding loss=arcface", [0, 0.5, 3], [-0.1, 3.2, None]),
+    "data.fold": ("data=faces", [0, 4], [-1, 0.5, None]),
     "task.noise": ("model=autoencoder task=denoising", [0, 0.5], [-1, "x"]),
     "data.n_test_samples": (SCENES, [2, 1000], [1, 0, -1, 2.5, None]),
     "data.most": (SCENES, *WHOLE),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from dlcourse.data import download, faces
 from dlcourse.data.images import to_idx
@@ -62,8 +61,7 @@ def test_new_people_are_in_the_test_only(drawn):
         tested += people["test"]
     assert set(tested) == set(range(40))
     x = data.sets["test"].x
-    assert x.shape == (100, 1, 56, 46) and x.mean((1, 2, 3)).abs().max() < 1e-5
-    assert torch.allclose(x.std((1, 2, 3)), torch.ones(100))
+    assert x.shape == (100, 1, 56, 46) and float(x.min()) >= 0 and 200 < float(x.max()) <= 255
 
 
 def test_a_fold_that_is_none(drawn):

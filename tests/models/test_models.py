@@ -33,7 +33,10 @@ CASES = {
         ["data=iris", "model.hidden=[5]", "model.norm=layer", "activation=gelu"],
         ["data=iris", "model.hidden=[5]", "loss=mse", SMOOTH],
     ],
-    "cnn": [["data=digits", "model.channels=[2,3]", "model.hidden=[4]", "model.norm=null", "model.pool=2", SMOOTH]],
+    "cnn": [
+        ["data=digits", "model.channels=[2,3]", "model.hidden=[4]", "model.norm=null", "model.pool=2", SMOOTH],
+        ["data=digits", "model.channels=[2]", "model.hidden=[]", "model.norm=null", "model.instance_norm=true", SMOOTH],
+    ],
     "lenet5": [["data=mnist"]],
     "autoencoder": [
         ["data=digits", "model.hidden=[5]", "model.code=2", SMOOTH],
@@ -411,6 +414,13 @@ def test_probabilities_are_not_classes():
     assert torch.allclose(neuron.output(z), torch.tensor([[0.173], [0.689]]), atol=1e-3)
     _, perceptron = made("model=perceptron", "data=moons")
     assert perceptron.output(torch.tensor([[-0.1], [0.0], [0.1]])).flatten().tolist() == [0, 0, 1]
+
+
+def test_exposure_and_contrast_do_not_matter_where_each_input_is_levelled():
+    _, model = made("model=cnn", "model.channels=[4]", "model.hidden=[]", "model.instance_norm=true")
+    x = 16 * torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.allclose(model.eval()(0.3 * x + 4), model(x), atol=1e-4)
 
 
 def test_a_kernel_and_a_stride_for_each_convolution():
