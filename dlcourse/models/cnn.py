@@ -10,10 +10,10 @@ from dlcourse.activations import one_a_layer
 from dlcourse.models.base import Model
 
 #: The layers for inputs of each number of dimensions.
-DIMENSIONS: dict[int, tuple[Any, Any, Any]] = {
-    2: (nn.Conv1d, nn.MaxPool1d, nn.BatchNorm1d),
-    3: (nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d),
-    4: (nn.Conv3d, nn.MaxPool3d, nn.BatchNorm3d),
+DIMENSIONS: dict[int, tuple[Any, Any, Any, Any]] = {
+    2: (nn.Conv1d, nn.MaxPool1d, nn.BatchNorm1d, nn.InstanceNorm1d),
+    3: (nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d, nn.InstanceNorm2d),
+    4: (nn.Conv3d, nn.MaxPool3d, nn.BatchNorm3d, nn.InstanceNorm3d),
 }
 
 
@@ -53,12 +53,12 @@ class CNN(Model):
             )
         if norm not in ("batch", None):
             raise ValueError(f"model.norm={norm}: expected batch or null")
-        conv, pooling, batch_norm = DIMENSIONS[len(shape)]
+        conv, pooling, batch_norm, norm_of_one = DIMENSIONS[len(shape)]
         f = iter(one_a_layer(activation, len(channels) + len(hidden)))
         maps, *size = shape
         layers: list[nn.Module] = []
         if instance_norm:
-            layers.append((nn.InstanceNorm2d if two_d else nn.InstanceNorm1d)(maps))
+            layers.append(norm_of_one(maps))
         kernels, strides = (one_a_block(key, k, len(channels)) for key, k in (("kernel", kernel), ("stride", stride)))
         for filters, k, s in zip(channels, kernels, strides, strict=True):
             p = k // 2 if padding is None else padding
