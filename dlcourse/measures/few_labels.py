@@ -18,7 +18,7 @@ class FewLabels(Measure):
     For each of ``labels`` numbers, ``draws`` stratified draws of that many training samples: means over the draws.
     ``codes_linear/100``: logistic regression on codes with 100 labels, at the strength of its weight decay that is best
     on the validation set on average; ``codes_near/100``: the nearest labelled sample. ``pca_…``, ``inputs_…``: the
-    same. ``codes_rand``, ``pca_rand``, ``inputs_rand``: the adjusted Rand index of k-means, with as many clusters as
+    same. ``rand/codes``, ``rand/pca``, ``rand/inputs``: the adjusted Rand index of k-means, with as many clusters as
     classes, on the test set. All columns are divided by one number. For models with ``encode``, classes as y.
     Lecture: L5.
     """
@@ -40,7 +40,7 @@ class FewLabels(Measure):
             x = {stage: ((rows - mean) / scale).astype(np.float32) for stage, rows in sets.items()}
             for count in self.labels:
                 found[f"{name}_linear/{count}"], found[f"{name}_near/{count}"] = self._accuracies(x, y, count)
-            found[f"{name}_rand"] = self._rand_index(x["test"], y["test"])
+            found[f"rand/{name}"] = self._rand_index(x["test"], y["test"])
         return found
 
     def _accuracies(self, x: dict[str, np.ndarray], y: dict[str, np.ndarray], count: int) -> tuple[float, float]:

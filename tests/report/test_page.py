@@ -210,6 +210,7 @@ class Odd(nn.Module):
     def __init__(self, task: Any, loss: nn.Module, z: torch.Tensor):
         super().__init__()
         self.network, self.task, self.loss, self.z = nn.Sequential(nn.Linear(1, 1)), task, loss, z
+        self.device = torch.device("cpu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.z.repeat(len(x) // len(self.z) + 1, 1)[: len(x)]
@@ -226,7 +227,9 @@ def odd_data(kind: str, outputs: int, shape: tuple[int, ...], scale: float = 1.0
         "values": scale * torch.arange(rows * outputs).reshape(rows, outputs).float(),
     }[kind]
     sets = {"test": Rows(x, y, torch.arange(rows))}
-    return SimpleNamespace(y=kind, outputs=outputs, shape=shape, sets=sets, note=None)
+    data = SimpleNamespace(y=kind, outputs=outputs, shape=shape, sets=sets, note=None)
+    data.samples = lambda stage: data.sets[stage].first(rows)
+    return data
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38, 0.0])
