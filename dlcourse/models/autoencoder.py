@@ -72,7 +72,9 @@ def widened(rows: Tensor, beside: Tensor | None, width: int) -> Tensor:
     """Rows (N, …) with the numbers beside them, or with zeros up to the width."""
     if rows.shape[1] == width:
         return rows
-    return torch.cat([rows, rows.new_zeros(len(rows), width - rows.shape[1]) if beside is None else beside.to(rows)], 1)
+    if beside is None:
+        return nn.functional.pad(rows, (0, width - rows.shape[1]))
+    return torch.cat([rows, beside.to(rows)], 1)
 
 
 def halved(
