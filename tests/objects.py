@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 import dlcourse.config.resolve  # noqa: F401  its resolvers
+from dlcourse.tasks.predictions import forward_batches
 
 CONF = Path(__file__).parents[1] / "conf"
 #: Of each supervised task: the kind of y that it learns from.
@@ -31,3 +32,8 @@ def loss(name: str, of: str = "classification", **options: Any) -> Any:
     given = {"data": {"outputs": 1, "shape": [1], "classes": None, "standardise": True}}
     tree = OmegaConf.create({**given, "task": shipped("task", of), "loss": shipped("loss", name)})
     return instantiate(OmegaConf.merge(tree, {"loss": options}).loss, _convert_="all")
+
+
+def predicted_lines(model: Any, x: Any) -> list[str]:
+    """What predict.py prints for raw inputs."""
+    return list(model.task.format_predictions(forward_batches(model, x)))

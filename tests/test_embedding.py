@@ -188,11 +188,11 @@ def test_the_page_shows_codes_curves_and_pairs(run: Any) -> None:
 
 
 def test_predictions_are_codes(run: Any) -> None:
-    from dlcourse.runs.inference import predictions
+    from tests.objects import predicted_lines
 
     _, model, data = restore(run.run_dir)
     data.setup()
-    lines = [[float(value) for value in line.split("\t")] for line in predictions(model, data.sets["test"].x[:3])]
+    lines = [[float(value) for value in line.split("\t")] for line in predicted_lines(model, data.sets["test"].x[:3])]
     assert np.allclose(np.linalg.norm(lines, axis=1), 1, atol=1e-5) and np.shape(lines) == (3, 8)
 
 

@@ -17,10 +17,10 @@ import dlcourse
 from dlcourse.runs.checkpoint_file import load
 from dlcourse.runs.files import read_rows
 from dlcourse.runs.fit import train
-from dlcourse.runs.inference import predictions
 from dlcourse.sweeps.together import compose_trials
 from dlcourse.sweeps.train_together import train_together
 from tests.composing import checked
+from tests.objects import predicted_lines
 from tests.stopping import BATCHES, WORDS, assert_same_run, killed, resume
 
 pytestmark = pytest.mark.gpu
@@ -108,7 +108,7 @@ def test_a_run_of_the_device_predicts_on_the_cpu(device, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
-    expected = list(predictions(result.model.to("cuda" if device == "gpu" else "cpu"), x))
+    expected = predicted_lines(result.model.to("cuda" if device == "gpu" else "cpu"), x)
     assert len(printed) == len(expected) == len(x)
     for one, other in zip(printed, expected, strict=True):
         assert probabilities(one) == pytest.approx(probabilities(other), abs=0.01)

@@ -11,10 +11,11 @@ import dlcourse
 from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.inference import has_light_background, predictions
+from dlcourse.runs.inference import has_light_background
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
 from dlcourse.tasks.predictions import forward_batches
+from tests.objects import predicted_lines
 
 RUNS = {
     "mlp": ["trainer.max_epochs=8"],
@@ -88,17 +89,19 @@ def test_pictures_of_digits(trained, tmp_path, name):
         Image.fromarray(pixels).save(tmp_path / f"{k:02d}.png")
     x = data.read(tmp_path)
     assert (x - rows.x[:30]).abs().max() < 16 / 255
-    said = [line.split("\t")[0] for line in predictions(model, x)]
-    assert said == [line.split("\t")[0] for line in predictions(model, rows.x[:30])]
+    said = [line.split("\t")[0] for line in predicted_lines(model, x)]
+    assert said == [line.split("\t")[0] for line in predicted_lines(model, rows.x[:30])]
     assert sum(a == str(b) for a, b in zip(said, rows.y[:30].tolist(), strict=True)) >= 27
-    assert list(predictions(model, data.read(tmp_path / "07.png")))[0].split("\t")[0] == said[7]
+    assert predicted_lines(model, data.read(tmp_path / "07.png"))[0].split("\t")[0] == said[7]
 
 
 def test_npy_of_digits_is_raw(trained, tmp_path):
     _, model, data = restore(trained("mlp"))
     data.setup()
     np.save(tmp_path / "x.npy", data.sets["test"].x[:5].numpy())
-    assert list(predictions(model, data.read(tmp_path / "x.npy"))) == list(predictions(model, data.sets["test"].x[:5]))
+    assert predicted_lines(model, data.read(tmp_path / "x.npy")) == list(
+        predicted_lines(model, data.sets["test"].x[:5])
+    )
 
 
 def test_ink_on_paper_is_told_and_the_datas_own_pictures_are_not(trained, tmp_path):
@@ -124,7 +127,7 @@ def test_predictions_add_up_to_the_accuracy(trained):
         _, model, data = restore(trained(name))
         data.setup()
         rows = data.sets["test"]
-        names = [line.split("\t")[0] for line in predictions(model, rows.x)]
+        names = [line.split("\t")[0] for line in predicted_lines(model, rows.x)]
         truth = [data.classes[int(y)] for y in rows.y.flatten().tolist()]
         share = sum(a == b for a, b in zip(names, truth, strict=True)) / len(truth)
         assert share == pytest.approx(figures(trained(name))["test/acc"], abs=1e-6), name
@@ -139,7 +142,7 @@ def parsed(line):
 def test_probabilities(trained, name):
     _, model, data = restore(trained(name))
     data.setup()
-    for line in predictions(model, data.sets["test"].x[:20]):
+    for line in predicted_lines(model, data.sets["test"].x[:20]):
         best, shares = parsed(line)
         assert list(shares) == data.classes
         assert sum(shares.values()) == pytest.approx(1, abs=1e-3) and all(0 <= p <= 1 for p in shares.values())
@@ -152,7 +155,7 @@ def test_scores_where_a_loss_has_no_probabilities(trained, name):
     data.setup()
     x = data.sets["test"].x[:20]
     z = forward_batches(model, x).z
-    for line, row in zip(predictions(model, x), z.tolist(), strict=True):
+    for line, row in zip(predicted_lines(model, x), z.tolist(), strict=True):
         best, scores = parsed(line)
         assert scores[best] == max(scores.values())
         expected = row if len(row) > 1 else [-row[0], row[0]]
@@ -164,7 +167,7 @@ def test_values_are_in_the_targets_units(trained):
     _, model, data = restore(path)
     data.setup()
     rows = data.sets["test"]
-    said = torch.tensor([float(line) for line in predictions(model, rows.x)])
+    said = torch.tensor([float(line) for line in predicted_lines(model, rows.x)])
     mae = (said - rows.y[:, 0]).abs().mean().item()
     assert mae == pytest.approx(figures(path)["test/mae"], rel=1e-4)
 

@@ -9,11 +9,11 @@ import dlcourse
 from dlcourse.errors import CONFIG, Refused
 from dlcourse.runs.building import build
 from dlcourse.runs.fit import train
-from dlcourse.runs.inference import predictions
 from dlcourse.runs.trained import restore
 from scripts.predict import predict
 from tests import stopping
 from tests.composing import checked, resumed
+from tests.objects import predicted_lines
 from tests.stopping import assert_same_run, killed
 
 SMALL = ["model=upscaler", "model.channels=[8]"]
@@ -57,7 +57,7 @@ def test_the_page_and_a_prediction(done, tmp_path):
     small = done.model.task.prepare_batch(done.data.samples("test"))[0][:3]
     np.save(tmp_path / "small.npy", small.numpy())
     _, model, data = restore(done.run_dir)
-    lines = list(predictions(model, data.read(tmp_path / "small.npy")))
+    lines = predicted_lines(model, data.read(tmp_path / "small.npy"))
     with torch.no_grad():
         expected = model.output(model(small)).flatten(1)
     given = [f"run={done.run_dir}", f"input={tmp_path / 'small.npy'}"]

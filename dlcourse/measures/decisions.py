@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import binary_calibration_error
 
 from dlcourse.errors import Refused
 from dlcourse.measures import Measure
@@ -59,7 +60,7 @@ class Diagnosis(Measure):
         found = {
             "auc": float(roc_auc_score(there.numpy(), p.numpy())),
             "log_loss": log_loss(p, there),
-            "calibration_error": calibration_error(p, there),
+            "calibration_error": float(binary_calibration_error(p, there.long(), n_bins=BINS, norm="l1")),
         }
         for name, threshold in (("", 0.5), ("careful_", 1 / (1 + self.miss_cost))):
             misses, alarms = (
@@ -82,15 +83,9 @@ class Diagnosis(Measure):
 
 def log_loss(p: Tensor, there: Tensor) -> float:
     """−mean ln of the probability of what is the case, finite where p rounds to 0 or 1."""
-    p = p.double().clamp(1e-15, 1 - 1e-15)
-    return float(-torch.where(there, p, 1 - p).log().mean())
+    from sklearn.metrics import log_loss as of_classes
 
-
-def calibration_error(p: Tensor, there: Tensor) -> float:
-    """Σ over bins of |Σ p − number that is there| / N."""
-    bins = (p * BINS).long().clamp(max=BINS - 1)
-    excess = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, p.double() - there.double())
-    return float(excess.abs().sum() / len(p))
+    return float(of_classes(there.numpy(), p.double().numpy(), labels=[False, True]))
 
 
 def temperature(z: Tensor, there: Tensor) -> float:

@@ -1,9 +1,9 @@
 """Measurements of pictures beside methods that learn nothing."""
 
-import math
 from typing import Any
 
 import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from dlcourse.measures import Measure
 from dlcourse.tasks.predictions import forward_batches
@@ -20,9 +20,6 @@ class Bicubic(Measure):
         with torch.no_grad():
             inputs, target = model.task.prepare_batch(batch)
             enlarged = {"psnr": forward_batches(model, inputs).a, "bicubic_psnr": model.task.bicubic(inputs)}
+        rows = {name: model.task.in_target_units(pictures.cpu()).double() for name, pictures in enlarged.items()}
         target = target.double().cpu()
-        errors = {
-            name: float((model.task.in_target_units(rows).double().cpu() - target).square().mean())
-            for name, rows in enlarged.items()
-        }
-        return {name: -10 * math.log10(error) for name, error in errors.items()}
+        return {name: float(peak_signal_noise_ratio(each, target, data_range=1.0)) for name, each in rows.items()}

@@ -20,10 +20,7 @@ from dlcourse.tasks.predictions import eval_mode
 
 
 class BatchLoss(NamedTuple):
-    """The loss of a batch, what its mean over rows was divided by, the model's output and the target.
-
-    ``auxiliary``: the parts of the loss that the model adds itself.
-    """
+    """The loss of a batch, the divisor of its mean, output and target; ``auxiliary``: what the model adds itself."""
 
     loss: Tensor
     divisor: int | Tensor
@@ -64,7 +61,8 @@ class Model(pl.LightningModule):
             forms = ", ".join(loss.target_forms)
             raise ValueError(f"{type(loss).__name__} accepts targets as {forms}, the task has {task.target_form}")
         self.network, self.loss, self.task = network, loss, task
-        self.optimizer_factory, self.scheduler_factory, self.monitor = optimizer, scheduler, monitor
+        self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
+        self.monitor = monitor
         self.has_own_answer = type(task).answer is not Task.answer  # otherwise it is the output, computed already
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(task, self.output) for stage in ("train", "val", "test")}
@@ -100,16 +98,13 @@ class Model(pl.LightningModule):
         return ["mean", "std", *(f"task.{name}" for name, _ in self.task.named_buffers())]
 
     def load_pretrained(self) -> str | None:
-        """Take weights that were trained elsewhere, if the model names any, and say so in a line.
-
-        A run asks for it once, at its start; later its own checkpoints hold them.
-        """
+        """Take weights that were trained elsewhere, if it names any, and say so in a line; once, at a run's start."""
         return None
 
     def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
         """The loss of a batch; ``output``: the model's output, if it is computed already."""
         inputs, target = self.task.prepare_batch(batch)
-        output = self(inputs) if output is None else output
+        output = self.output_of(inputs, batch) if output is None else output
         z, loss_target, weight = self.task.loss_inputs(output, target)
         if batch.weight is not None:
             of_rows = batch.weight[:, None].expand(-1, len(z) // len(batch.weight)).flatten()
@@ -119,6 +114,10 @@ class Model(pl.LightningModule):
         for part in auxiliary.values():
             loss = loss + part
         return BatchLoss(loss, divisor, output, target, auxiliary)
+
+    def output_of(self, inputs: Any, batch: Batch) -> Any:
+        """The output for a batch's inputs; a model with noise of its own draws it for these samples."""
+        return self(inputs)
 
     def auxiliary_losses(self, output: Any) -> dict[str, Tensor]:
         """Losses of the model itself, by name: each a mean over the batch, added to the loss and logged."""

@@ -51,8 +51,8 @@ class LatentDiffusion(VAE):
         v: Tensor = self.denoiser(torch.cat(parts, 1))
         return v
 
-    def output_of(self, batch: Batch) -> Denoised:
-        encoded: Encoded = super().output_of(batch)
+    def output_of(self, inputs: Tensor, batch: Batch) -> Denoised:
+        encoded: Encoded = super().output_of(inputs, batch)
         h = encoded.h.detach()
         epsilon = normal(batch.seed, batch.epoch, batch.index, self.code, stream=4).to(h)
         t = uniform(batch.seed, batch.epoch, batch.index, 1, stream=5).to(h)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from dlcourse.models.autoencoder import Autoencoder
-from dlcourse.models.base import BatchLoss
 from dlcourse.noise import normal, uniform
 from dlcourse.tasks.base import Batch
 
@@ -52,14 +51,9 @@ class VAE(Autoencoder):
         h = mu if epsilon is None else mu + (log_var / 2).exp() * epsilon
         return Encoded(self.decode(h, told), mu, log_var, h)
 
-    def output_of(self, batch: Batch) -> Any:
-        """The output for a batch, with the noise that belongs to its samples."""
-        inputs, _ = self.task.prepare_batch(batch)
+    def output_of(self, inputs: Tensor, batch: Batch) -> Any:
         epsilon = normal(batch.seed, batch.epoch, batch.index, self.code, stream=1)
         return self(inputs, epsilon.to(self.mean.dtype), self.told(batch))
-
-    def loss_of(self, batch: Batch, output: Any = None) -> BatchLoss:
-        return super().loss_of(batch, self.output_of(batch) if output is None else output)
 
     def told(self, batch: Batch) -> Tensor | None:
         """The classes that the model is told, one-hot (N, classes), zeros where they are hidden; None: no classes."""

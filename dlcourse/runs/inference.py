@@ -1,12 +1,9 @@
-"""Use a trained model: test metrics and predictions."""
+"""Use a trained model: its test metrics, and whether pictures suit it."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from dlcourse.tasks.predictions import forward_batches
 
 
 def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
@@ -26,11 +23,6 @@ def test(cfg: Any, model: Any, data: Any) -> dict[str, float]:
     )
     trainer.test(model, datamodule=data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-def predictions(model: Any, x: Tensor) -> Iterable[str]:
-    """A line for each sample, as the task formats it: the class and all probabilities, or the value."""
-    return model.task.format_predictions(forward_batches(model, x))
 
 
 def has_light_background(model: Any, data: Any, x: Tensor) -> Tensor:

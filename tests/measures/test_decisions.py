@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 import dlcourse
 from dlcourse.errors import Refused
-from dlcourse.measures.decisions import Diagnosis, calibration_error, log_loss, temperature
+from dlcourse.measures.decisions import Diagnosis, log_loss, temperature
 from dlcourse.tasks.predictions import forward_batches
 
 
@@ -34,7 +34,8 @@ def test_figures_of_a_run(tmp_path):
 def test_the_calibration_error_of_shares_that_are_known():
     p = torch.tensor([0.25] * 8 + [0.95] * 4)
     there = torch.tensor([True, True, *[False] * 6, *[True] * 3, False])
-    assert calibration_error(p, there) == pytest.approx((8 * 0 + 4 * 0.2) / 12)
+    found = Diagnosis(wanted=1).figures(p.double(), there)["calibration_error"]
+    assert found == pytest.approx((8 * 0 + 4 * 0.2) / 12)
 
 
 def test_the_temperature_that_was_put_in():

@@ -17,10 +17,11 @@ from dlcourse.models.pretrained import Pretrained, fill
 from dlcourse.models.torchvision import last_layer, network_of, takes
 from dlcourse.runs.building import build, build_seeded
 from dlcourse.runs.export import export_onnx
-from dlcourse.runs.inference import has_light_background, predictions
+from dlcourse.runs.inference import has_light_background
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
 from tests.composing import checked
+from tests.objects import predicted_lines
 
 NAMES = models.list_models(module=models)
 NET = "shufflenet_v2_x0_5"  # the smallest
@@ -345,7 +346,7 @@ def test_a_run_is_continued_and_used_without_the_file(file, runs, tmp_path, caps
     cfg, model, data = restore(path)
     written = json.loads((path / "metrics.json").read_text())
     assert evaluate(cfg, model, data) == {name: value for name, value in written.items() if name.startswith("test/")}
-    lines = list(predictions(model, data.sets["test"].x[:3].float()))
+    lines = predicted_lines(model, data.sets["test"].x[:3].float())
     assert len(lines) == 3 and all("9=" in line for line in lines)
     assert export_onnx(model, data, path / "model.onnx") < 1e-4
 

@@ -112,9 +112,9 @@ def test_what_is_generated_is_judged(told):
 
 
 def test_the_prior_is_the_error_of_the_velocity(told):
-    """v = α ε − σ h at h_t = α h + σ ε: exact for a denoiser that knows h, and no part of the encoder's gradient."""
+    """mean (v̂ − v)², v = α ε − σ h at h_t = α h + σ ε, and no part of the encoder's gradient."""
     model, batch = told.model, told.data.samples("val")
-    output = model.output_of(batch)
+    output = model.output_of(model.task.prepare_batch(batch)[0], batch)
     prior = model.auxiliary_losses(output)["prior"]
     with_gradient = {
         name
