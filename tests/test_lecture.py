@@ -340,7 +340,7 @@ def test_the_course_is_kept_and_judged(tmp_path):
     assert done.returncode == 0 and "2 of 2 claims are met" in done.stdout, done.stdout + done.stderr
     page = (tmp_path / "course.html").read_text()
     assert "python train.py experiment=09_least_squares" in page and "08a_identity/report.html" in page
-    assert page.count("<svg") == 2  # the course of each
+    assert page.count("<svg") == 3  # the course of each, and the quantity that 08a's expectations compare
     assert "no experiment with a claim begins with 9_least\n" in course(names=["08a", "9_least"]).stderr
     again = course()
     assert again.returncode == 0 and again.stdout.count("  kept\n") == 2
