@@ -21,10 +21,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ["torch", "lightning.pytorch", "hydra", "dlcourse.runs.fit", "tests.faults.process"]
-PRELOADED += ["dlcourse.sweeps.preload", "dlcourse.report", "wandb"]  # what a command imports on its way
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(PRELOADED)
+context.set_forkserver_preload(["tests.faults.preload"])
 
 
 def send(signum: int = signal.SIGKILL) -> None:
