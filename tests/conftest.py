@@ -13,10 +13,11 @@ for name in ("DLCOURSE_ALLOW", "WANDB_API_KEY"):
 
 
 def pytest_configure() -> None:
-    """Before any test module is imported."""
+    """Before any test module is imported. No test waits for a disk: its files need not outlive a power failure."""
     from tests.read_once import read_files_once
 
     read_files_once()
+    os.fsync = lambda _: None
 
 
 def pytest_collection_finish() -> None:

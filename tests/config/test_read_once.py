@@ -10,12 +10,10 @@ from tests.composing import checked
 from tests.read_once import read_files_anew, read_files_once
 
 WORDS = [
-    [],
     ["model=cnn", "data=digits", "optimizer=adam", "activation=tanh"],
     ["experiment=08b_vanishing_gradients"],
-    ["task=reconstruction", "model=autoencoder", "metrics=[psnr]", "logger=none"],
     ["sweep=digits_grid"],
-    ["debug=fast", "callbacks=diagnostics", "+model.name=mine", "optimizer.lr=0.5"],
+    ["debug=fast", "callbacks=diagnostics", "metrics=[f1,auroc]", "+model.name=mine", "optimizer.lr=0.5"],
 ]
 
 
