@@ -12,6 +12,14 @@ for name in ("DLCOURSE_ALLOW", "WANDB_API_KEY"):
     os.environ.pop(name, None)
 
 
+def pytest_configure() -> None:
+    """Before any test module is imported. No test waits for a disk: its files need not outlive a power failure."""
+    from tests.read_once import read_files_once
+
+    read_files_once()
+    os.fsync = lambda _: None
+
+
 def pytest_collection_finish() -> None:
     """Imports and thousands of tests stay until the end: no garbage collection need scan them."""
     gc.collect()

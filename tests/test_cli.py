@@ -388,14 +388,14 @@ def test_where_a_refusal_came_from_is_told_when_asked(here):
 def test_a_terminated_run_is_continued(runs, here):
     words = ["data=digits", "model.hidden=[8]", "logger=none", "callbacks=none", "trainer.max_epochs=40"]
     words += ["trainer.limit_train_batches=20", "trainer.limit_val_batches=1", f"paths.runs_dir={runs}"]
-    running = start(*words)
+    running = process.start(ROOT / "train.py", words, cwd=ROOT)
     deadline = time.monotonic() + 60
     while not any(read_rows(path) for path in runs.rglob("metrics.jsonl")):
-        assert running.poll() is None and time.monotonic() < deadline
+        assert running.process.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
-    running.send_signal(signal.SIGTERM)
-    rc, _, err = ended(running)
-    assert rc == 143 and len(err.splitlines()) <= 3, err
+    os.kill(running.process.pid, signal.SIGTERM)
+    done = running.end()
+    assert done.code == 143 and len(done.err.splitlines()) <= 3, done.err
     run = only(runs)
     status = read(run / "status.json")
     assert (status["status"], status["exit_code"]) == ("interrupted", 143)

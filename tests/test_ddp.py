@@ -57,7 +57,9 @@ def test_two_processes_equal_one(one: Path, tmp_path: Path, launcher: list[str])
 def test_evaluation_counts_each_row_once_on_any_number_of_processes(one: Path, tmp_path: Path) -> None:
     """359 test rows on two processes: as many right as on one, with the same weights."""
     frozen = ["optimizer.lr=1e-30", f"init_from={one}", "trainer.max_epochs=1"]
-    train([sys.executable], *TWO, *frozen, f"run_dir={tmp_path / 'run'}")
+    words = [*WORDS, *TWO, *frozen, f"run_dir={tmp_path / 'run'}"]
+    done = process.start(ROOT / "train.py", words, cwd=ROOT).end()
+    assert done.code == 0, done.err
     ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (tmp_path / "run", one))
     assert ours["test/acc"] == theirs["test/acc"]
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-6)

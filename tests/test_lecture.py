@@ -7,8 +7,8 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +17,13 @@ import torch
 import dlcourse
 from dlcourse.config.claims import Expectation, judge
 from dlcourse.models.base import Model
+from dlcourse.report import course
 from dlcourse.report.course import experiments
+from dlcourse.runs.building import build
+from dlcourse.sweeps.together import compose_trials
+from dlcourse.sweeps.train_together import train_together
 from tests.composing import checked
+from tests.faults.process import start
 
 ROOT = Path(__file__).parents[1]
 QUIET = ["trainer=cpu", "callbacks=none"]
@@ -79,9 +84,6 @@ def test_l1_an_mlp_solves_xor(run, activation):
 
 def test_l1_two_layers_of_threshold_units_are_xor():
     """(x OR y) AND NOT (x AND y), with weights by hand: an MLP of perceptrons."""
-    from dlcourse.runs.building import build
-    from tests.composing import checked
-
     data, model = build(checked(["data=xor", "model.hidden=[2]", "activation=step"]).tree)
     data.setup()
     with torch.no_grad():
@@ -128,25 +130,28 @@ def test_l1_the_convergence_bound(run, monkeypatch, std, seed):
     assert not any(updates[-len(rows) :])  # the last epoch has no mistake
 
 
-def perceptron_accuracies(seeds, epochs):
+def perceptron_accuracies(folder, seeds, epochs):
+    """Of our perceptrons, trained together, which ends as each alone (tests/sweeps); and of scikit-learn's."""
     from sklearn.linear_model import Perceptron
 
-    ours, theirs = [], []
+    words = [*QUIET, "logger=none", "model=perceptron", f"trainer.max_epochs={epochs}"]
+    train_together(compose_trials([[*words, f"seed={seed}", f"run_dir={folder / str(seed)}"] for seed in seeds]))
+    ours = [json.loads((folder / str(seed) / "metrics.json").read_text())["test/acc"] for seed in seeds]
+    data, _ = build(checked(words).tree)
+    data.setup()
+    sets, mean, std = data.sets, data.mean, data.std
+    train, test = (((sets[n].x - mean) / std).flatten(1).numpy() for n in ("train", "test"))
+    theirs = []
     for seed in seeds:
-        result = dlcourse.run(*QUIET, "model=perceptron", f"seed={seed}", f"trainer.max_epochs={epochs}")
-        ours.append(result.metrics["test/acc"])
-        sets, mean, std = result.data.sets, result.data.mean, result.data.std
-        train, test = (((sets[n].x - mean) / std).flatten(1).numpy() for n in ("train", "test"))
         peer = Perceptron(random_state=seed, max_iter=1000, tol=1e-3).fit(train, sets["train"].y.numpy())
         theirs.append(peer.score(test, sets["test"].y.numpy()))
     return ours, theirs
 
 
 @pytest.mark.slow
-def test_l1_digits_as_well_as_scikit_learn(tmp_path, monkeypatch):
+def test_l1_digits_as_well_as_scikit_learn(tmp_path):
     """Mean over ten seeds, same rows, within two points; an epoch is 1,294 updates of one row."""
-    monkeypatch.chdir(tmp_path)
-    ours, theirs = perceptron_accuracies(range(10), epochs=8)
+    ours, theirs = perceptron_accuracies(tmp_path, range(10), epochs=8)
     print(
         f"perceptron {statistics.mean(ours):.4f} ± {statistics.stdev(ours):.4f}, "
         f"scikit-learn {statistics.mean(theirs):.4f} ± {statistics.stdev(theirs):.4f}"
@@ -214,24 +219,15 @@ def test_l6_an_mlp_fits_classes(run):
     assert run("data=spirals", "model.hidden=[]", "trainer.max_epochs=5").metrics["test/acc"] < 0.75
 
 
-def process(tmp_path, *words, timeout=900):
-    """``python train.py WORDS`` as a person types it: its figures, and its seconds by the clock on the wall."""
+def command(tmp_path, *words, timeout=900):
+    """``python train.py WORDS``, forked from a process that has torch: its figures, and its seconds."""
     path = tmp_path / "run"
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "train.py", *words, f"run_dir={path}"],
-        cwd=ROOT,
-        env={**os.environ, "WANDB_MODE": "offline"},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    seconds = time.monotonic() - started
-    if done.returncode == 5 and "data=" in " ".join(words):
-        pytest.skip(f"no source of the data answers: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
+    done = start(ROOT / "train.py", [*words, f"run_dir={path}"], cwd=ROOT).end(timeout)
+    if done.code == 5 and "data=" in " ".join(words):
+        pytest.skip(f"no source of the data answers: {done.err.strip()}")
+    assert done.code == 0, done.err
     metrics = json.loads((path / "metrics.json").read_text())
-    print(f"{' '.join(words)}: test/acc {metrics['test/acc']:.4f} in {seconds:.1f} s")
+    print(f"{' '.join(words)}: test/acc {metrics['test/acc']:.4f} in {done.seconds:.1f} s")
     return metrics
 
 
@@ -239,7 +235,7 @@ def process(tmp_path, *words, timeout=900):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_cnn_on_digits(tmp_path, seed):
     """To be reached within 60 s; the time is printed, as the machine may be busy (pytest -s)."""
-    assert process(tmp_path, "model=cnn", "optimizer=adam", f"seed={seed}")["test/acc"] >= 0.975
+    assert command(tmp_path, "model=cnn", "optimizer=adam", f"seed={seed}")["test/acc"] >= 0.975
 
 
 @pytest.mark.slow
@@ -250,7 +246,7 @@ def test_a_cnn_on_digits(tmp_path, seed):
 def test_pictures_of_28_by_28(tmp_path, data, model, accuracy, epochs):
     """At most the epochs of conf/data."""
     words = [f"data={data}", f"model={model}", f"trainer.max_epochs={epochs}"]
-    assert process(tmp_path, *words)["test/acc"] >= accuracy
+    assert command(tmp_path, *words)["test/acc"] >= accuracy
 
 
 EXPERIMENTS = {each.name: each for each in experiments(Path("unused"))}
@@ -289,8 +285,13 @@ def test_a_claim_of_one_run(run, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SHORT if name not in QUICK])
-def test_a_claim(tmp_path, name):
-    """As ``scripts/course.py`` runs it."""
+def test_a_claim(tmp_path, monkeypatch, name):
+    """As ``scripts/course.py`` runs it, but forked from a process that has torch."""
+
+    def forked(words):
+        return SimpleNamespace(returncode=start(Path(words[1]), words[2:], cwd=ROOT).end(1800).code)
+
+    monkeypatch.setattr(course, "subprocess", SimpleNamespace(run=forked))
     data_dir = Path(os.environ.get("DLCOURSE_DATA_DIR", ROOT / "data"))
     if "mnist" in str(EXPERIMENTS[name].yaml.get("defaults")) and not (data_dir / "MNIST" / "raw").is_dir():
         pytest.skip("no MNIST/raw in the data directory")
@@ -332,20 +333,20 @@ def test_l22_a_new_activation_is_one_class_and_one_file(tmp_path):
 def test_the_course_is_kept_and_judged(tmp_path):
     """Two experiments, a page; the second start runs nothing; a figure that no longer keeps its claim is exit 1."""
 
-    def course(*words, names=("09", "08a")):
+    def page_of(*words, names=("09", "08a")):
         command = [sys.executable, "scripts/course.py", *names, "--folder", str(tmp_path), *words]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
-    done = course()
+    done = page_of()
     assert done.returncode == 0 and "2 of 2 claims are met" in done.stdout, done.stdout + done.stderr
     page = (tmp_path / "course.html").read_text()
     assert "python train.py experiment=09_least_squares" in page and "08a_identity/report.html" in page
     assert page.count("<svg") == 3  # the course of each, and the quantity that 08a's expectations compare
-    assert "no experiment with a claim begins with 9_least\n" in course(names=["08a", "9_least"]).stderr
-    again = course()
+    assert "no experiment with a claim begins with 9_least\n" in page_of(names=["08a", "9_least"]).stderr
+    again = page_of()
     assert again.returncode == 0 and again.stdout.count("  kept\n") == 2
     figures = tmp_path / "09_least_squares/metrics.json"
     figures.write_text(json.dumps({**json.loads(figures.read_text()), "measure/distance": 1.0}))
-    spoilt = course("--page")
+    spoilt = page_of("--page")
     assert spoilt.returncode == 1 and "but not 09_least_squares" in spoilt.stdout
     assert "not met" in (tmp_path / "course.html").read_text()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -28,6 +27,7 @@ def test_a_notebook_is_kept_with_its_outputs(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path) -> None:
     """What it asserts holds; the checkout is as it was."""
+    from nbclient import NotebookClient
 
     def state() -> str:
         command = ["git", "status", "--porcelain", "--ignored", "notebooks"]

@@ -41,7 +41,7 @@ class Watch(pl.Callback):
         ([], {"models/mlp.py", "tasks/supervised.py"}),
         (["model=cnn"], {"models/cnn.py", "tasks/supervised.py"}),
         (["data=diabetes"], {"models/mlp.py", "tasks/supervised.py"}),
-        (["data=topics"], {"models/mlp.py", "tasks/supervised.py"}),
+        (["data=topics", "data.n_samples=300"], {"models/mlp.py", "tasks/supervised.py"}),
         (["model=autoencoder"], {"models/autoencoder.py", "tasks/reconstruction.py"}),
     ],
     ids=lambda words: "_".join(words) if isinstance(words, list) else "",

@@ -27,9 +27,9 @@ def sgd(
     *,
     lr: Tensor,
     weight_decay: Tensor | None,
-    momentum: Hyperparameter,
-    dampening: Hyperparameter,
-    nesterov: bool,
+    momentum: Hyperparameter = 0.0,
+    dampening: Hyperparameter = 0.0,
+    nesterov: bool = False,
 ) -> None:
     """b ← μ b + (1 − τ) g (b = g at first), w ← w − η b, or with nesterov w ← w − η (g + μ b).
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,15 @@ def live(subject: Subject, folder: Path, *, resume: bool) -> Outcome:
 
 def recorded(file: Path, kind: str) -> list[dict[str, Any]]:
     """The records of one kind in a .wandb file, read by W&B's own tool."""
+    return [row[kind] for row in _records(file, file.stat().st_mtime_ns) if row.get("type") == kind]
+
+
+@cache
+def _records(file: Path, changed: int) -> list[dict[str, Any]]:
+    """All that the file holds since it was changed; the tool takes a second."""
     tool = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
     done = subprocess.run([tool, "leet", "inspect", "--json", str(file)], capture_output=True, text=True)
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return [row[kind] for row in rows if row.get("type") == kind]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def logging(subject: Subject) -> str:

@@ -1,8 +1,10 @@
 """Real processes, with real faults: forked from a server that has torch and Lightning loaded."""
 
+import contextlib
 import ctypes
 import errno
 import multiprocessing
+import multiprocessing.util
 import os
 import resource
 import runpy
@@ -10,17 +12,17 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ["torch", "lightning.pytorch", "hydra", "dlcourse.runs.fit", "tests.faults.process"]
-PRELOADED += ["dlcourse.sweeps.preload", "dlcourse.report", "wandb"]  # what a command imports on its way
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(PRELOADED)
+context.set_forkserver_preload(["tests.faults.preload"])
 
 
 def send(signum: int = signal.SIGKILL) -> None:
@@ -138,6 +140,30 @@ def start(
     return Running(process, folder)
 
 
+def fork_server(exe: Any, arguments: Sequence[Any], passed: Sequence[int]) -> int:
+    """In place of ``util.spawnv_passfds``: a sweep's own server has what this process has imported, too.
+
+    It holds the descriptors that it is passed and no others, as a new Python would: it ends with the sweep because
+    nobody else holds the other end of one of them.
+    """
+    if "multiprocessing.forkserver" not in arguments[-1]:
+        return spawn_python(exe, arguments, passed)
+    if pid := os.fork():
+        return pid
+    try:
+        forkserver._forkserver._lock = threading.Lock()  # it was held when this process was forked
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd > 2 and fd not in passed:
+                with contextlib.suppress(OSError):  # that of the listing itself
+                    os.close(fd)
+        exec(arguments[-1])
+    finally:
+        os._exit(0)
+
+
+spawn_python = multiprocessing.util.spawnv_passfds
+
+
 def _child(
     script: str, words: list[str], folder: str, fault: Fault | None, cwd: str, env: dict[str, str | None]
 ) -> None:
@@ -146,6 +172,7 @@ def _child(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
     multiprocessing.set_start_method(None, force=True)  # its data workers start as in any process
     if sys.platform == "linux":
+        multiprocessing.util.spawnv_passfds = fork_server
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no process outlives the one that asked for it
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)

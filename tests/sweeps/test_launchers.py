@@ -8,7 +8,6 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_processes import FAULTY, LIGHT, figures, rows, train
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from dlcourse.config.overrides import number_or_text
 from dlcourse.sweeps.hydra_plugins.dlcourse.sweeps import combinations
@@ -92,6 +91,8 @@ def test_a_search_with_a_pruner_vectorised(tmp_path):
 
 def test_the_words_of_wandbs_agent_are_words_of_ours():
     """As the agent of W&B makes its command line of the sweep file, for both ends of each parameter."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
     sweep = yaml.safe_load((ROOT / "scripts" / "wandb_sweep.yaml").read_text())
     assert (ROOT / sweep["program"]).exists()
 

@@ -34,6 +34,7 @@ CASES = {
     "adamw cosine": [*SMALL, "optimizer=adamw", "scheduler=cosine", "model.norm=layer"],
     "cnn": [*TINY_CNN, "model.norm=null"],
     "cnn batch norm": [*TINY_CNN, "model.norm=batch"],
+    "perceptron": ["model=perceptron", "data=blobs", "data.n_samples=60", "trainer.max_epochs=4"],
     "sigmoid neuron": ["model=sigmoid_neuron", "data=moons", "optimizer=sgd", "trainer.max_epochs=20"],
     "values": ["data=sine", "model.hidden=[8]", "trainer.max_epochs=12", "activation=tanh"],
     "full batch": [*SMALL[:1], "data.batch_size=full", "trainer.max_epochs=40"],
@@ -76,7 +77,7 @@ def assert_close_rows(one, two, rtol):
         assert list(a.values()) == pytest.approx(list(b.values()), rel=rtol, abs=1e-12)
 
 
-QUICK = ("adam", "momentum clipped", "cnn batch norm", "sigmoid neuron", "denoising", "vae")
+QUICK = ("adam", "momentum clipped", "cnn batch norm", "perceptron", "sigmoid neuron", "denoising", "vae")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
