@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlcourse.losses import Loss, mean_over_rows
+from dlcourse.losses import Loss, mean_over_rows, weighted_mean
 
 
 class CodeLoss(Loss):
@@ -63,8 +63,7 @@ class SupervisedContrastive(CodeLoss):
         costs = torch.where(partners, cost, 0.0).sum(1) / count.clamp_min(1)
         has_partner = (count > 0).to(z.dtype)
         weight = has_partner if weight is None else weight.to(z.dtype) * has_partner
-        total = weight.sum()
-        return (weight * costs).sum() / total.clamp_min(torch.finfo(z.dtype).tiny), total
+        return weighted_mean(costs, weight, weight.sum())
 
 
 class ArcFace(CodeLoss):

@@ -56,12 +56,16 @@ class Loss(nn.Module):
 
 
 def mean_over_rows(costs: Tensor, weight: Tensor | None) -> tuple[Tensor, int | Tensor]:
-    """Σ w_m C_m / Σ w_m of costs (M,), and Σ w_m."""
+    """Σ w_m C_m / Σ w_m of costs (M,), and Σ w_m; 0 where all weights are 0."""
     if weight is None:
         return costs.mean(), len(costs)
     weight = weight.to(costs.dtype)
-    total = weight.sum()
-    return (weight * costs).sum() / total, total
+    return weighted_mean(costs, weight, weight.sum())
+
+
+def weighted_mean(costs: Tensor, weight: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ w_m C_m / ``total``, and the total; 0 where that is 0."""
+    return (weight * costs).sum() / total.clamp_min(torch.finfo(total.dtype).tiny), total
 
 
 class Distance(Loss):
@@ -232,5 +236,4 @@ class CrossEntropy(Loss):
             return mean, len(z) if w is None else w.sum()
         costs = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing, reduction="none")
         weight = weight.to(z.dtype)
-        total = (weight if w is None else weight * w).sum()
-        return (weight * costs).sum() / total, total
+        return weighted_mean(costs, weight, (weight if w is None else weight * w).sum())

@@ -46,7 +46,7 @@ SHARE, UNIT = Range(0, 1, open=")"), Range(0, 1)  # a share is below 1
 KEYS: dict[Range, tuple[str, ...]] = {
     COUNT: (
         *("data.size", "data.features", "data.films", "data.most", "task.factor", "task.stride", "task.most"),
-        *("model.code", "model.pool", "model.width", "model.depth", "model.steps", "model.factor", "model.units"),
+        *("model.code", "model.width", "model.depth", "model.steps", "model.factor", "model.units"),
         "activation.num_parameters",
         *("metrics.calibration_error.n_bins", "metrics.top_k.top_k"),
         *("optimizer.ns_steps", "optimizer.max_iter", "optimizer.history_size", "scheduler.step_size"),
@@ -55,13 +55,13 @@ KEYS: dict[Range, tuple[str, ...]] = {
         *("trainer.check_val_every_n_epoch", "trainer.log_every_n_steps"),
     ),
     COUNT._replace(as_list="must"): ("model.hidden", "model.channels"),
-    COUNT._replace(as_list="may"): ("model.kernel", "model.stride"),
-    COUNT._replace(special=(None,)): ("model.size",),
+    COUNT._replace(as_list="may"): ("model.blocks", "model.kernel", "model.pool", "model.stride"),
+    COUNT._replace(special=(None,)): ("model.size", "model.pool_stride", "data.labelled"),
     COUNT._replace(special=("full",)): ("data.batch_size",),
     COUNT._replace(special=(-1, None)): ("trainer.max_epochs",),
     COUNT._replace(special=(-1,)): ("trainer.max_steps",),
     NATURAL: (
-        *("data.augment.pixels", "data.augment.padding", "data.fold", "model.classes"),
+        *("data.augment.pixels", "data.augment.padding", "data.fold", "model.classes", "model.epochs_per_layer"),
         *("scheduler.total_iters", "scheduler.patience", "scheduler.cooldown"),
     ),
     NATURAL._replace(special=(None,)): ("model.padding",),
@@ -88,7 +88,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     NONNEGATIVE._replace(special=(None,), as_list="may"): ("loss.class_weights",),
     SHARE: (
-        *("data.factor", "data.augment.scale", "model.dropout", "loss.label_smoothing"),
+        *("data.factor", "data.augment.scale", "model.dropout", "model.masked", "loss.label_smoothing"),
         *("optimizer.momentum", "optimizer.rho", "optimizer.alpha"),
     ),
     SHARE._replace(as_list="pair"): ("optimizer.betas",),

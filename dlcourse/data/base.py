@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch import Tensor
 
 from dlcourse.data.loading import EpochSampler, Loader, Rows
-from dlcourse.data.picture import SUFFIXES, described, picture, pictures_in
+from dlcourse.data.picture import SUFFIXES, array, described, dims, picture, pictures_in
 from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut, positions
 from dlcourse.data.targets import check_targets
 from dlcourse.errors import Refused
@@ -32,7 +31,8 @@ class Data(pl.LightningDataModule):
     rest, stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
     function of (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
     ``classes_in_training`` names classes: training and validation leave out the rows of all others, the test leaves out
-    the rows of these; no row changes its set.
+    the rows of these; no row changes its set. ``labelled`` training rows, stratified, by ``split_seed``, have weight 1,
+    all others weight 0: a loss does not count them, but a model may learn from their inputs.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Data(pl.LightningDataModule):
         split_seed: int | None = 0,
         val_fraction: float = 0.1,
         classes_in_training: Sequence[Any] | None = None,
+        labelled: int | None = None,
         standardise: bool | float = True,
         reshuffle: bool = True,
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
@@ -65,7 +66,7 @@ class Data(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.split_seed, self.val_fraction = split_seed, val_fraction
         self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
-        self.classes_in_training = None
+        self.classes_in_training, self.labelled = None, labelled
         if classes_in_training is not None:
             names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
             self.classes_in_training = positions(classes_in_training, names)
@@ -86,6 +87,8 @@ class Data(pl.LightningDataModule):
         self._split()
         if self.classes_in_training is not None:
             self._leave_classes_out(self.classes_in_training)
+        if self.labelled is not None:
+            self._hide_labels(self.labelled)
         self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
         for name, rows in self.sets.items():
             if not len(rows):
@@ -103,9 +106,20 @@ class Data(pl.LightningDataModule):
             kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
             left_out += len(rows) - len(kept)
             self.sets[name] = Rows(*(part[kept] for part in rows.parts))
-        note = (
-            f"{len(chosen)} classes in training, {self.outputs - len(chosen)} in the test, {left_out:,} rows left out"
-        )
+        new = self.outputs - len(chosen)
+        self._add_note(f"{len(chosen)} classes in training, {new} in the test, {left_out:,} rows left out")
+
+    def _hide_labels(self, labelled: int) -> None:
+        """Give all but so many training rows weight 0."""
+        x, y, index = self.sets["train"].parts
+        if labelled > len(x):
+            raise Refused(f"data={self.name}: data.labelled={labelled}, and there are {len(x):,} training rows")
+        weight = torch.zeros(len(x))
+        weight[self._cut(y, torch.arange(len(x)), labelled / len(x), self.split_seed)[1]] = 1
+        self.sets["train"] = Rows(x, y, index, weight)
+        self._add_note(f"{labelled:,} of {len(x):,} training rows have a label")
+
+    def _add_note(self, note: str) -> None:
         self.note = "; ".join(filter(None, (self.note, note)))
 
     def _split(self) -> None:
@@ -141,7 +155,7 @@ class Data(pl.LightningDataModule):
             raise Refused(f"data={self.name} has no rows")
         if tuple(x.shape[1:]) != self.shape:
             hint = ", channels come first (N, C, H, W)" if sorted(x.shape[1:]) == sorted(self.shape) else ""
-            raise Refused(f"data={self.name}: expected inputs (N, {_dims(self.shape)}), found {tuple(x.shape)}{hint}")
+            raise Refused(f"data={self.name}: expected inputs (N, {dims(self.shape)}), found {tuple(x.shape)}{hint}")
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
             row, *input_index = (~torch.isfinite(x)).nonzero()[0].tolist()
             value = x[(row, *input_index)].item()
@@ -214,27 +228,13 @@ class Data(pl.LightningDataModule):
         """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""
         path, shape = Path(path), self.task.input_shape or self.shape
         if path.suffix == ".npy":
-            try:
-                x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
-            except (ValueError, TypeError, EOFError) as error:
-                raise Refused(f"{path} holds no array of numbers ({error})") from None
-            x = x[None] if tuple(x.shape) == shape else x
-            if tuple(x.shape[1:]) != shape:
-                raise Refused(f"{path}: expected (N, {_dims(shape)}), found {tuple(x.shape)}")
-            finite = torch.isfinite(x).flatten(1).all(1)
-            if not bool(finite.all()):
-                raise Refused(f"{path}: row {int((~finite).nonzero()[0])} is not finite; remove or fill it")
-            return x
+            return array(path, shape)
         if len(shape) != 3:
-            raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {_dims(shape)})")
+            raise Refused(f"{path}: data={self.name} reads .npy files of shape (N, {dims(shape)})")
         files = pictures_in(path) if path.is_dir() else [path]
         if not files or not path.is_dir() and path.suffix.lower() not in SUFFIXES:
             raise Refused(f"{path}: data={self.name} reads pictures ({', '.join(SUFFIXES)}), folders of them, and .npy")
         for file in files:
-            if (found := described(file)) != (expected_shape := _dims(shape)):
+            if (found := described(file)) != (expected_shape := dims(shape)):
                 print(f"{file.name}: {found} was converted to {expected_shape}", file=sys.stderr)
         return torch.stack([picture(file, shape) for file in files]).float()
-
-
-def _dims(shape: Sequence[int]) -> str:
-    return ", ".join(map(str, shape))

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.internals import array_pickles
 
@@ -22,6 +24,7 @@ Files = dict[str, bytes]
 Sources = Iterable[tuple[str, Callable[[], Files]]]
 
 TIMEOUT = 10  # seconds to wait for a server
+CHUNK = 1 << 18  # bytes read at a time
 LIMIT = 1 << 28  # bytes; larger than any file, so that no server can fill the memory
 WRITABLE = "Set paths.data_dir (or the variable DLCOURSE_DATA_DIR) to a folder that can be written."
 
@@ -32,11 +35,21 @@ def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) 
     ``sums`` maps a name to the SHA-256 of its content; in the folder it may also lie as NAME.gz, compressed.
     Refused: a file in the folder is damaged (2), or no source answers or the folder cannot be written (5).
     """
-    found = located(folder, sums)
-    files = {name: _read(path, name, sums[name]) for name, path in found.items()}
-    if len(files) == len(sums):
+    if files := _in_folder(folder, sums):
         return files
     _check_writable(folder)
+    with FileLock(folder / ".fetching"):  # another process may be at it
+        return _in_folder(folder, sums) or _fetched(what, folder, sums, sources)
+
+
+def _in_folder(folder: Path, sums: Mapping[str, str]) -> Files | None:
+    """The files if the folder has all of them; each that is there is checked."""
+    files = {name: _read(path, name, sums[name]) for name, path in located(folder, sums).items()}
+    return files if len(files) == len(sums) else None
+
+
+def _fetched(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) -> Files:
+    """The files from the first source that has them all, written to the folder."""
     failures = []
     for source, get in sources:
         print(f"{what}: fetching from {source}", flush=True)
@@ -50,6 +63,7 @@ def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) 
         for name in sums:
             store(folder / name, files[name])
         return files
+    found = located(folder, sums)
     missing = ", ".join(name for name in sums if name not in found)
     raise Refused(
         f"data={what}: {folder} lacks {missing}\n"
@@ -82,6 +96,33 @@ def fetch(url: str) -> bytes:
     """The bytes at a URL, up to LIMIT."""
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
         return answer.read(LIMIT)
+
+
+def fetch_resumed(url: str, part: Path) -> bytes:
+    """The bytes at a URL, which are in the file ``part`` until all are there; what was cut off goes on from its end.
+
+    Prints how far it is. OSError: the connection ended early; what came is kept for the next time.
+    """
+    from tqdm import tqdm
+
+    kept = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={kept}-"} if kept else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        if answer.status != 206:  # the server sends all of it
+            kept = 0
+        total = kept + int(answer.headers["Content-Length"])
+        if total > LIMIT:
+            raise OSError(f"{url} has {total:,} bytes")
+        bar = tqdm(total=total, initial=kept, unit="B", unit_scale=True, desc=url.rpartition("/")[2])
+        with bar, open(part, "ab" if kept else "wb") as file:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if (size := part.stat().st_size) != total:
+        raise OSError(f"{size:,} of {total:,} bytes came; run it again to go on")
+    content = part.read_bytes()
+    part.unlink()
+    return content
 
 
 def wheel(requirement: str, *members: str) -> list[bytes]:

@@ -5,7 +5,6 @@ import importlib.util
 import io
 import struct
 import tarfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.download import Arrays, Files, Sources, collect, fetch, gunzip, located, verify, wheel
+from dlcourse.data.download import Arrays, Files, Sources, collect, fetch, fetch_resumed, gunzip, located, verify, wheel
 
 
 class Digits(Data):
@@ -128,11 +127,15 @@ class Cifar10(Data):
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
             return _batches(tar, [f"data_batch_{n}" for n in range(1, 6)]), _batches(tar, ["test_batch"])
 
-    def sources(self) -> Iterator[tuple[str, partial[Files]]]:
+    def sources(self) -> Sources:
         """Torchvision's source."""
         from torchvision.datasets import CIFAR10
 
-        yield f"torchvision's source {CIFAR10.url}", partial(_archive, CIFAR10.url, CIFAR10.filename)
+        part = self.data_dir / f".{CIFAR10.filename}.part"
+        yield (
+            f"torchvision's source {CIFAR10.url}",
+            lambda: {CIFAR10.filename: fetch_resumed(CIFAR10.url, part)},
+        )
 
 
 def idx(content: bytes) -> Tensor:
@@ -180,7 +183,3 @@ def _batches(tar: tarfile.TarFile, names: list[str]) -> Split:
     parts = [Arrays(file, encoding="latin1").load() for file in files if file is not None]
     x = torch.cat([torch.from_numpy(part["data"]) for part in parts]).reshape(-1, 3, 32, 32)
     return x, torch.tensor([label for part in parts for label in part["labels"]])
-
-
-def _archive(url: str, name: str) -> Files:
-    return {name: fetch(url)}

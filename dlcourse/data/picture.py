@@ -1,4 +1,4 @@
-"""Read picture files in the shape of the data."""
+"""Read files of pictures and arrays in the shape of the data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,3 +40,23 @@ def described(path: str | Path) -> str:
             return f"{len(file.getbands())}, {file.height}, {file.width}"
     except (OSError, ValueError, SyntaxError):
         return "no picture"
+
+
+def array(path: Path, shape: Sequence[int]) -> Tensor:
+    """The numbers (N, *shape) of a .npy file, or of one sample in it, in float32. Refused: others, or not finite."""
+    try:
+        x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+    except (ValueError, TypeError, EOFError) as error:
+        raise Refused(f"{path} holds no array of numbers ({error})") from None
+    x = x[None] if tuple(x.shape) == tuple(shape) else x
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise Refused(f"{path}: expected (N, {dims(shape)}), found {tuple(x.shape)}")
+    finite = torch.isfinite(x).flatten(1).all(1)
+    if not bool(finite.all()):
+        raise Refused(f"{path}: row {int((~finite).nonzero()[0])} is not finite; remove or fill it")
+    return x
+
+
+def dims(shape: Sequence[int]) -> str:
+    """A shape as in messages: ``1, 28, 28``."""
+    return ", ".join(map(str, shape))

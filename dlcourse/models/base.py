@@ -14,6 +14,7 @@ from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcas
 from dlcourse.losses import Loss
 from dlcourse.metrics import Metrics, detached
 from dlcourse.models.dry_run import freeze_unreached
+from dlcourse.models.memory_format import to_channels_last
 from dlcourse.schedulers import depends_on_total
 from dlcourse.tasks.base import Batch, Predictions, Task, logits
 from dlcourse.tasks.predictions import eval_mode
@@ -71,7 +72,7 @@ class Model(pl.LightningModule):
         }
         init(network)
         if len(shape) == 3:
-            network.to(memory_format=torch.channels_last)  # how convolutions read pictures fastest
+            to_channels_last(network)
         per_channel = (shape[0], *[1] * (len(shape) - 1))
         self.register_buffer("mean", torch.zeros(per_channel))
         self.register_buffer("std", torch.ones(per_channel))

@@ -22,11 +22,12 @@ class CNN(Model):
 
     A kernel's weights are shared across space and time, so features are found wherever they are. ``channels`` lists
     the maps of each block, ``hidden`` the dense widths after them. One activation for all, or a list over blocks and
-    hidden layers; one ``kernel`` and ``stride``, or a list over blocks. ``padding`` zeros on every side, null for
-    ⌊kernel/2⌋: an odd kernel with stride 1 then keeps the size. ``dropout`` in [0, 1) silences that share of each
-    dense layer's inputs during training. ``instance_norm`` first brings each input to mean 0 and deviation 1 of its
-    own, so that exposure and contrast do not matter (Ulyanov et al. 2016). ReLU and leaky ReLU follow the pooling: the
-    same result on fewer places.
+    hidden layers; one ``kernel``, ``stride`` and ``pool``, or a list over blocks. ``padding`` zeros on every side, null
+    for ⌊kernel/2⌋: an odd kernel with stride 1 then keeps the size. Windows of ``pool`` places are ``pool_stride``
+    apart, null for as many as they are wide; with fewer they overlap (Krizhevsky et al. 2012). ``dropout`` in [0, 1)
+    silences that share of each dense layer's inputs during training. ``instance_norm`` first brings each input to mean
+    0 and deviation 1 of its own, so that exposure and contrast do not matter (Ulyanov et al. 2016). ReLU and leaky ReLU
+    follow the pooling: the same result on fewer places.
     Lecture: L7, L18.
     """
 
@@ -40,7 +41,8 @@ class CNN(Model):
         kernel: int | Sequence[int] = 3,
         stride: int | Sequence[int] = 1,
         padding: int | None = None,
-        pool: int = 2,
+        pool: int | Sequence[int] = 2,
+        pool_stride: int | None = None,
         dropout: float = 0.0,
         norm: str | None = "batch",
         instance_norm: bool = False,
@@ -59,12 +61,14 @@ class CNN(Model):
         layers: list[nn.Module] = []
         if instance_norm:
             layers.append(norm_of_one(maps))
-        kernels, strides = (one_a_block(key, k, len(channels)) for key, k in (("kernel", kernel), ("stride", stride)))
-        for filters, k, s in zip(channels, kernels, strides, strict=True):
+        settings = {"kernel": kernel, "stride": stride, "pool": pool}
+        each = [one_a_block(key, value, len(channels)) for key, value in settings.items()]
+        for filters, k, s, window in zip(channels, *each, strict=True):
             p = k // 2 if padding is None else padding
             # Batch norm has a bias of its own.
             layers.append(conv(maps, filters, k, s, p, bias=norm is None))
-            size = [((n + 2 * p - k) // s + 1) // pool for n in size]
+            apart = (pool_stride or window) if window > 1 else 1
+            size = [((n + 2 * p - k) // s + 1 - window) // apart + 1 for n in size]
             if min(size) < 1:
                 raise ValueError(
                     f"model.channels={list(channels)} pools {list(shape)} down to nothing: "
@@ -73,7 +77,7 @@ class CNN(Model):
             if norm is not None:
                 layers.append(batch_norm(filters))
             a = next(f)()
-            pooled = [pooling(pool)] if pool > 1 else []
+            pooled = [pooling(window, apart)] if window > 1 else []
             # Pooling first is cheaper, with the same result.
             layers += [*pooled, a] if after_pooling(a) else [a, *pooled]
             maps = filters
@@ -92,7 +96,7 @@ def after_pooling(f: nn.Module) -> bool:
 
 
 def one_a_block(key: str, value: int | Sequence[int], blocks: int) -> list[int]:
-    """The convolutions' kernels or strides: one number for all, or a list with one for each."""
+    """The kernels, strides or windows of the blocks: one number for all, or a list with one for each."""
     if isinstance(value, int):
         return [value] * blocks
     if len(value) != blocks:

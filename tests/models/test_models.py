@@ -38,6 +38,9 @@ CASES = {
         ["data=digits", "model.channels=[2]", "model.hidden=[]", "model.norm=null", "model.instance_norm=true", SMOOTH],
     ],
     "lenet5": [["data=mnist"]],
+    "alexnet": [["data=cifar10", "model.channels=[2,2,2,2,2]", "model.hidden=[3]", "model.dropout=0.0", SMOOTH]],
+    "resnet": [["data=digits", "model.channels=[2,3]", "model.norm=null", SMOOTH]],
+    "greedy_mlp": [["data=iris", "model.hidden=[5,4]", "model.epochs_per_layer=0", SMOOTH]],
     "autoencoder": [
         ["data=digits", "model.hidden=[5]", "model.code=2", SMOOTH],
         ["data=digits", "model.hidden=[5]", "model.channels=[2,3]", "loss=bce", SMOOTH],
@@ -101,8 +104,9 @@ IDS = [f"{name} {' '.join(words)}" for name, words in ALL]
 
 
 #: A network of torchvision has ReLUs, at whose corners a difference is no gradient. The prior of latent diffusion does
-#: not move the encoder (tests/models/test_vae.py), so its steps are the gradient of no one function.
-CURVED = [(name, words) for name, words in ALL if name not in ("torchvision", "latent_diffusion")]
+#: not move the encoder (tests/models/test_vae.py), so its steps are the gradient of no one function; nor are the steps
+#: of layers that train one after another (tests/models/test_greedy_mlp.py).
+CURVED = [(name, words) for name, words in ALL if name not in ("torchvision", "latent_diffusion", "greedy_mlp")]
 
 
 @pytest.mark.parametrize(("name", "words"), CURVED, ids=[f"{name} {' '.join(words)}" for name, words in CURVED])
@@ -439,10 +443,31 @@ def test_a_kernel_and_a_stride_for_each_convolution():
     assert model.network[-1].in_features == 6 * 2 * 2
 
 
-@pytest.mark.parametrize("key", ["kernel", "stride"])
+@pytest.mark.parametrize("key", ["kernel", "stride", "pool"])
 def test_a_list_for_other_convolutions_is_refused(key):
     with pytest.raises(Refused, match=f"model.{key} lists 2 for 3 convolutions"):
-        made("model=cnn", "model.channels=[4,4,4]", f"model.{key}=[1,1]", "model.pool=1")
+        made("model=cnn", "model.channels=[4,4,4]", "model.pool=1", f"model.{key}=[1,1]")
+
+
+def test_pooling_windows_that_overlap():
+    """AlexNet's: 3 wide, 2 apart, after the first, second and fifth convolution: 32, 15, 7, 3 places on a side."""
+    _, model = made("model=alexnet", "data=cifar10")
+    windows = [(layer.kernel_size, layer.stride) for layer in model.network if isinstance(layer, nn.MaxPool2d)]
+    assert windows == [(3, 2)] * 3
+    assert kinds(model)[:11] == ["Conv2d", "MaxPool2d", "ReLU"] * 2 + ["Conv2d", "ReLU"] * 2 + ["Conv2d"]
+    sides = [part.shape[-1] for part in outputs_of(model, nn.MaxPool2d, torch.zeros(1, 3, 32, 32))]
+    assert sides == [15, 7, 3] and model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert kinds(model)[-9:] == ["Flatten", *["Dropout", "Linear", "ReLU"] * 2, "Dropout", "Linear"]
+
+
+def outputs_of(model, kind, x):
+    """What each layer of a kind puts out for x."""
+    seen = []
+    hooks = [p.register_forward_hook(lambda _, x, z: seen.append(z)) for p in model.modules() if isinstance(p, kind)]
+    model(x)
+    for hook in hooks:
+        hook.remove()
+    return seen
 
 
 def test_keras_convnet_has_its_parameters():
