@@ -77,6 +77,7 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
         "data=csv": [f"data.path={folder / 'table.csv'}", "data.target=kind"],
         "data=image_folder": pictures[1:],
         "model=lenet5": [*pictures, "data.size=28"],
+        "model=alexnet": [*pictures, "data.size=32"],
         "activation=own": ["activation._target_=torch.nn.Mish"],
         "init=own": ["init._target_=torch.nn.Identity"],
         "loss=own": ["loss._target_=dlcourse.losses.MAE", "+loss.output=identity"],
