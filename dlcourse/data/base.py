@@ -29,8 +29,9 @@ class Data(pl.LightningDataModule):
     (N, outputs) of 0 and 1, ``values`` (N, outputs), ``masks`` (N, H, W) of the class of each pixel, ``boxes``
     (N, K, 5) of [x1, y1, x2, y2, class], padded with class −1. The task decides what is learned. An official test set
     is kept; without one it is a stratified fifth, drawn with a constant seed. Validation is ``val_fraction`` of the
-    rest, stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
-    function of (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
+    rest, stratified, by ``split_seed``; None: the last samples. ``train_samples`` draws so many of the training samples
+    in the same way; no other set changes. Batches are `dlcourse.tasks.base.Batch`; the order is a function of
+    (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
     ``classes_in_training`` names classes: training and validation leave out the rows of all others, the test leaves out
     the rows of these; no row changes its set.
     """
@@ -53,6 +54,7 @@ class Data(pl.LightningDataModule):
         seed: int = 0,
         split_seed: int | None = 0,
         val_fraction: float = 0.1,
+        train_samples: int | None = None,
         classes_in_training: Sequence[Any] | None = None,
         standardise: bool | float = True,
         reshuffle: bool = True,
@@ -63,12 +65,10 @@ class Data(pl.LightningDataModule):
         self.classes = list(classes) if classes else None
         self.white = white
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.split_seed, self.val_fraction = split_seed, val_fraction
+        self.split_seed, self.val_fraction, self.train_samples = split_seed, val_fraction, train_samples
         self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
-        self.classes_in_training = None
-        if classes_in_training is not None:
-            names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
-            self.classes_in_training = positions(classes_in_training, names)
+        names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
+        self.classes_in_training = positions(classes_in_training, names)
         self.sets: dict[str, Rows] = {}
 
     def arrays(self) -> tuple[Split, Split | None]:
@@ -84,29 +84,37 @@ class Data(pl.LightningDataModule):
         if self.sets:
             return
         self._split()
-        if self.classes_in_training is not None:
-            self._leave_classes_out(self.classes_in_training)
+        self._leave_rows_out()
         self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
         for name, rows in self.sets.items():
             if not len(rows):
-                fraction = f"data.val_fraction={self.val_fraction}"
-                raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
+                raise Refused(
+                    f"data={self.name}: the {name} set is empty; change data.val_fraction={self.val_fraction}"
+                )
             try:
                 self.task.check_set(rows.y, rows.index)
             except ValueError as error:
                 raise Refused(f"data={self.name}: the {name} set {error}") from None
 
-    def _leave_classes_out(self, chosen: Sequence[int]) -> None:
-        """Keep the rows of the chosen classes in training and validation, and those of the others in the test."""
-        left_out = 0
-        for name, rows in self.sets.items():
-            kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
-            left_out += len(rows) - len(kept)
-            self.sets[name] = Rows(*(part[kept] for part in rows.parts))
-        note = (
-            f"{len(chosen)} classes in training, {self.outputs - len(chosen)} in the test, {left_out:,} rows left out"
-        )
-        self.note = "; ".join(filter(None, (self.note, note)))
+    def _leave_rows_out(self) -> None:
+        """Keep the rows of the chosen classes in training and validation, of the others in the test; then draw."""
+        notes = [self.note]
+        if (chosen := self.classes_in_training) is not None:
+            left_out = 0
+            for name, rows in self.sets.items():
+                kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
+                left_out += len(rows) - len(kept)
+                self.sets[name] = rows.at(kept)
+            tested = self.outputs - len(chosen)
+            notes.append(f"{len(chosen)} classes in training, {tested} in the test, {left_out:,} rows left out")
+        if (count := self.train_samples) is not None:
+            rows = self.sets["train"]
+            if count > len(rows):
+                raise Refused(f"data.train_samples={count}: data={self.name} has {len(rows)} training samples")
+            drawn, others = self._cut(rows.y, torch.arange(len(rows)), 1 - count / len(rows), self.split_seed)
+            self.sets["train"] = rows.at(drawn)
+            notes.append(f"{count:,} training samples, {len(others):,} left out")
+        self.note = "; ".join(filter(None, notes)) or None
 
     def _split(self) -> None:
         train, test = self.arrays()
