@@ -175,7 +175,7 @@ def test_help_lists_the_groups_without_torch(light):
     rc, out, err = light("--help")
     assert (rc, err) == (0, "")
     for group in (
-        "model: autoencoder, cnn, detector, latent_diffusion, lenet5, mlp, own, perceptron, sigmoid_neuron",
+        "model: autoencoder, cnn, detector, efficientnet_lite, latent_diffusion, lenet5, mlp, own, perceptron",
         "optimizer: ",
         "debug: ",
         "resume",

@@ -62,6 +62,7 @@ SHORTER = {
 #: Commands that need what a test machine may lack: a GPU, a cluster, a server, a network.
 ELSEWHERE = (
     "model.weights=DEFAULT",
+    "model.weights=imagenet",
     "submitit_",
     "hydra/launcher=ray",
     "accelerator=gpu",

@@ -9,9 +9,11 @@ import torch
 
 import dlcourse
 from dlcourse.data.loading import Rows
-from dlcourse.measures.few_labels import FewLabels
+from dlcourse.measures.few_labels import FewLabels, LinearInputs
+from dlcourse.runs.building import build
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.reconstruction_sections import sections
+from tests.composing import checked
 
 #: What a data set is trained with; its white is what pixels are divided by.
 DATA = {
@@ -118,6 +120,18 @@ def test_few_labels_against_scikit_learn(tmp_path: Path) -> None:
     assert found["codes_near/20"] == pytest.approx(found["inputs_near/20"], abs=1e-9)
     assert found["pca_near/20"] == pytest.approx(found["inputs_near/20"], abs=0.01), "all components: a rotation"
     assert 0.2 < found["rand/codes"] < 0.9
+
+
+def test_logistic_regression_on_the_inputs() -> None:
+    """The test accuracy of the strength that validation chooses, against scikit-learn in the units of the inputs."""
+    from sklearn.linear_model import LogisticRegression
+
+    data, _ = build(checked(["data=iris", "data.train_samples=60"]).tree)
+    data.setup()
+    found = LinearInputs(strengths=[1e-6, 0.1]).measure(None, data)
+    x = {stage: rows.x.numpy() for stage, rows in data.sets.items()}
+    fit = LogisticRegression(C=0.1 / x["train"].std() ** 2, max_iter=5000).fit(x["train"], data.sets["train"].y.numpy())
+    assert found == {"inputs_linear": fit.score(x["test"], data.sets["test"].y.numpy()), "strength": 0.1}
 
 
 @pytest.mark.study

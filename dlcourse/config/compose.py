@@ -154,8 +154,8 @@ def complete(composed: Composed) -> None:
                 OmegaConf.update(cfg, key, files if names is value else files[0], merge=False)
         for key in ("data.path", "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
-            of_torchvision = key == "model.weights" and str(path).isidentifier()  # the name of weights, not a file
-            if path is not None and not of_torchvision:
+            of_name = key == "model.weights" and str(path).isidentifier()  # weights known by a name, not a file
+            if path is not None and not of_name:
                 if not isinstance(path, str):
                     raise Refused(f"{key}={path}: expected the name of a file or folder")
                 check_resolved(path, key)  # update would evaluate ${

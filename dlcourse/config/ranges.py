@@ -56,7 +56,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     ),
     COUNT._replace(as_list="must"): ("model.hidden", "model.channels"),
     COUNT._replace(as_list="may"): ("model.blocks", "model.kernel", "model.pool", "model.stride"),
-    COUNT._replace(special=(None,)): ("model.size", "model.pool_stride", "data.labelled"),
+    COUNT._replace(special=(None,)): ("model.size", "model.pool_stride", "data.labelled", "data.train_samples"),
     COUNT._replace(special=("full",)): ("data.batch_size",),
     COUNT._replace(special=(-1, None)): ("trainer.max_epochs",),
     COUNT._replace(special=(-1,)): ("trainer.max_steps",),

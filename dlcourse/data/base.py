@@ -28,8 +28,9 @@ class Data(pl.LightningDataModule):
     (N, outputs) of 0 and 1, ``values`` (N, outputs), ``masks`` (N, H, W) of the class of each pixel, ``boxes``
     (N, K, 5) of [x1, y1, x2, y2, class], padded with class −1. The task decides what is learned. An official test set
     is kept; without one it is a stratified fifth, drawn with a constant seed. Validation is ``val_fraction`` of the
-    rest, stratified, by ``split_seed``; None: the last samples. Batches are `dlcourse.tasks.base.Batch`; the order is a
-    function of (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
+    rest, stratified, by ``split_seed``; None: the last samples. ``train_samples`` draws so many of the training samples
+    in the same way; no other set changes. Batches are `dlcourse.tasks.base.Batch`; the order is a function of
+    (seed, epoch), augmentation of (seed, epoch, index). ``white``: the value of white in pictures.
     ``classes_in_training`` names classes: training and validation leave out the rows of all others, the test leaves out
     the rows of these; no row changes its set. ``labelled`` training rows, stratified, by ``split_seed``, have weight 1,
     all others weight 0: a loss does not count them, but a model may learn from their inputs.
@@ -53,6 +54,7 @@ class Data(pl.LightningDataModule):
         seed: int = 0,
         split_seed: int | None = 0,
         val_fraction: float = 0.1,
+        train_samples: int | None = None,
         classes_in_training: Sequence[Any] | None = None,
         labelled: int | None = None,
         standardise: bool | float = True,
@@ -64,12 +66,11 @@ class Data(pl.LightningDataModule):
         self.classes = list(classes) if classes else None
         self.white = white
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.split_seed, self.val_fraction = split_seed, val_fraction
+        self.split_seed, self.val_fraction, self.train_samples = split_seed, val_fraction, train_samples
         self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
-        self.classes_in_training, self.labelled = None, labelled
-        if classes_in_training is not None:
-            names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
-            self.classes_in_training = positions(classes_in_training, names)
+        self.labelled = labelled
+        names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
+        self.classes_in_training = positions(classes_in_training, names)
         self.sets: dict[str, Rows] = {}
 
     def arrays(self) -> tuple[Split, Split | None]:
@@ -85,42 +86,48 @@ class Data(pl.LightningDataModule):
         if self.sets:
             return
         self._split()
-        if self.classes_in_training is not None:
-            self._leave_classes_out(self.classes_in_training)
-        if self.labelled is not None:
-            self._hide_labels(self.labelled)
+        self._leave_rows_out()
         self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
         for name, rows in self.sets.items():
             if not len(rows):
-                fraction = f"data.val_fraction={self.val_fraction}"
-                raise Refused(f"data={self.name}: the {name} set is empty; change {fraction}")
+                raise Refused(
+                    f"data={self.name}: the {name} set is empty; change data.val_fraction={self.val_fraction}"
+                )
             try:
                 self.task.check_set(rows.y, rows.index)
             except ValueError as error:
                 raise Refused(f"data={self.name}: the {name} set {error}") from None
 
-    def _leave_classes_out(self, chosen: Sequence[int]) -> None:
-        """Keep the rows of the chosen classes in training and validation, and those of the others in the test."""
-        left_out = 0
-        for name, rows in self.sets.items():
-            kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
-            left_out += len(rows) - len(kept)
-            self.sets[name] = Rows(*(part[kept] for part in rows.parts))
-        new = self.outputs - len(chosen)
-        self._add_note(f"{len(chosen)} classes in training, {new} in the test, {left_out:,} rows left out")
+    def _leave_rows_out(self) -> None:
+        """Keep the rows of the chosen classes in training and validation, of the others in the test; then draw.
 
-    def _hide_labels(self, labelled: int) -> None:
-        """Give all but so many training rows weight 0."""
-        x, y, index = self.sets["train"].parts
-        if labelled > len(x):
-            raise Refused(f"data={self.name}: data.labelled={labelled}, and there are {len(x):,} training rows")
-        weight = torch.zeros(len(x))
-        weight[self._cut(y, torch.arange(len(x)), labelled / len(x), self.split_seed)[1]] = 1
-        self.sets["train"] = Rows(x, y, index, weight)
-        self._add_note(f"{labelled:,} of {len(x):,} training rows have a label")
-
-    def _add_note(self, note: str) -> None:
-        self.note = "; ".join(filter(None, (self.note, note)))
+        Drawn are the training samples, and among these the ones that keep their label.
+        """
+        notes = [self.note]
+        if (chosen := self.classes_in_training) is not None:
+            left_out = 0
+            for name, rows in self.sets.items():
+                kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
+                left_out += len(rows) - len(kept)
+                self.sets[name] = rows.at(kept)
+            tested = self.outputs - len(chosen)
+            notes.append(f"{len(chosen)} classes in training, {tested} in the test, {left_out:,} rows left out")
+        if (count := self.train_samples) is not None:
+            rows = self.sets["train"]
+            if count > len(rows):
+                raise Refused(f"data.train_samples={count}: data={self.name} has {len(rows)} training samples")
+            drawn, others = self._cut(rows.y, torch.arange(len(rows)), 1 - count / len(rows), self.split_seed)
+            self.sets["train"] = rows.at(drawn)
+            notes.append(f"{count:,} training samples, {len(others):,} left out")
+        if (count := self.labelled) is not None:
+            x, y, index = (rows := self.sets["train"]).parts
+            if count > len(rows):
+                raise Refused(f"data.labelled={count}: data={self.name} has {len(rows)} training samples")
+            weight = torch.zeros(len(rows))
+            weight[self._cut(y, torch.arange(len(rows)), count / len(rows), self.split_seed)[1]] = 1
+            self.sets["train"] = Rows(x, y, index, weight)
+            notes.append(f"{count:,} of {len(rows):,} training samples have a label")
+        self.note = "; ".join(filter(None, notes)) or None
 
     def _split(self) -> None:
         train, test = self.arrays()

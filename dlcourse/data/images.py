@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.download import Arrays, Files, Sources, collect, fetch, fetch_resumed, gunzip, located, verify, wheel
+from dlcourse.download import Arrays, Files, Sources, collect, fetch, fetch_resumed, gunzip, located, verify, wheel
 
 
 class Digits(Data):
@@ -50,7 +50,7 @@ class Idx(Data):
         self.data_dir = Path(data_dir)
 
     def arrays(self) -> tuple[Split, Split]:
-        files = collect(str(self.name), self.data_dir / self.folder, self.sums, self.sources())
+        files = collect(f"data={self.name}", self.data_dir / self.folder, self.sums, self.sources())
         train, test = (
             (idx(files[f"{stage}-images-idx3-ubyte"]).unsqueeze(1), idx(files[f"{stage}-labels-idx1-ubyte"]).long())
             for stage in ("train", "t10k")
@@ -121,9 +121,9 @@ class Cifar10(Data):
         folder = self.data_dir / "cifar10"
         if not located(self.data_dir, self.ARCHIVE) and len(located(folder, self.SUBSET)) == len(self.SUBSET):
             self.note = "20k/1k subset"
-            first, second, test = collect(str(self.name), folder, self.SUBSET, ()).values()
+            first, second, test = collect(f"data={self.name}", folder, self.SUBSET, ()).values()
             return records(first + second), records(test)
-        (archive,) = collect(str(self.name), self.data_dir, self.ARCHIVE, self.sources()).values()
+        (archive,) = collect(f"data={self.name}", self.data_dir, self.ARCHIVE, self.sources()).values()
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
             return _batches(tar, [f"data_batch_{n}" for n in range(1, 6)]), _batches(tar, ["test_batch"])
 

@@ -24,6 +24,9 @@ class Rows(Dataset):
         """x, y, positions, and the weights if there are any."""
         return [part for part in (self.x, self.y, self.index, self.weight) if part is not None]
 
+    def at(self, positions: Tensor) -> "Rows":
+        return Rows(*(part[positions] for part in self.parts))
+
     def to(self, device: torch.device) -> "Rows":
         weight = None if self.weight is None else self.weight.to(device)
         return Rows(self.x.to(device), self.y.to(device), self.index.to(device), weight)

@@ -32,11 +32,13 @@ def cut(y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Te
     return index[~chosen], index[chosen]
 
 
-def positions(chosen: Sequence[Any], names: Sequence[str]) -> list[int]:
-    """The numbers of the classes that are chosen by name, in order.
+def positions(chosen: Sequence[Any] | None, names: Sequence[str]) -> list[int] | None:
+    """The numbers of the classes that are chosen by name, in order; None, as given: all of them.
 
     ValueError: a name that is none of them, none chosen, or all.
     """
+    if chosen is None:
+        return None
     for name in chosen:
         if str(name) not in names:
             has = f"the data has {', '.join(names)}" if names else "the data has no classes"

@@ -1,4 +1,4 @@
-"""What codes that were learned without labels are worth to a classifier with few of them, and to clustering."""
+"""What codes that were learned without labels are worth to classifiers and to clustering, and what inputs are worth."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,15 +29,13 @@ class FewLabels(Measure):
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         from sklearn.decomposition import PCA
 
-        inputs = {stage: data.sets[stage].x.flatten(1).double().numpy() for stage in ("train", "val", "test")}
-        y = {stage: data.sets[stage].y.numpy() for stage in inputs}
+        inputs, y = inputs_of(data)
         codes = {stage: _codes(model, data.sets[stage].x) for stage in inputs}
         axes = PCA(codes["train"].shape[1], svd_solver="covariance_eigh").fit(inputs["train"])
         components = {stage: axes.transform(rows) for stage, rows in inputs.items()}
         found = {}
         for name, sets in {"codes": codes, "pca": components, "inputs": inputs}.items():
-            mean, scale = sets["train"].mean(0), sets["train"].std()
-            x = {stage: ((rows - mean) / scale).astype(np.float32) for stage, rows in sets.items()}
+            x = scaled(sets)
             for count in self.labels:
                 found[f"{name}_linear/{count}"], found[f"{name}_near/{count}"] = self._accuracies(x, y, count)
             found[f"rand/{name}"] = self._rand_index(x["test"], y["test"])
@@ -45,7 +43,6 @@ class FewLabels(Measure):
 
     def _accuracies(self, x: dict[str, np.ndarray], y: dict[str, np.ndarray], count: int) -> tuple[float, float]:
         """Mean accuracies of the linear classifier and of the nearest neighbour with ``count`` labels."""
-        from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedShuffleSplit
         from sklearn.neighbors import KNeighborsClassifier
 
@@ -56,9 +53,7 @@ class FewLabels(Measure):
         near = []
         for chosen in draws:
             rows, named = x["train"][chosen], y["train"][chosen]
-            for k, strength in enumerate(STRENGTHS):
-                classifier = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(rows, named)
-                linear[:, k] += [classifier.score(x[stage], y[stage]) / self.draws for stage in ("val", "test")]
+            linear += linear_accuracies(rows, named, x, y, STRENGTHS) / self.draws
             near.append(KNeighborsClassifier(1).fit(rows, named).score(x["test"], y["test"]))
         return float(linear[1, linear[0].argmax()]), float(np.mean(near))
 
@@ -68,6 +63,53 @@ class FewLabels(Measure):
 
         clusters = KMeans(len(np.unique(y)), n_init=10, random_state=self.seed).fit_predict(x)
         return float(adjusted_rand_score(y, clusters))
+
+
+class LinearInputs(Measure):
+    """``inputs_linear``: the test accuracy of logistic regression on the inputs, trained on the training samples.
+
+    ``strength``: C, the inverse of its weight decay, the one of ``strengths`` that is best on the validation set. For
+    classes as y. Lecture: L5, L18.
+    """
+
+    def __init__(self, strengths: Sequence[float] = STRENGTHS):
+        self.strengths = list(strengths)
+
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
+        inputs, y = inputs_of(data)
+        x = scaled(inputs)
+        val, test = linear_accuracies(x["train"], y["train"], x, y, self.strengths)
+        best = val.argmax()
+        return {"inputs_linear": float(test[best]), "strength": self.strengths[best]}
+
+
+def inputs_of(data: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The inputs (N, columns) of each set, and its targets."""
+    inputs = {stage: data.sets[stage].x.flatten(1).double().numpy() for stage in ("train", "val", "test")}
+    return inputs, {stage: data.sets[stage].y.numpy() for stage in inputs}
+
+
+def scaled(sets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All columns minus their mean over the training set, divided by one number."""
+    mean, scale = sets["train"].mean(0), sets["train"].std()
+    return {stage: ((rows - mean) / scale).astype(np.float32) for stage, rows in sets.items()}
+
+
+def linear_accuracies(
+    rows: np.ndarray,
+    named: np.ndarray,
+    x: dict[str, np.ndarray],
+    y: dict[str, np.ndarray],
+    strengths: Sequence[float],
+) -> np.ndarray:
+    """Accuracies (2, strengths) on validation and test set of logistic regression, trained on ``rows``."""
+    from sklearn.linear_model import LogisticRegression
+
+    found = []
+    for strength in strengths:
+        classifier = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(rows, named)
+        found.append([classifier.score(x[stage], y[stage]) for stage in ("val", "test")])
+    return np.array(found).T
 
 
 def _codes(model: Any, x: torch.Tensor) -> np.ndarray:

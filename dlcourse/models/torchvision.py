@@ -1,42 +1,35 @@
 """The classifiers of torchvision, with random weights or trained ones."""
 
-from collections import OrderedDict
+import socket
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torchvision import models
 
-from dlcourse.errors import ForwardFailed
-from dlcourse.models.base import Model
-from dlcourse.models.pretrained import Pretrained, fill
+from dlcourse.errors import ENVIRONMENT, UNWRITABLE, ForwardFailed, Refused
+from dlcourse.models.pretrained import Pretrained, file_of
+from dlcourse.models.transfer import Transfer, size_seen
 
 SIZES = (32, 64, 96, 128, 224, 256, 299, 384)  # of pictures: those that a refusal tries before it proposes one
+TIMEOUT = 20  # seconds without an answer
 
 
-class Torchvision(Model):
+class Torchvision(Transfer):
     """torchvision's classifier ``name`` for pictures (C, H, W) of one or three channels; its last layer fits the data.
 
-    A grey picture is given to the network three times, as red, green and blue, so that trained filters see what they
-    were trained on. ``size``: pictures are scaled to size × size before the network; null: they are as the data has
-    them. ``weights``: null; the name of weights of torchvision, as IMAGENET1K_V1 or DEFAULT; or a file with a
-    state_dict. The last layer always starts from random weights. With weights, pixels are standardised by the mean and
-    deviation that they were trained with (a file: those of the weights of its name, else of DEFAULT), not by the
-    data's. ``freeze``: only the last layer trains; the network before it stays in evaluation mode, so that batch
-    normalisation keeps its running statistics and dropout is off. ``white``: the value of a white pixel, which is 1
-    for the weights. The auxiliary outputs of GoogLeNet and Inception v3 are left out.
-
-    ``init`` applies only to layers without loaded weights; with ``default`` they keep torchvision's own initialisation.
-    Lecture: L7, L18. Yosinski et al. (2014), How transferable are features in deep neural networks?
+    ``weights``: null; the name of weights of torchvision, as IMAGENET1K_V1 or DEFAULT; or a file with a state_dict,
+    whose pixels are prepared as for the weights of its name, else for DEFAULT. The auxiliary outputs of GoogLeNet and
+    Inception v3 are left out. ``freeze``, ``size``, ``white``: see ``Transfer``. Lecture: L7, L18.
     ValueError: an unknown name, rows that are no such pictures, a size that the network cannot take.
     """
-
-    standardised_by_weights = False
-    frozen_but_last = False
 
     def __init__(
         self,
@@ -50,27 +43,11 @@ class Torchvision(Model):
         **parts: Any,
     ):
         check_name(name)
-        if len(shape) != 3 or shape[0] not in (1, 3):
-            raise ValueError(
-                f"model=torchvision expects pictures (1, H, W) or (3, H, W); the data's shape is {tuple(shape)}"
-            )
-        if not isinstance(freeze, bool):
-            raise ValueError(f"model.freeze={freeze}: expected true or false")
-        pretrained = None if weights is None else Pretrained.find(name, str(weights))
-        if pretrained and white is None:
-            raise ValueError(
-                f"model.weights={weights} needs pixels in 0 … 1: set data.white, the value of a white pixel "
-                "(for data=own: +data.white=255)"
-            )
-        height, width = (size, size) if size else shape[1:]
+        height, width = size_seen(shape, size)
+        pretrained = None if weights is None else OfTorchvision.find(name, str(weights))
+        parts |= {"shape": shape, "outputs": outputs, "freeze": freeze, "size": size, "white": white}
         try:
-            net = network_of(name, outputs, height, pretrained is not None)
-            if freeze:
-                net.requires_grad_(False)
-                last_layer(net).requires_grad_(True)
-            network = nn.Sequential(OrderedDict(pictures=Pictures(size, size is not None and size < min(shape[1:]))))
-            network.add_module("net", net)
-            super().__init__(network, shape=shape, outputs=outputs, **parts)
+            super().__init__(network_of(name, outputs, height, pretrained is not None), pretrained, **parts)
         except (AssertionError, ForwardFailed):
             fitting = next((side for side in SIZES if takes(name, side)), None)
             if fitting is None or height == width and takes(name, height):
@@ -78,46 +55,62 @@ class Torchvision(Model):
             raise ValueError(
                 f"model.name={name} cannot take pictures of {height} × {width}: model.size={fitting} scales them"
             ) from None
-        self.pretrained, self.frozen_but_last, self.seen = pretrained, freeze, (height, width)
-        if pretrained and white is not None:
-            self.mean, self.std = (value[:, None, None] * white for value in pretrained.moments())
-            self.standardised_by_weights = True
-        self.train()
+
+
+@dataclass(frozen=True)
+class OfTorchvision(Pretrained):
+    """Weights of torchvision; for a file those whose pixels are prepared as the file's."""
+
+    weights: models.WeightsEnum
+
+    @classmethod
+    def find(cls, network: str, word: str) -> "OfTorchvision":
+        """ValueError: torchvision has no weights of that name."""
+        known = models.get_model_weights(network)
+        problem = f"torchvision has no weights of that name for {network}"
+        file = file_of(word, [*known.__members__, "DEFAULT"], problem)
+        if file is None:
+            return cls(word, None, known[word])
+        of_name = [each for each in known if each.url.rpartition("/")[2] == file.name]
+        return cls(word, file, (of_name or [known["DEFAULT"]])[0])
 
     @property
-    def of_the_data(self) -> list[str]:
-        own = ("mean", "std") if self.standardised_by_weights else ()
-        return [name for name in super().of_the_data if name not in own]
+    def side(self) -> int:
+        return int(self.weights.transforms().crop_size[0])
 
-    def train(self, mode: bool = True) -> "Torchvision":
-        super().train(mode)
-        if self.frozen_but_last:
-            self.network.eval()
-        return self
+    def moments(self) -> tuple[Tensor, Tensor]:
+        preparation = self.weights.transforms()
+        return torch.tensor(preparation.mean), torch.tensor(preparation.std)
 
-    def load_pretrained(self) -> str | None:
-        if self.pretrained is None:
-            return None
-        net: Any = self.network.net
-        line, trained = fill(net, last_layer(net), self.pretrained), self.pretrained.side
-        if self.seen != (trained, trained):
-            height, width = self.seen
-            line += f"; trained on pictures of {trained} × {trained}, here they are {height} × {width} (model.size)"
-        return line
+    def fetch(self) -> Any:
+        """Kept where torch.hub keeps such files. By one process at a time: the others find the file.
 
-
-class Pictures(nn.Module):
-    """Pictures (N, 1 or 3, H, W) to three channels, and to ``size`` × ``size``, bilinearly; null leaves the size."""
-
-    def __init__(self, size: int | None, smaller: bool):
-        super().__init__()
-        self.size, self.smaller = size, smaller
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.expand(-1, 3, -1, -1)
-        if self.size is None or x.shape[2:] == (self.size, self.size):
-            return x
-        return interpolate(x, (self.size, self.size), mode="bilinear", antialias=self.smaller)
+        check_hash compares the SHA-256 in its name.
+        """
+        url, patience = self.weights.url, socket.getdefaulttimeout()
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        file = folder / url.rpartition("/")[2]
+        socket.setdefaulttimeout(TIMEOUT)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{file}.lock"):
+                return self.weights.get_state_dict(
+                    progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
+                )
+        except Exception as error:
+            if file.exists():  # fetched now or long ago
+                raise self.unusable(file, error, "; remove it to have it fetched again") from None
+            if not isinstance(error, OSError):  # another hash than its name's
+                raise self.unusable(file, error) from None
+            if error.errno in UNWRITABLE:
+                raise
+            raise Refused(
+                f"model.weights={self.word}: {url} cannot be fetched ({getattr(error, 'reason', error)})\n"
+                f"Fetch it where there is a network, and put it into {folder}, or name it: model.weights=FILE",
+                ENVIRONMENT,
+            ) from None
+        finally:
+            socket.setdefaulttimeout(patience)
 
 
 def check_name(name: str) -> None:
@@ -142,11 +135,6 @@ def network_of(name: str, outputs: int, side: int, trained: bool) -> nn.Module:
         if hasattr(layer, "inplace"):
             layer.inplace = False  # hooks must see an activation's input unchanged
     return net
-
-
-def last_layer(net: nn.Module) -> nn.Module:
-    """The layer that makes the outputs: of those with parameters, the last one."""
-    return [layer for layer in net.modules() if next(layer.parameters(recurse=False), None) is not None][-1]
 
 
 def takes(name: str, side: int) -> bool:

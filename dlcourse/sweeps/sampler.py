@@ -2,7 +2,7 @@
 
 import io
 
-from dlcourse.data.download import Arrays
+from dlcourse.download import Arrays
 from dlcourse.internals import cmaes_pickles, cmaes_sampler
 
 

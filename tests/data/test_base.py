@@ -191,6 +191,22 @@ def test_what_the_splits_depend_on():
     assert max(index(last, "train")) < min(index(last, "val"))
 
 
+def test_a_part_of_the_training_rows():
+    """Stratified, the same for every seed but the split's; validation and test keep theirs."""
+    y = (torch.arange(1000) % 10 == 0).long()
+    rows = torch.randn(1000, 4), y
+    whole, few = ready(rows, outputs=2), ready(rows, outputs=2, train_samples=50)
+    assert all(index(few, name) == index(whole, name) for name in ("val", "test"))
+    kept = index(few, "train")
+    assert len(kept) == 50 and set(kept) < set(index(whole, "train")) and kept == sorted(kept)
+    assert int(few.sets["train"].y.sum()) == 5 and torch.equal(few.sets["train"].x, rows[0][kept])
+    assert few.note == "50 training samples, 670 left out"
+    assert index(ready(rows, outputs=2, train_samples=50, seed=3), "train") == kept
+    assert index(ready(rows, outputs=2, train_samples=50, split_seed=3), "train") != kept
+    assert index(ready(rows, outputs=2, train_samples=720), "train") == index(whole, "train")
+    assert "train_samples=721: data=given has 720 training samples" in refusal(rows, outputs=2, train_samples=721)
+
+
 def test_the_last_rows_of_a_file_in_order_of_class_are_no_validation_set():
     x, y = classes(300)
     order = y.argsort(stable=True)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dlcourse.data import download, faces
+from dlcourse import download
+from dlcourse.data import faces
 from dlcourse.data.images import to_idx
 from dlcourse.errors import Refused
 from tests.measures.test_measures import ready

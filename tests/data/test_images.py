@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from dlcourse.data import download, images
+from dlcourse import download
+from dlcourse.data import images
 from dlcourse.errors import CONFIG, ENVIRONMENT, Refused
 
 COUNTS = {  # per class, training and test, as published

@@ -77,8 +77,9 @@ def _kinds(found: list[dict[str, Any]], subjects: list[Subject]) -> list[str]:
 
 def paid() -> dict[str, list[tuple[Any, str]]]:
     """The functions through which a run pays for being trusted: those of its start, and those of its training."""
+    from dlcourse import download
     from dlcourse.config import gate
-    from dlcourse.data import base, download
+    from dlcourse.data import base
     from dlcourse.runs import fit
     from dlcourse.runs.checkpoints import Checkpoints
     from dlcourse.runs.directory import RunDirectory

@@ -65,7 +65,9 @@ def test_it_learns_and_says_what_it_did(done):
     rows = [row for row in done.history if "train/loss" in row]
     assert ["train/layer" in row for row in rows] == [True, True, *[False] * 18]
     assert done.metrics["test/acc"] > 0.6
-    assert json.loads((done.run_dir / "metrics.json").read_text())["note"] == "200 of 1,294 training rows have a label"
+    assert (
+        json.loads((done.run_dir / "metrics.json").read_text())["note"] == "200 of 1,294 training samples have a label"
+    )
     assert "test/layer" not in done.metrics
     assert (done.run_dir / "report.html").is_file()
 
@@ -133,7 +135,8 @@ def test_targets_of_values_are_standardised_by_those_that_are_known():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["data.labelled=1295"], "1,294 training rows"), (["data.labelled=0"], "data.labelled")]
+    ("words", "said"),
+    [(["data.labelled=1295"], "data=digits has 1294 training samples"), (["data.labelled=0"], "data.labelled")],
 )
 def test_refused(words, said):
     with pytest.raises(Refused, match=said):

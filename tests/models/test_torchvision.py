@@ -13,8 +13,9 @@ from torchvision.models import regnet
 
 import dlcourse
 from dlcourse.errors import CHECKPOINT, CONFIG, ENVIRONMENT, Refused
-from dlcourse.models.pretrained import Pretrained, fill
-from dlcourse.models.torchvision import last_layer, network_of, takes
+from dlcourse.models.pretrained import fill
+from dlcourse.models.torchvision import OfTorchvision, network_of, takes
+from dlcourse.models.transfer import last_layer
 from dlcourse.runs.building import build, build_seeded
 from dlcourse.runs.export import export_onnx
 from dlcourse.runs.inference import has_light_background
@@ -263,7 +264,7 @@ def of_state(name, state, tmp_path):
     """A file with this state_dict loaded into that network."""
     torch.save(state, tmp_path / f"{name}.pth")
     net = network_of(name, 4, 64, True)
-    return net, fill(net, last_layer(net), Pretrained.find(name, str(tmp_path / f"{name}.pth")))
+    return net, fill(net, last_layer(net), OfTorchvision.find(name, str(tmp_path / f"{name}.pth")))
 
 
 @pytest.mark.parametrize("name", ["googlenet"])
@@ -307,10 +308,11 @@ def test_pixels_are_those_that_the_weights_know(file):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_deviations_of_every_weights_are_known(name):
     for each in models.get_model_weights(name):
-        mean, std = Pretrained.find(name, each.name).moments()
+        mean, std = OfTorchvision.find(name, each.name).moments()
         assert mean.shape == std.shape == (3,) and (std > 0).all()
-        assert Pretrained.find(name, f"/somewhere/{each.url.rpartition('/')[2]}").weights.transforms is each.transforms
-        assert Pretrained.find(name, each.name).side >= 176
+        of_file = OfTorchvision.find(name, f"/somewhere/{each.url.rpartition('/')[2]}")
+        assert of_file.weights.transforms is each.transforms
+        assert OfTorchvision.find(name, each.name).side >= 176
 
 
 def test_a_frozen_network_trains_its_last_layer_only(file, runs):

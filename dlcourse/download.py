@@ -32,7 +32,8 @@ WRITABLE = "Set paths.data_dir (or the variable DLCOURSE_DATA_DIR) to a folder t
 def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) -> Files:
     """The files named in ``sums``, from ``folder``, else downloaded from the first source that has them all.
 
-    ``sums`` maps a name to the SHA-256 of its content; in the folder it may also lie as NAME.gz, compressed.
+    ``what`` needs them, as "data=mnist". ``sums`` maps a name to the SHA-256 of its content; in the folder it may also
+    lie as NAME.gz, compressed.
     Refused: a file in the folder is damaged (2), or no source answers or the folder cannot be written (5).
     """
     if files := _in_folder(folder, sums):
@@ -66,7 +67,7 @@ def _fetched(what: str, folder: Path, sums: Mapping[str, str], sources: Sources)
     found = located(folder, sums)
     missing = ", ".join(name for name in sums if name not in found)
     raise Refused(
-        f"data={what}: {folder} lacks {missing}\n"
+        f"{what}: {folder} lacks {missing}\n"
         f"and no other source answers: {'; '.join(failures) or 'there is none'}\n"
         "Put the files there, or set paths.data_dir to where they are.",
         ENVIRONMENT,
