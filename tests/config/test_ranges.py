@@ -155,6 +155,7 @@ TABLE |= {
     "callbacks.landscape.rows": ("callbacks=pictures", *WHOLE),
     "callbacks.summary.max_depth": ("", [-1, 0, 2], [-2, 0.5, None]),
     "callbacks.early_stopping.patience": ("callbacks=early_stopping", *WHOLE),
+    "callbacks.early_stopping.stopping_threshold": ("callbacks=early_stopping", [0.75, -1, None], ["x", True, [1]]),
     "callbacks.early_stopping.min_delta": ("callbacks=early_stopping", *FROM_ZERO),
 }
 #: Numbers of conf/ that are facts of the data, a place in a shape, or said in words elsewhere.
