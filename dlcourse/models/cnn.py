@@ -53,8 +53,7 @@ class CNN(Model):
                 "model=cnn expects sequences (C, T), pictures (C, H, W) or films (C, T, H, W); "
                 f"the data's shape is {shape}; try model=mlp"
             )
-        if norm not in ("batch", None):
-            raise ValueError(f"model.norm={norm}: expected batch or null")
+        check_norm(norm)
         conv, pooling, batch_norm, norm_of_one = DIMENSIONS[len(shape)]
         f = iter(one_a_layer(activation, len(channels) + len(hidden)))
         maps, *size = shape
@@ -88,6 +87,12 @@ class CNN(Model):
             width = units
         layers += [*_dropout(dropout), nn.Linear(width, outputs)]
         super().__init__(nn.Sequential(*layers), shape=shape, outputs=outputs, **parts)
+
+
+def check_norm(norm: str | None) -> None:
+    """ValueError: the normalisation of a convolution is neither batch nor null."""
+    if norm not in ("batch", None):
+        raise ValueError(f"model.norm={norm}: expected batch or null")
 
 
 def after_pooling(f: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dlcourse.activations import one_a_layer
 from dlcourse.models.base import Model
+from dlcourse.models.cnn import check_norm
 
 
 class Detector(Model):
@@ -34,8 +35,7 @@ class Detector(Model):
         norm: str | None = "batch",
         **parts: Any,
     ):
-        if norm not in ("batch", None):
-            raise ValueError(f"model.norm={norm}: expected batch or null")
+        check_norm(norm)
         if head not in ("convolution", "unshared", "dense"):
             raise ValueError(f"model.head={head}: expected convolution, unshared or dense")
         halvings = stride.bit_length() - 1

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dlcourse.activations import one_a_layer
 from dlcourse.models.base import Model
-from dlcourse.models.cnn import one_a_block
+from dlcourse.models.cnn import check_norm, one_a_block
 
 
 class ResNet(Model):
@@ -33,8 +33,7 @@ class ResNet(Model):
         norm: str | None = "batch",
         **parts: Any,
     ):
-        if norm not in ("batch", None):
-            raise ValueError(f"model.norm={norm}: expected batch or null")
+        check_norm(norm)
         halvings = len(channels) - 1
         if len(shape) != 3 or not channels or min(shape[1:]) < 2**halvings:
             raise ValueError(

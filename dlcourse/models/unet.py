@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dlcourse.activations import one_a_layer
 from dlcourse.models.base import Model
+from dlcourse.models.cnn import check_norm
 
 
 class UNet(Model):
@@ -29,8 +30,7 @@ class UNet(Model):
         norm: str | None = "batch",
         **parts: Any,
     ):
-        if norm not in ("batch", None):
-            raise ValueError(f"model.norm={norm}: expected batch or null")
+        check_norm(norm)
         parts_of_side = 2 ** (len(channels) - 1)
         if len(shape) != 3 or not channels or shape[1] % parts_of_side or shape[2] % parts_of_side:
             raise ValueError(
