@@ -28,7 +28,7 @@ class GreedyMLP(MLP):
     Lecture: L18. Hinton, Osindero and Teh (2006); Bengio et al. (2007); masked: Vincent et al. (2008).
     """
 
-    def __init__(self, *, epochs_per_layer: int = 4, masked: float = 0.25, **parts: Any):
+    def __init__(self, *, epochs_per_layer: int = 4, masked: float = 0.1, **parts: Any):
         super().__init__(**parts)
         self.epochs_per_layer, self.masked = epochs_per_layer, masked
         layers: Any = self.network

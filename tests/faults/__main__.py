@@ -19,6 +19,7 @@ def main(words: list[str]) -> int:
     parser = ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rows", nargs="*", default=[""], help="those whose names begin so (all)")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="instead: kill N runs at random, resume each")
+    parser.add_argument("--of", metavar="KIND", help="with --kills: of runs with masks, boxes, noise, codes or layers")
     parser.add_argument(
         "--examples", type=int, metavar="N", help="instead: N random inputs for each reader and the gate"
     )
@@ -31,15 +32,20 @@ def main(words: list[str]) -> int:
             test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(given.examples)}
         ).returncode
     from scripts.benchmarks.measure import machine
-    from tests.faults.matrix import ROWS, cost, kill, matrix, table
-    from tests.faults.subjects import Dlcourse, PlainLightning, Subject
+    from tests.faults.matrix import ROWS, RUNS, cost, kill, matrix, table
+    from tests.faults.subjects import KINDS, Dlcourse, PlainLightning, Subject
 
     if given.cost:
         found = cost(["data=mnist", "model=cnn", "trainer.max_epochs=2", "logger=none", "callbacks=none"])
         print("\n".join(f"{name}: {seconds:.3f} s" for name, seconds in found.items()))
         return 0
     subjects: list[Subject] = [Dlcourse()] if given.kills else [Dlcourse(), PlainLightning()]
-    rows = [kill(k) for k in range(given.kills)] or [r for r in ROWS if r.id.startswith(tuple(given.rows))]
+    runs = RUNS
+    if given.of and not (given.kills and given.of in KINDS):
+        parser.error(f"--of {given.of}: expected {', '.join(KINDS)}, with --kills")
+    if given.of:
+        subjects, runs = [KINDS[given.of]], [{}]
+    rows = [kill(k, runs) for k in range(given.kills)] or [r for r in ROWS if r.id.startswith(tuple(given.rows))]
     result = matrix(rows, subjects, lambda line: print(line, file=sys.stderr, flush=True))
     if given.json:
         command = " ".join(["python", "-m", "tests.faults", *words])

@@ -4,7 +4,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
@@ -28,10 +28,10 @@ RUNS: list[dict[str, Any]] = [
 ]
 
 
-def kill(seed: int) -> Row:
-    """SIGKILL after a step drawn at random, of a run drawn at random."""
+def kill(seed: int, runs: Sequence[dict[str, Any]] = RUNS) -> Row:
+    """SIGKILL after a step drawn at random, of a run drawn at random; each of ``runs`` is its wishes."""
     source = random.Random(seed)
-    wishes = source.choice(RUNS)
+    wishes = source.choice(runs)
     steps = crash.EPOCH * wishes.get("epochs", 3) // wishes.get("accumulate", 1)
     step = source.randint(1, steps - 1)
     name = ", ".join(f"{key}={value}" for key, value in wishes.items())

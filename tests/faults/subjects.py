@@ -145,14 +145,13 @@ class Dlcourse(Subject):
         return (run / "metrics.jsonl").read_text("utf-8") + digest(run / "checkpoints" / "best.ckpt")
 
 
-class OnScenes(Dlcourse):
-    """dlcourse with pixels or boxes as targets; its words are given, and wishes are not for it."""
+class OfWords(Dlcourse):
+    """dlcourse with other tasks and models; its words are given, and wishes are not for it. ``epoch``: its steps."""
 
-    epoch = 6  # 360 scenes in batches of 64
     base = (*Dlcourse.base[:3], "trainer.log_every_n_steps=2", Dlcourse.base[4], "trainer.max_epochs=3")
 
-    def __init__(self, given: list[str]):
-        self.given = [*given, "data.batch_size=64"]
+    def __init__(self, *given: str, batch_size: int = 128, epoch: int = Dlcourse.epoch):
+        self.given, self.epoch = [*given, f"data.batch_size={batch_size}"], epoch
 
     def words(self, run: Path, wishes: dict[str, Any]) -> list[str]:
         assert not wishes
@@ -162,8 +161,14 @@ class OnScenes(Dlcourse):
         return [f"resume={run}", "allow=[tests]"]
 
 
-#: Those who learn from masks, and from boxes.
-ON_SCENES = {"segmentation": OnScenes(MASKS), "detection": OnScenes(BOXES)}
+#: Runs by what they draw, learn from or train that others do not.
+KINDS = {
+    "masks": OfWords(*MASKS, batch_size=64, epoch=6),  # 360 scenes
+    "boxes": OfWords(*BOXES, batch_size=64, epoch=6),
+    "noise": OfWords("model=latent_diffusion", "model.hidden=[16]", "model.code=2", "model.width=16"),
+    "codes": OfWords("task=embedding", "loss=arcface", "model.hidden=[16]", "task.outputs=4"),
+    "layers": OfWords("model=greedy_mlp", "model.hidden=[12,9]", "model.epochs_per_layer=1", "data.labelled=200"),
+}
 
 
 class PlainLightning(Subject):

@@ -6,7 +6,7 @@ from dlcourse.errors import Refused
 from tests.faults import config, crash, data, environment, security
 from tests.faults.matrix import kill, outcome
 from tests.faults.rows import ABSENT, REFUSED, Row
-from tests.faults.subjects import ON_SCENES, Dlcourse
+from tests.faults.subjects import KINDS, Dlcourse
 
 REFUSALS = [*security.ROWS, *data.ROWS, *config.ROWS]
 MNIST = [row for row in REFUSALS if row.id.startswith("D3")]  # fetched, where it is not there
@@ -49,10 +49,10 @@ def test_survived(row: Row, dlcourse: Dlcourse) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ON_SCENES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", [crash.EPOCH + 1, 2 * crash.EPOCH + 5])
-def test_killed_with_masks_or_boxes(name: str, step: int) -> None:
-    check(crash.a(f"{name}-{step}", "SIGKILL", step), ON_SCENES[name])
+def test_each_kind_of_run_is_killed(kind: str, step: int) -> None:
+    check(crash.a(f"{kind}-{step}", "SIGKILL", step), KINDS[kind])
 
 
 @pytest.mark.slow
