@@ -14,7 +14,13 @@ from dlcourse.runs.fit import train
 from tests.composing import checked, resumed
 from tests.stopping import WORDS, assert_same_run, killed
 
-GREEDY = ["model=greedy_mlp", "model.hidden=[12,9]", "model.epochs_per_layer=1", "activation=sigmoid"]
+GREEDY = [
+    "model=greedy_mlp",
+    "model.hidden=[12,9]",
+    "model.epochs_per_layer=1",
+    "model.masked=0.25",
+    "activation=sigmoid",
+]
 
 
 @pytest.fixture(scope="module")
