@@ -166,32 +166,38 @@ def throughput(plan: Plan) -> Row:
     )
 
 
-def scenes(plan: Plan) -> Row:
-    """Scenes a second while a U-Net and a detector train at batch 32."""
+def pictures(plan: Plan) -> Row:
+    """Pictures a second while a U-Net, a detector and a residual network train at batch 32."""
     epochs, n = (2, 200) if plan.small else (3, 1000)
     train_rows = n - round(0.1 * n)
-    data = {"unet": "scene_masks", "detector": "scenes"}
+    scenes = (f"data.n_samples={n}", "data.n_test_samples=20")
+    networks = {  # the data, and the words for n samples of it, a tenth of them for validation
+        "unet": ("scene_masks", scenes),
+        "detector": ("scenes", scenes),
+        "resnet": ("mnist", (f"data.train_samples={train_rows}", f"data.val_fraction={0.1 * n / 60_000:.8f}")),
+    }
 
     def ours(sample: Sample) -> Measurements:
-        return {"scenes/s": train_rows / epoch_seconds(sample)}
+        return {"pictures/s": train_rows / epoch_seconds(sample)}
 
     def theirs(sample: Sample) -> Measurements:
-        return {"scenes/s": sample.reported["rows"] / reported_seconds(sample)}
+        return {"pictures/s": sample.reported["rows"] / reported_seconds(sample)}
 
     def both(name: str) -> list[Contestant]:
+        data, some = networks[name]
         words = (
-            *(f"model={name}", f"data={data[name]}", f"data.n_samples={n}", "data.n_test_samples=20"),
-            *("data.batch_size=32", "scheduler=constant", f"trainer.max_epochs={epochs}", "logger=csv"),
+            *(f"model={name}", f"data={data}", *some, "data.batch_size=32", "scheduler=constant"),
+            *(f"trainer.max_epochs={epochs}", "logger=csv", *(("model.channels=[16,32,64]",) * (name == "resnet"))),
         )
-        prepared = f"{data[name]} model={name} data.n_samples={n}"
+        prepared = f"{data} model={name} {some[0]}"
         subprocess.run(python("-m", "scripts.benchmarks.prepare", str(plan.data), prepared), cwd=CHECKOUT, check=True)
-        peers = peer("scenes_loop", name, str(plan.data), str(epochs), "{seed}")
+        peers = peer("pictures_loop", name, str(plan.data), str(n), str(epochs), "{seed}")
         return [Contestant(f"dlcourse, {name}", train(*words), ours), Contestant(f"loop, {name}", peers, theirs)]
 
     return plan.row(
-        [contestant for name in data for contestant in both(name)],
+        [contestant for name in networks for contestant in both(name)],
         rounds=5,
-        ratios={f"dlcourse / loop, {name}": ("scenes/s", f"dlcourse, {name}", f"loop, {name}") for name in data},
+        ratios={f"dlcourse / loop, {name}": ("pictures/s", f"dlcourse, {name}", f"loop, {name}") for name in networks},
         notes=["Epochs after the first, with their validation. loop: the same network and loss in plain PyTorch."],
     )
 
@@ -417,7 +423,7 @@ def inference(plan: Plan) -> Row:
 ROWS = {
     row.__name__: row
     for row in (
-        *(time_to_accuracy, best_accuracy, throughput, scenes, step_overhead),
+        *(time_to_accuracy, best_accuracy, throughput, pictures, step_overhead),
         *(startup, memory, scaling, sweep, inference),
     )
 }

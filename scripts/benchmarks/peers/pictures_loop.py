@@ -1,8 +1,8 @@
-"""Training loops in plain PyTorch for scenes of digits, without a framework: a U-Net, and a detector of centres.
+"""Training loops in plain PyTorch, without a framework: a U-Net, a detector of centres, and a residual network.
 
 The same networks, batches and losses as ours, with the settings that we found fastest on a CPU: whole batches indexed
 from memory, channels_last, a fused optimizer; the maps of the boxes are made once, before training.
-python -m scripts.benchmarks.peers.scenes_loop unet|detector DATA EPOCHS SEED
+python -m scripts.benchmarks.peers.pictures_loop unet|detector|resnet DATA SAMPLES EPOCHS SEED
 """
 
 import json
@@ -50,6 +50,29 @@ def detector(channels: tuple[int, ...] = (16, 32, 64, 64)) -> nn.Module:
     return nn.Sequential(*layers, nn.Conv2d(channels[-1], CLASSES + 4, 1))
 
 
+class Residual(nn.Module):
+    def __init__(self, inputs: int, maps: int, stride: int):
+        super().__init__()
+        second = [nn.Conv2d(maps, maps, 3, 1, 1, bias=False), nn.BatchNorm2d(maps)]
+        self.change = nn.Sequential(*block(inputs, maps, stride), *second)
+        short = [nn.Conv2d(inputs, maps, 1, stride, bias=False), nn.BatchNorm2d(maps)]
+        self.kept = nn.Sequential(*short) if stride > 1 else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.kept(x) + self.change(x))
+
+
+def resnet(channels: tuple[int, ...] = (16, 32, 64)) -> nn.Module:
+    maps = (channels[0], *channels)
+    stages = [Residual(a, b, 1 if k == 0 else 2) for k, (a, b) in enumerate(zip(maps, channels, strict=False))]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], CLASSES)]
+    return nn.Sequential(*block(1, channels[0]), *stages, *head)
+
+
+NETWORKS = {"unet": UNet, "detector": detector, "resnet": resnet}
+DATA = {"unet": "scene_masks", "detector": "scenes", "resnet": "mnist"}
+
+
 def maps_of(boxes: torch.Tensor, side: int) -> torch.Tensor:
     """The heat of each class, offsets and sizes, (N, K + 4, side, side), of boxes (N, B, 5)."""
     target = torch.zeros(len(boxes), CLASSES + 4, side, side)
@@ -75,13 +98,14 @@ def detection_loss(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return (focal + centre.any(1) * (error[:, :2].sum(1) + 0.1 * error[:, 2:].sum(1))).mean()
 
 
-def main(what: str, data: str, epochs: str, seed: str) -> None:
+def main(what: str, data: str, samples: str, epochs: str, seed: str) -> None:
     torch.manual_seed(int(seed))
-    with np.load(f"{data}/{'scene_masks' if what == 'unet' else 'scenes'}.npz") as file:
-        x, y = torch.from_numpy(file["x_train"]).float() / 255, torch.from_numpy(file["y_train"])
-    network = (UNet() if what == "unet" else detector()).to(memory_format=torch.channels_last)
-    loss_of = F.cross_entropy if what == "unet" else detection_loss
-    y = y.long() if what == "unet" else maps_of(y, x.shape[2] // STRIDE)
+    with np.load(f"{data}/{DATA[what]}.npz") as file:
+        x, y = (torch.from_numpy(file[name][: int(samples)]) for name in ("x_train", "y_train"))
+    x = x.float() / 255
+    network = NETWORKS[what]().to(memory_format=torch.channels_last)
+    loss_of = detection_loss if what == "detector" else F.cross_entropy
+    y = maps_of(y, x.shape[2] // STRIDE) if what == "detector" else y.long()
     x = x[:, None].contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     held_out = round(0.9 * len(x))
