@@ -175,7 +175,7 @@ def test_help_lists_the_groups_without_torch(light):
     rc, out, err = light("--help")
     assert (rc, err) == (0, "")
     for group in (
-        "model: autoencoder, cnn, detector, efficientnet_lite, latent_diffusion, lenet5, mlp, own, perceptron",
+        "model: alexnet, autoencoder, cnn, detector, efficientnet_lite, greedy_mlp, latent_diffusion, lenet5, mlp, own",
         "optimizer: ",
         "debug: ",
         "resume",

@@ -90,7 +90,7 @@ def test_composing_leaves_hydra_as_it_was():
     ("words", "said"),
     [
         ("optimizr=adam", "did you mean optimizer?"),
-        ("model=ccn", "no model=ccn; did you mean cnn?\nThere are: autoencoder, cnn, detector, efficientnet_lite"),
+        ("model=ccn", "no model=ccn; did you mean cnn?\nThere are: alexnet, autoencoder, cnn, detector, "),
         ("optimizer.learning_rate=1", "optimizer has no key learning_rate"),
         ("optimizer.learning_rate=1", "optimizer.lr"),
         ("optimizr.lr=1", "did you mean optimizer.lr?"),

@@ -65,18 +65,18 @@ class EfficientNetLite(Transfer):
 
 
 def lite0(outputs: int, dropout: float) -> nn.Sequential:
-    """The network, pictures (N, 3, H, W) to z (N, outputs); its layers have the names of the trained weights."""
+    """The network, pictures (N, 3, H, W) to z (N, outputs); named as the trained weights are, less a _."""
     blocks, maps = [], STEM
     for count, kernel, stride, expansion, filters in STAGES:
         for k in range(count):
             blocks.append(Block(maps, filters, kernel, stride if k == 0 else 1, expansion))
             maps = filters
     layers: dict[str, nn.Module] = {
-        **{"_conv_stem": Same(3, STEM, 3, 2), "_bn0": norm(STEM), "relu0": nn.ReLU6()},
-        "_blocks": nn.Sequential(*blocks),
-        **{"_conv_head": Same(maps, HEAD, 1), "_bn1": norm(HEAD), "relu1": nn.ReLU6()},
+        **{"conv_stem": Same(3, STEM, 3, 2), "bn0": norm(STEM), "relu0": nn.ReLU6()},
+        "blocks": nn.Sequential(*blocks),
+        **{"conv_head": Same(maps, HEAD, 1), "bn1": norm(HEAD), "relu1": nn.ReLU6()},
         **{"mean": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "dropout": nn.Dropout(dropout)},
-        "_fc": nn.Linear(HEAD, outputs),
+        "fc": nn.Linear(HEAD, outputs),
     }
     return nn.Sequential(OrderedDict(layers))
 
@@ -91,9 +91,9 @@ class Block(nn.Sequential):
         inner = maps * expansion
         layers: dict[str, nn.Module] = {}
         if expansion > 1:
-            layers |= {"_expand_conv": Same(maps, inner, 1), "_bn0": norm(inner), "relu0": nn.ReLU6()}
-        layers |= {"_depthwise_conv": Same(inner, inner, kernel, stride, groups=inner), "_bn1": norm(inner)}
-        layers |= {"relu1": nn.ReLU6(), "_project_conv": Same(inner, filters, 1), "_bn2": norm(filters)}
+            layers |= {"expand_conv": Same(maps, inner, 1), "bn0": norm(inner), "relu0": nn.ReLU6()}
+        layers |= {"depthwise_conv": Same(inner, inner, kernel, stride, groups=inner), "bn1": norm(inner)}
+        layers |= {"relu1": nn.ReLU6(), "project_conv": Same(inner, filters, 1), "bn2": norm(filters)}
         super().__init__(OrderedDict(layers))
         self.adds_input = stride == 1 and maps == filters
 

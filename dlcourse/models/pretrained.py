@@ -107,6 +107,11 @@ def file_of(word: str, names: Sequence[str], problem: str) -> Path | None:
     )
 
 
+def spelled(name: str) -> str:
+    """A tensor's name without dots and underscores: files say norm.1 or _fc where a network says norm1 or fc."""
+    return name.replace(".", "").replace("_", "")
+
+
 def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
     """Load weights into a network, except its last layer ``head``; the line returned says what stays random.
 
@@ -116,9 +121,9 @@ def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
     own = net.state_dict()
     last = next(name for name, layer in net.named_modules() if layer is head)
     state = pretrained.read()
-    in_old_files = {name.replace(".", ""): name for name in own}  # DenseNet's say norm.1 where the network says norm1
-    for name in [name for name in state if name not in own and name.replace(".", "") in in_old_files]:
-        state[in_old_files[name.replace(".", "")]] = state.pop(name)
+    letters = {spelled(name): name for name in own}
+    for name in [name for name in state if name not in own and spelled(name) in letters]:
+        state[letters[spelled(name)]] = state.pop(name)
     unused = [name for name in state if name not in own and name.lower().startswith("aux")]
     for name in [*unused, *(name for name in state if name.startswith(f"{last}."))]:
         del state[name]
