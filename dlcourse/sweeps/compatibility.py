@@ -63,6 +63,8 @@ def check(trials: Sequence[Composed]) -> list[dict[str, Any]]:
         )
     if first["data"]["augment"] is not None:
         raise Refused(f"data.augment={trials[0].cfg.data.augment._target_} is not vectorised; {ALTERNATIVE}")
+    if first["model"].get("epochs_per_layer"):  # each step trains other layers
+        raise Refused(f"model.epochs_per_layer={first['model']['epochs_per_layer']} is not vectorised; {ALTERNATIVE}")
     if first["checkpoint"]["every"] is not None:
         raise Refused(f"checkpoint.every={first['checkpoint']['every']} is not vectorised; {ALTERNATIVE}")
     if first["metrics"]:

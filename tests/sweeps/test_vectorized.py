@@ -283,6 +283,7 @@ def test_a_trial_serves_as_any_run(tmp_path):
         (["optimizer=muon"], None, "Muon"),
         (["scheduler=plateau"], None, "scheduler=plateau"),
         (["data.augment=shift"], None, "data.augment"),
+        (["model=greedy_mlp"], None, "model.epochs_per_layer=4 is not vectorised"),
         (["trainer.accumulate_grad_batches=2"], None, "trainer.accumulate_grad_batches=2"),
         (["trainer.gradient_clip_algorithm=value"], None, "trainer.gradient_clip_algorithm=value"),
         (["trainer.precision=bf16-mixed"], None, "trainer.precision=bf16-mixed"),
