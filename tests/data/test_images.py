@@ -263,6 +263,9 @@ class Cutting(http.server.BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "bytes=0-")
         start = int(asked.removeprefix("bytes=").rstrip("-")) if self.understands_ranges else 0
         self.ranges.append(start)
+        if start >= len(self.content):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(self.content) - start))
         self.end_headers()
@@ -289,6 +292,13 @@ def test_a_download_that_was_cut_off_goes_on_from_its_end(address, tmp_path, cap
     assert download.fetch_resumed(address, part) == Cutting.content and not part.exists()
     assert Cutting.ranges == [0, 40_000, 80_000]
     assert "archive.tar.gz: 100%" in capsys.readouterr().err
+
+
+def test_what_came_whole_is_not_asked_for_again(address, tmp_path):
+    """The process ended between the last byte and the end of the download."""
+    part = tmp_path / ".archive.part"
+    part.write_bytes(Cutting.content)
+    assert download.fetch_resumed(address, part) == Cutting.content and not part.exists()
 
 
 def test_a_server_that_sends_all_of_it_again_is_taken_at_its_word(address, tmp_path, monkeypatch):
