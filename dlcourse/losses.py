@@ -6,10 +6,10 @@ Beside a code z the target is ``groups`` (M,): rows of one number belong togethe
 t is the target in the shape of z: one-hot rows for class numbers, itself otherwise. Shapes never broadcast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 OUTPUTS = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "softmax": lambda z: torch.softmax(z, -1)}
@@ -66,6 +66,16 @@ def mean_over_rows(costs: Tensor, weight: Tensor | None) -> tuple[Tensor, int | 
 def weighted_mean(costs: Tensor, weight: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
     """Σ w_m C_m / ``total``, and the total; 0 where that is 0."""
     return (weight * costs).sum() / total.clamp_min(torch.finfo(total.dtype).tiny), total
+
+
+def weigh_processes(loss: Tensor, divisor: int | Tensor, auxiliary: Mapping[str, Tensor]) -> Tensor:
+    """A loss whose mean over all processes, each with its own sum of weights, is the mean over their rows by weight."""
+    if not isinstance(divisor, Tensor) or not (distributed.is_available() and distributed.is_initialized()):
+        return loss
+    total, rest = divisor.clone(), sum(auxiliary.values())
+    distributed.all_reduce(total)
+    share = divisor * distributed.get_world_size() / total.clamp_min(torch.finfo(total.dtype).tiny)
+    return (loss - rest) * share + rest
 
 
 class Distance(Loss):

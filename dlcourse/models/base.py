@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlcourse.chosen_metrics import ChosenMetrics
 from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
-from dlcourse.losses import Loss
+from dlcourse.losses import Loss, weigh_processes
 from dlcourse.metrics import Metrics, detached
 from dlcourse.models.dry_run import freeze_unreached
 from dlcourse.models.memory_format import to_channels_last
@@ -134,13 +134,14 @@ class Model(pl.LightningModule):
 
     def _step(self, batch: Batch, batch_idx: int, stage: str) -> Tensor:
         loss, divisor, output, target, auxiliary = self.loss_of(batch)
+        objective = weigh_processes(loss, divisor, auxiliary) if stage == "train" else loss
         if stage != "train" and self.has_own_answer:
             output = self.task.answer(self, self.task.prepare_batch(batch)[0])
         output, auxiliary = detached(output), {name: part.detach() for name, part in auxiliary.items()}
         self.stage_metrics[stage].update(loss.detach(), divisor, output, target, batch_idx, auxiliary)
         if stage in self.chosen_metrics:
             self.chosen_metrics[stage].update(output, target)
-        return loss
+        return objective
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return self._step(batch, batch_idx, "train")
@@ -223,8 +224,7 @@ class Model(pl.LightningModule):
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         groups: list[Any] = named
         if keywords.get("weight_decay"):
-            weights = [(name, p) for name, p in named if p.ndim > 1]
-            others = [(name, p) for name, p in named if p.ndim < 2]
+            weights, others = [each for each in named if each[1].ndim > 1], [each for each in named if each[1].ndim < 2]
             groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
             groups = [group for group in groups if group["params"]]
         return self.optimizer_factory(groups, **values)
