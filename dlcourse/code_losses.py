@@ -35,11 +35,11 @@ class CodeLoss(Loss):
 class SupervisedContrastive(CodeLoss):
     """Among all other rows of the batch, those of the same class shall be the most similar.
 
-    C = −mean_i mean_{p ∈ P(i)} ln( e^{s_ip/τ} / Σ_{j ≠ i} e^{s_ij/τ} ), s the cosine, P(i) the other rows of i's class,
-    τ = ``temperature``. Rows without one are compared with, but have no cost of their own: the divisor is the sum of
-    the weights of the others. A weight counts a row's own cost only. ``compares_rows``: always true. The loss belongs
-    to a batch: it grows with the number of rows, like ln M, so it is exact for the batches that there are, and is not
-    the mean over a set in any other batches.
+    C = −mean_i mean_{p ∈ P(i)} ln( e^{s_ip/τ} / Σ_{j ≠ i} e^{s_ij/τ} ), s the cosine, P(i) the other rows of i's class
+    with a weight, τ = ``temperature``. Rows without one are compared with, but have no cost of their own: the divisor
+    is the sum of the weights of the others. A weight counts a row's own cost only. ``compares_rows``: always true. The
+    loss belongs to a batch: it grows with the number of rows, like ln M, so it is exact for the batches that there are,
+    and is not the mean over a set in any other batches.
     Lecture: L19. Khosla et al. (2020), L_out.
     ValueError: compares_rows=false.
     """
@@ -59,6 +59,8 @@ class SupervisedContrastive(CodeLoss):
         s = (unit @ unit.T / self.temperature).masked_fill(itself, torch.finfo(z.dtype).min)
         cost = s.logsumexp(1, keepdim=True) - s  # of each pair
         partners = (target[:, None] == target) & ~itself
+        if weight is not None:
+            partners &= weight > 0  # a row without a label is nobody's partner
         count = partners.sum(1)
         costs = torch.where(partners, cost, 0.0).sum(1) / count.clamp_min(1)
         has_partner = (count > 0).to(z.dtype)

@@ -66,6 +66,12 @@ def test_supervised_contrastive_is_its_formula(tau: float) -> None:
     assert float(total) == 1 + 2 + 3 + 5 + 6
 
 
+def test_the_label_of_a_row_without_weight_says_nothing() -> None:
+    weight = torch.tensor([1.0, 1, 1, 0, 1, 0, 0])
+    told, other = (contrastive()(codes(), y, weight) for y in (Y, torch.where(weight > 0, Y, 9)))
+    assert float(told[0]) == float(other[0]) > 0 and float(told[1]) == float(other[1])
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.5, 2.5])
 def test_arcface_is_its_formula(margin: float) -> None:
     z, loss = codes().requires_grad_(), arcface(margin=margin, scale=5)

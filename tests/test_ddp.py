@@ -114,3 +114,13 @@ def test_a_signal_stops_both_processes_and_a_resume_ends_the_same(
     assert (run / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
     for name, weight in weights(straight).items():
         assert torch.equal(weights(run)[name], weight), name
+
+
+@pytest.mark.slow
+def test_few_labels_weigh_the_same_on_two_processes(tmp_path: Path) -> None:
+    """Each process has other numbers of labelled rows in its batches."""
+    for name, words in {"one": ["trainer=cpu", "data.batch_size=32"], "two": TWO}.items():
+        train([sys.executable], *words, "data.labelled=300", f"run_dir={tmp_path / name}")
+    one, two = (weights(tmp_path / name) for name in ("one", "two"))
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-5, atol=1e-6)

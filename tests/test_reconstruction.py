@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import dlcourse
 from dlcourse.data.loading import Rows
+from dlcourse.measures.code import ActiveUnits, PrincipalComponents
 from dlcourse.measures.few_labels import FewLabels, LinearInputs
 from dlcourse.runs.building import build
 from dlcourse.tasks.base import Predictions
@@ -92,6 +94,20 @@ def test_the_measured_principal_components_are_those_of_the_singular_vectors(tmp
     assert found["pca_mse"] == pytest.approx(pca_error(train, test, 2), rel=1e-6)
     assert done.metrics["test/mse"] == pytest.approx(found["pca_mse"], rel=0.002)
     assert found["angle"] < 0.05 and found["pca_size"] == 2
+    done.model.loss.probabilities = True  # as beside outputs that are in 0 … 1
+    clipped = PrincipalComponents([2]).measure(done.model, done.data)["pca_mse"]
+    mean, axes = train.mean(0), np.linalg.svd(train - train.mean(0), full_matrices=False)[2][:2]
+    projected = ((test - mean) @ axes.T @ axes + mean).clip(0, 1)
+    assert clipped == pytest.approx(np.square(projected - test).mean(), rel=1e-6) and clipped < found["pca_mse"]
+
+
+def test_active_units_of_a_model_that_is_told_the_class() -> None:
+    data, model = build(checked(["model=vae", "model.classes=10"]).tree)
+    data.setup()
+    model.encode = lambda x, told: torch.cat((x.flatten(1), told), 1)
+    found = ActiveUnits().measure(model, data)
+    rows = torch.cat((data.sets["test"].x.flatten(1), F.one_hot(data.sets["test"].y, 10)), 1).double()
+    assert found["active"] == int((rows.var(0, correction=0) > 0.01).sum()) and len(found) == 1 + 74
 
 
 def test_few_labels_against_scikit_learn(tmp_path: Path) -> None:

@@ -151,8 +151,29 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
                 f"{loss} compares the rows of a batch with each other; with trainer.{key}={cfg.trainer[key]} each part "
                 f"of a batch would be compared on its own: set trainer.{key}=1 and data.batch_size, or loss=arcface"
             )
+    _check_phases(cfg)
     if cfg.loss.get("output") == "softmax" and form != "class_numbers":
         raise Refused(f"loss.output=softmax is for one of several classes; {task} takes identity or sigmoid")
+
+
+def _check_phases(cfg: DictConfig) -> None:
+    """Refuse patience that ends before layers that train one after another reach the labels, and plain ddp."""
+    each = cfg.model.get("epochs_per_layer", 0)  # of an own model it may be anything
+    if not isinstance(each, int) or not each or not OmegaConf.is_list(cfg.model.get("hidden")):
+        return
+    alone = each * len(cfg.model.hidden)
+    for key in ("scheduler.patience", *(f"callbacks.{name}.patience" for name in cfg.callbacks)):
+        patience = OmegaConf.select(cfg, key)
+        if isinstance(patience, int) and patience < alone:
+            raise Refused(
+                f"{key}={patience}: for {alone} epochs the layers train without labels, and no validation metric "
+                f"changes; set {key}={alone} or more"
+            )
+    if cfg.trainer.strategy == "ddp":
+        raise Refused(
+            "trainer.strategy=ddp expects every parameter to move at every step, and the layers train one after "
+            "another; set trainer.strategy=ddp_find_unused_parameters_true"
+        )
 
 
 def _losses_for(form: str, task: str) -> list[str]:

@@ -88,6 +88,12 @@ class Data(pl.LightningDataModule):
         self._split()
         self._leave_rows_out()
         self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
+        of_classes = self.y == "classes" and self.task.classes is not None
+        if of_classes and not bool(torch.isin(self.sets["test"].y, self.sets["train"].y).any()):
+            raise Refused(
+                f"data={self.name}: training has none of the classes of the test set, so no answer can be right; "
+                "choose task=embedding, which compares samples of new classes"
+            )
         for name, rows in self.sets.items():
             if not len(rows):
                 raise Refused(
@@ -121,6 +127,8 @@ class Data(pl.LightningDataModule):
             notes.append(f"{count:,} training samples, {len(others):,} left out")
         if (count := self.labelled) is not None:
             x, y, index = (rows := self.sets["train"]).parts
+            if not self.task.learns_from_y:
+                raise Refused(f"data.labelled={count}: the task learns from every row without y; leave it out")
             if count > len(rows):
                 raise Refused(f"data.labelled={count}: data={self.name} has {len(rows)} training samples")
             weight = torch.zeros(len(rows))
@@ -175,16 +183,7 @@ class Data(pl.LightningDataModule):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel (or column) over the training set; deviation 1 for a constant one."""
-        x = self.sets["train"].x
-        axes = [d for d in range(x.ndim) if d != 1]
-        n = x.numel() / x.shape[1]
-        parts = x.split(4096)  # in float64, but never the whole set at once
-        mean = sum((part.double().sum(axes) for part in parts), torch.zeros(())) / n
-        wide = mean.reshape(-1, *[1] * (x.ndim - 2))
-        std = (sum((((part.double() - wide) ** 2).sum(axes) for part in parts), torch.zeros(())) / n).sqrt()
-        std = torch.where(std > 0, std, torch.ones_like(std))
-        return wide.float(), std.reshape(wide.shape).float()
+        return self.sets["train"].moments()
 
     @property
     def mean(self) -> Tensor:

@@ -36,6 +36,17 @@ class Rows(Dataset):
         weight = None if self.weight is None else self.weight[rows]
         return Batch(self.x[rows], self.y[rows], self.index[rows], weight)
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel (or column) of x, (C, 1, …); deviation 1 for a constant one."""
+        axes = [d for d in range(self.x.ndim) if d != 1]
+        n = self.x.numel() / self.x.shape[1]
+        parts = self.x.split(4096)  # in float64, but never the whole set at once
+        mean = sum((part.double().sum(axes) for part in parts), torch.zeros(())) / n
+        wide = mean.reshape(-1, *[1] * (self.x.ndim - 2))
+        std = (sum((((part.double() - wide) ** 2).sum(axes) for part in parts), torch.zeros(())) / n).sqrt()
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        return wide.float(), std.reshape(wide.shape).float()
+
     def first(self, count: int) -> Batch:
         """The first samples as one batch."""
         weight = None if self.weight is None else self.weight[:count]

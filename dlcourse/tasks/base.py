@@ -71,6 +71,8 @@ class Task(nn.Module):
 
     #: The names of the classes; None if the task has no classes.
     classes: list[str] | None = None
+    #: Whether y is learned from; otherwise the inputs are their own target, and a row needs no label.
+    learns_from_y = True
     #: The shape of the model's inputs, if it is not the data's.
     input_shape: tuple[int, ...] | None = None
     #: The shape of the places at which a sample has outputs; () if it has them as a whole.

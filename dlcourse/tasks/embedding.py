@@ -50,8 +50,6 @@ class Embedding(Task):
         """Inputs (N · turns, *shape) and groups (N · turns,): each row in all its turns, one after another."""
         if self.turns == 1:
             return batch.x, batch.y
-        if batch.weight is not None:
-            raise ValueError("task.turns above 1 makes several rows of one, which have no weights")
         quarters = [k * 4 // self.turns for k in range(self.turns)]
         x = torch.stack([batch.x.rot90(quarter, (2, 3)) for quarter in quarters], 1).flatten(0, 1)
         numbers = torch.arange(self.turns, device=batch.y.device)

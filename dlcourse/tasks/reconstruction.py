@@ -25,6 +25,7 @@ class Reconstruction(Task):
 
     x_mean: Tensor
     x_std: Tensor
+    learns_from_y = False
 
     def __init__(self, *, shape: Sequence[int], white: float | None, **facts: Any):
         super().__init__(**facts)

@@ -56,7 +56,7 @@ def test_a_layer_restores_what_was_masked():
     out = model.train().output_of(batch.x, batch)
     with torch.no_grad():
         a = torch.sigmoid(model.network[1](((batch.x - model.mean) / model.std).flatten(1)))
-        t = (a - a.mean(0)) / a.std(0)
+        t = (a - a.mean(0)) / a.std(0, correction=0)
 
         def error(given):
             return (model.decoders[0 + 1](torch.sigmoid(model.network[3](given))) - t).square().mean(1)
@@ -90,6 +90,17 @@ def test_resumed_to_the_bit(tmp_path, monkeypatch, step):
     train(*resumed([f"resume={tmp_path / 'killed'}"]))
     train(checked([*WORDS, *words, f"run_dir={tmp_path / 'straight'}"]))
     assert_same_run(tmp_path / "killed", tmp_path / "straight")
+
+
+def test_a_batch_of_one_row_has_a_loss():
+    data, model = build_seeded(checked(GREEDY))
+    data.setup()
+    assert float(model.train().loss_of(data.sets["train"].first(1)._replace(epoch=1)).loss) > 0
+
+
+def test_a_training_that_ends_before_the_labels_says_so(tmp_path):
+    with pytest.warns(UserWarning, match="train for 2 epochs without labels: trainer.max_epochs=2 uses none"):
+        run(*GREEDY, "trainer.max_epochs=2", "debug=limit", "report=false", f"run_dir={tmp_path / 'run'}")
 
 
 def test_without_epochs_it_is_an_mlp(tmp_path):
@@ -142,7 +153,14 @@ def test_targets_of_values_are_standardised_by_those_that_are_known():
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["data.labelled=1295"], "data=digits has 1294 training samples"), (["data.labelled=0"], "data.labelled")],
+    [
+        (["data.labelled=1295"], "data=digits has 1294 training samples"),
+        (["data.labelled=0"], "data.labelled"),
+        (["data.labelled=20", "model=autoencoder"], "data.labelled=20: the task learns from every row without y"),
+        ([*GREEDY, "callbacks=early_stopping", "model.epochs_per_layer=3"], "early_stopping.patience=6 or more"),
+        ([*GREEDY, "scheduler=plateau", "scheduler.patience=1"], "scheduler.patience=2 or more"),
+        ([*GREEDY, "trainer=ddp"], "trainer.strategy=ddp_find_unused_parameters_true"),
+    ],
 )
 def test_refused(words, said):
     with pytest.raises(Refused, match=said):
