@@ -103,6 +103,7 @@ def test_classes_in_training_move_no_row() -> None:
         ),
         (["task=embedding", "data=iris", "task.turns=2"], r"turns square pictures \(C, H, H\), found \(4,\)"),
         (["task=embedding", "task.turns=3"], "task.turns=3: expected 1, 2 or 4"),
+        (["task=embedding", "data=iris", "task.flips=2"], r"flips pictures \(C, H, W\), found \(4,\)"),
         (["task=embedding", "data=sine"], "task=embedding cannot be learned from data=sine"),
         (["task=embedding", "loss=cross_entropy"], "try loss=supervised_contrastive, or arcface"),
         (["loss=arcface"], "loss=arcface cannot fit data=digits"),
@@ -132,6 +133,14 @@ def test_turns_are_classes_of_their_own() -> None:
     assert groups.tolist() == [28, 29, 30, 31, 8, 9, 10, 11]
     for k in range(8):
         assert np.array_equal(inputs[k, 0].numpy(), np.rot90(x[k // 4, 0].numpy(), k % 4))
+    task.flips = 2
+    inputs, groups = task.prepare_batch(Batch(x, torch.tensor([7, 2]), torch.arange(2)))
+    assert groups.tolist() == [*range(56, 64), *range(16, 24)]
+    for k in range(16):
+        turned = np.rot90(x[k // 8, 0].numpy(), k % 4)
+        assert np.array_equal(inputs[k, 0].numpy(), np.fliplr(turned) if k % 8 > 3 else turned)
+    task.turns = 2
+    groups = task.prepare_batch(Batch(x, torch.tensor([7, 2]), torch.arange(2)))[1]
     codes = torch.randn(8, 3)
     preds, target = task.comparable(Predictions(codes, codes), groups)
     assert torch.equal(preds, codes[[0, 4]]) and target.tolist() == [7, 2]

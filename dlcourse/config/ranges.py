@@ -101,6 +101,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     Range(0, 180): ("data.augment.degrees",),
     Range(0, math.pi, open=")"): ("loss.margin",),
     Range(1, 4, whole=True): ("task.turns",),
+    Range(1, 2, whole=True): ("task.flips",),
     Range(special=(None,)): ("callbacks.early_stopping.stopping_threshold",),
     Range(): ("activation.negative_slope", "activation.alpha", "activation.init", "init.a"),
 }

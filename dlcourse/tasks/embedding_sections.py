@@ -21,7 +21,7 @@ GAP = 2  # pixels between the two pictures of a pair
 def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
     """The codes in the plane, the ROC of pairs of the test and of the validation set, and the worst pairs."""
     test, val = data.sets["test"], data.sets["val"]
-    found = predictions.a[:: model.task.turns]  # the rows as they are, without those turned
+    found = predictions.a[:: model.task.versions]  # the samples as they are
     pairs = all_pairs(found, test.y)
     curves = {"test": roc(pairs), "validation": roc(all_pairs(forward_batches(model, val.x).a, val.y))}
     section = Section("test", "On the test set", plots=[plane(data, found), roc_plot(data, curves)])

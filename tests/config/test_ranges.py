@@ -94,6 +94,7 @@ TABLE |= {
     "data.n_samples": ("data=moons", [2, 1000], [1, 0, -1, 2.5, None]),
     "model.beta": ("model=vae", [0, 4.0], [-1, "x"]),
     "task.turns": ("task=embedding", [1, 2, 4], [0, 5, 1.5, None]),
+    "task.flips": ("task=embedding", [1, 2], [0, 3, 1.5, None]),
     "loss.temperature": ("task=embedding", *RATE),
     "loss.scale": ("task=embedding loss=arcface", *RATE),
     "loss.margin": ("task=embedding loss=arcface", [0, 0.5, 3], [-0.1, 3.2, None]),
