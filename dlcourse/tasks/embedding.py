@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlcourse.tasks.base import Batch, Predictions, Task
+from dlcourse.tasks.base import Batch, Predictions, Task, logits
 
 if TYPE_CHECKING:
     from dlcourse.plots.section import Section
@@ -20,7 +20,9 @@ class Embedding(Task):
     a centre for each class, by the loss; the classes are not an output, so samples of classes that training has not
     seen have codes too. Made-up classes: with ``turns`` = 2 or 4 each picture is given in all its turns by 360°/turns,
     with ``flips`` = 2 also each of them left to right. Version k of class y, turns first, is of the class
-    y · turns · flips + k of ``groups``; validation and test losses are of all versions, too.
+    y · turns · flips + k of ``groups``; validation and test losses are of all versions, too. With ``flips`` = 2 the
+    answer for a picture is the sum of its code and its mirror image's, each of length 1: training tells them apart, but
+    to compare samples it does not matter from which side they were taken.
     Whether two samples belong together is a figure of pairs, not of rows: metrics=pair_auc, and the measures
     ``Verification`` and ``Identification``.
     ValueError: turns of what is not a square picture, flips of what is no picture; a set with one class, or a class
@@ -69,6 +71,11 @@ class Embedding(Task):
             turned += [x.flip(3) for x in turned]
         numbers = torch.arange(self.versions, device=batch.y.device)
         return torch.stack(turned, 1).flatten(0, 1), (batch.y[:, None] * self.versions + numbers).flatten()
+
+    def answer(self, model: Any, inputs: Tensor) -> Any:
+        if self.flips == 1:
+            return model(inputs)
+        return sum(F.normalize(logits(model(x))) for x in (inputs, inputs.flip(3)))
 
     def postprocess(self, a: Tensor) -> Tensor:
         """Codes (N, K) of length 1."""
