@@ -21,6 +21,7 @@ def predict(words: list[str]) -> int:
     path = Path(str(given.text("input")))
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
+    output = check_output(Path(str(given.text("output"))), path) if "output" in given else None
     import numpy as np
 
     from dlcourse.data.picture import pictures_in
@@ -38,10 +39,7 @@ def predict(words: list[str]) -> int:
         )
     found = forward_batches(model, x)
     names = [file.name for file in pictures_in(path)] if path.is_dir() else None
-    if "output" in given:
-        output = Path(str(given.text("output")))
-        if output.resolve() in (path.resolve(), path.resolve().parent):
-            raise Refused(f"output={output} holds the input; choose another name")
+    if output is not None:
         if output.suffix == ".npy":
             np.save(output, found.a.numpy())
         elif (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
@@ -51,6 +49,20 @@ def predict(words: list[str]) -> int:
     for name, line in zip(names or repeat(None), model.task.format_predictions(found), strict=False):
         print(f"{name}\t{line}" if name else line)
     return 0
+
+
+def check_output(output: Path, path: Path) -> Path:
+    """The place to write to. Refused: it holds the input, is no place for a file or folder, or has no folder."""
+    if output.resolve() in (path.resolve(), path.resolve().parent):
+        raise Refused(f"output={output} holds the input; choose another name")
+    if output.suffix == ".npy" and not output.parent.is_dir():
+        raise Refused(f"output={output}: there is no folder {output.parent}; make it first, or choose another")
+    if output.suffix == ".npy" and output.is_dir():
+        raise Refused(f"output={output} is a folder; choose the name of a file")
+    file = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
+    if output.suffix != ".npy" and file:
+        raise Refused(f"output={output}: {file} is a file where a folder is wanted; for an array write output=FILE.npy")
+    return output
 
 
 def write_pictures(folder: Path, drawn: Sequence[Any], names: Sequence[str] | None) -> None:
