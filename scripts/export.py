@@ -17,7 +17,8 @@ def export(words: list[str]) -> int:
     path, _ = open_run(given.text("run"))
     _, model, data = restore(path, given)
     worst = export_onnx(model, data, path / "model.onnx")
-    print(f"onnx: {path / 'model.onnx'}  (raw inputs x (batch, {', '.join(map(str, data.shape))}), float32)")
+    shape = ", ".join(map(str, model.example_input_array.shape[1:]))
+    print(f"onnx: {path / 'model.onnx'}  (raw inputs x (batch, {shape}), float32)")
     print(f"largest difference from the model on the test set: {worst:.1e} (allowed {TOLERANCE:g})")
     print("outputs above 1 are compared relative to the largest")
     return 0

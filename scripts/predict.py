@@ -1,7 +1,9 @@
 """Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE
 
 With output=FOLDER it also writes what can be drawn, a PNG for each: pictures, masks, pictures with boxes; with
-output=FILE.npy the predictions as an array: probabilities, values, pictures, codes.
+output=FILE.npy the predictions as an array: probabilities, values, pictures, codes. A picture file is converted to the
+size that the model takes: boxes are in the pixels of the file, turned upright, all that is drawn is of the converted
+picture.
 """
 
 import sys
@@ -21,9 +23,11 @@ def predict(words: list[str]) -> int:
     path = Path(str(given.text("input")))
     if not path.exists():
         raise Refused(f"input={path}: there is no such file or folder")
+    output = check_output(Path(str(given.text("output"))), path) if "output" in given else None
     import numpy as np
+    import torch
 
-    from dlcourse.data.picture import pictures_in
+    from dlcourse.data.picture import SUFFIXES, pictures_in, upright_size
     from dlcourse.runs.inference import has_light_background
     from dlcourse.runs.trained import restore
     from dlcourse.tasks.predictions import forward_batches
@@ -37,20 +41,36 @@ def predict(words: list[str]) -> int:
             file=sys.stderr,
         )
     found = forward_batches(model, x)
-    names = [file.name for file in pictures_in(path)] if path.is_dir() else None
-    if "output" in given:
-        output = Path(str(given.text("output")))
-        if output.resolve() in (path.resolve(), path.resolve().parent):
-            raise Refused(f"output={output} holds the input; choose another name")
-        if output.suffix == ".npy":
-            np.save(output, found.a.numpy())
-        elif (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
+    files = pictures_in(path) if path.is_dir() else [path] * (path.suffix.lower() in SUFFIXES)
+    names = [file.name for file in files] if path.is_dir() else None
+    if output is not None and output.suffix != ".npy":
+        if (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
             raise Refused(f"output={output}: {type(model.task).__name__} draws no pictures; write output=FILE.npy")
-        else:
-            write_pictures(output, drawn, names or ([path.name] if len(drawn) == 1 else None))
+        write_pictures(output, drawn, names or ([path.name] if len(drawn) == 1 else None))
+    if files and x.ndim == 4:
+        factors = torch.tensor([upright_size(file) for file in files]) / torch.tensor(x.shape[2:])
+        if model.task.of_converted and bool((factors != 1).any()):
+            print(model.task.of_converted, file=sys.stderr)
+        found = model.task.enlarge(found, factors)
+    if output is not None and output.suffix == ".npy":
+        np.save(output, found.a.numpy())
     for name, line in zip(names or repeat(None), model.task.format_predictions(found), strict=False):
         print(f"{name}\t{line}" if name else line)
     return 0
+
+
+def check_output(output: Path, path: Path) -> Path:
+    """The place to write to. Refused: it holds the input, is no place for a file or folder, or has no folder."""
+    if output.resolve() in (path.resolve(), path.resolve().parent):
+        raise Refused(f"output={output} holds the input; choose another name")
+    if output.suffix == ".npy" and not output.parent.is_dir():
+        raise Refused(f"output={output}: there is no folder {output.parent}; make it first, or choose another")
+    if output.suffix == ".npy" and output.is_dir():
+        raise Refused(f"output={output} is a folder; choose the name of a file")
+    file = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
+    if output.suffix != ".npy" and file:
+        raise Refused(f"output={output}: {file} is a file where a folder is wanted; for an array write output=FILE.npy")
+    return output
 
 
 def write_pictures(folder: Path, drawn: Sequence[Any], names: Sequence[str] | None) -> None:

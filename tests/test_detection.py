@@ -187,6 +187,30 @@ def test_predict_prints_boxes_and_draws_them(done, tmp_path, capsys):
     assert drawn.shape == (192, 192, 3) and np.ptp(drawn, axis=2).any() == bool(len(found[0]))
 
 
+@pytest.mark.parametrize("orientation", [1, 6])  # upright, and turned by a quarter of a circle in its EXIF tag
+def test_boxes_are_in_the_pixels_of_the_file(done, tmp_path, capsys, orientation):
+    """The picture twice as high and three times as wide: the same boxes, so many times larger."""
+    row = done.data.sets["test"].x[0, 0].numpy()
+    large = Image.fromarray(row).resize((3 * 32, 2 * 32), Image.Resampling.NEAREST)
+    large = large if orientation == 1 else large.transpose(Image.Transpose.ROTATE_90)
+    (exif := Image.Exif())[0x0112] = orientation
+    large.save(tmp_path / "large.png", exif=exif)
+    given = [f"run={done.run_dir}", f"input={tmp_path / 'large.png'}", "allow=[tests]"]
+    assert predict([*given, f"output={tmp_path / 'boxes.npy'}"]) == 0
+    (said,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    predictions = forward_batches(done.model, done.data.read(tmp_path / "large.png"))
+    (found,) = done.model.task.found(predictions.a)
+    assert len(said) == len(found) > 0
+    for box, (*corners, _, score) in zip(said, found.tolist(), strict=True):
+        assert box["box"] == pytest.approx(
+            [corner * by for corner, by in zip(corners, (3, 2, 3, 2), strict=True)], abs=0.01
+        )
+        assert box["score"] == pytest.approx(score, abs=1e-3)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "boxes.npy")[..., -4:], predictions.a[..., -4:].numpy() * [3, 2, 3, 2], rtol=1e-4, atol=1e-3
+    )
+
+
 @needs_coco
 def test_average_precision_of_right_and_of_wrong_boxes():
     """1 for the true boxes, 0 for none, and 0.5 where one of two classes is named wrongly."""

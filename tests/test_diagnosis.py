@@ -1,14 +1,16 @@
 """Gradients, dead and saturated units by layer against what is known of small networks, and the words said of them."""
 
 import json
-import re
 
 import pytest
 import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.measures.diagnosis import OTHERS, gradients, hidden_layers, layer_warnings, unit_statistics
+from dlcourse.activations import Step
+from dlcourse.measures.diagnosis import gradients, hidden_layers, is_activation, layer_warnings, unit_statistics
+from dlcourse.models.detector import Unshared
+from dlcourse.models.transfer import Pictures
 from dlcourse.runs.building import build
 from tests.composing import checked
 
@@ -21,10 +23,45 @@ def network(*words):
     return model, data.sets["train"].first(64)
 
 
-def test_layers_of_torch_that_are_no_activations():
-    named = re.compile(r"(Conv|ConvTranspose|BatchNorm|InstanceNorm|MaxPool|AvgPool|Dropout)[123]?d?|.*AlphaDropout")
-    assert {getattr(nn, name) for name in dir(nn) if named.fullmatch(name)} < set(OTHERS)
-    assert not issubclass(nn.PReLU, OTHERS)
+MAPS, ROWS = torch.randn(3, 4, 8, 8), torch.randn(3, 6)
+NAMES = torch.nn.modules.activation.__all__
+NO_FUNCTION_OF_AN_ENTRY = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax"}
+
+
+@pytest.mark.parametrize("z", [MAPS, ROWS, ROWS[:, :1], MAPS.double(), MAPS.bfloat16()], ids=lambda z: str(z.dtype))
+def test_what_an_activation_does_decides(z):
+    """Every activation of torch and ours, in whatever type; no layer that mixes entries, and none that is straight."""
+    given = {"Threshold": (0.5, 0.1)}
+    bends = [getattr(nn, name)(*given.get(name, ())) for name in set(NAMES) - NO_FUNCTION_OF_AN_ENTRY]
+    bends += [Step(), nn.LeakyReLU(0.5)]
+    assert [f for f in bends if not is_activation(f.to(z.dtype).eval(), z)] == []
+    others = [nn.Identity(), nn.Flatten(), nn.Dropout(), nn.Softmax(1), nn.LeakyReLU(1.0)]
+    if z.ndim == 4:
+        others += [nn.BatchNorm2d(4), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm(8), nn.PixelShuffle(2)]
+        others += [nn.Upsample(scale_factor=2), nn.Unflatten(1, (2, 2)), nn.ZeroPad2d(1)]
+        others += [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(8)]
+        others += [nn.Conv2d(4, 4, 1), Pictures(16, False), Unshared(4, 4, (8, 8)), nn.Softmax2d()]
+        others += [nn.LocalResponseNorm(2)] * (z.dtype is not torch.bfloat16)  # torch has none there
+    else:
+        others += [nn.BatchNorm1d(z.shape[1]), nn.LayerNorm(z.shape[1]), nn.Linear(z.shape[1], z.shape[1])]
+    others = [f.to(z.dtype).eval() for f in others]
+    for f in others:
+        for buffer in f.buffers():  # batch normalisation's statistics
+            buffer.copy_(buffer + 100)
+    assert [f for f in others if is_activation(f, z[:, :1] if isinstance(f, Pictures) else z)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "activations"),
+    [
+        (["model=resnet", "model.channels=[4,8]", "model.blocks=2"], 9),
+        (["model=upscaler", "model.channels=[4]"], 1),
+    ],
+)
+def test_the_hidden_layers_of_a_network(words, activations):
+    data, model = build(checked(words).tree)
+    data.setup()
+    assert [type(f) for f, _ in hidden_layers(model, data.sets["train"].first(4))] == [nn.ReLU] * activations
 
 
 def test_gradients_are_those_of_the_loss():

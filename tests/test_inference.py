@@ -1,6 +1,7 @@
 """A trained run at work: the same figures again, predictions of each task, an exported file."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from dlcourse.runs.inference import has_light_background
 from dlcourse.runs.inference import test as evaluate
 from dlcourse.runs.trained import restore
 from dlcourse.tasks.predictions import forward_batches
+from scripts.export import export
+from scripts.predict import predict
 from tests.objects import predicted_lines
+from tests.refusing import refusal
 
 RUNS = {
     "mlp": ["trainer.max_epochs=8"],
@@ -222,6 +226,13 @@ def test_an_export_that_differs_leaves_no_file(trained, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_inputs_of_an_exported_file_are_said(trained, monkeypatch, capsys):
+    """Those of the model: small pictures for super-resolution, whatever the data's shape is."""
+    monkeypatch.setattr("dlcourse.runs.export.export_onnx", lambda *_: 0.0)
+    assert export([f"run={trained('upscaler')}"]) == 0
+    assert "(raw inputs x (batch, 1, 4, 4), float32)" in capsys.readouterr().out
+
+
 def test_an_export_without_its_packages(trained, tmp_path, monkeypatch):
     import sys
 
@@ -242,3 +253,23 @@ def test_a_picture_that_is_converted_is_said(trained, tmp_path, capsys):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(Refused, match="table.csv: data=digits reads pictures"):
         data.read(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("missing/x.npy", "there is no folder .*missing; make it first"),
+        ("folder.npy", "folder.npy is a folder; choose the name of a file"),
+        ("file.txt", "file.txt is a file where a folder is wanted"),
+        ("file.txt/inside", "file.txt is a file where a folder is wanted"),
+        ("x.png", "holds the input"),
+        (".", "holds the input"),
+    ],
+)
+def test_a_place_to_write_that_is_none_is_refused_first(tmp_path, output, said):
+    """Before the run is looked for, which does not exist here."""
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    (tmp_path / "file.txt").touch()
+    (tmp_path / "folder.npy").mkdir()
+    words = [f"run={tmp_path / 'none'}", f"input={tmp_path / 'x.png'}", f"output={tmp_path / output}"]
+    assert re.search(said, refusal(predict, words))

@@ -116,6 +116,10 @@ def test_predict_counts_pixels_and_writes_the_mask(done, tmp_path, capsys):
     )
     with pytest.raises(Refused, match="holds the input"):
         predict([*words, f"output={tmp_path / 'in'}"])
+    said = "masks and numbers of pixels are of the converted pictures"
+    assert said not in capsys.readouterr().err
+    Image.fromarray(x[0, 0].numpy()).resize((48, 32)).save(tmp_path / "in" / "a.png")
+    assert predict(words) == 0 and said in capsys.readouterr().err
 
 
 def test_outputs_of_many_pixels_are_not_held():

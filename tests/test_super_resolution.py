@@ -76,9 +76,12 @@ def test_the_page_and_a_prediction(done, tmp_path):
         (["data=iris"], "task.factor=2 makes pictures .* smaller; the data's shape is .4,."),
         (["task.factor=3"], "task.factor=3 .* a factor that divides height and width"),
         (["task.factor=0"], "task.factor=0: expected a whole number"),
+        (["model.kernel=[3,3]"], r"model.kernel=\[3, 3\]: expected one whole number"),
+        (["task=reconstruction"], "Upscaler turns inputs .N, 1, 8, 8. into .N, 256., but the data needs .N, 64."),
+        (["task=reconstruction", "data=iris"], "model=upscaler expects pictures .*; the data's shape is .4,."),
     ],
 )
-def test_what_cannot_be_made_smaller_is_refused(words, said):
+def test_what_cannot_be_made_smaller_or_larger_is_refused(words, said):
     with pytest.raises(Refused, match=f"(?s){said}") as refusal:
         build(checked([*SMALL, *words]).tree)
     assert refusal.value.code == CONFIG

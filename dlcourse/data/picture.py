@@ -42,6 +42,15 @@ def described(path: str | Path) -> str:
         return "no picture"
 
 
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a readable picture file, upright by its EXIF tag."""
+    from PIL import ExifTags, Image
+
+    with Image.open(path, formats=("PNG", "JPEG")) as file:
+        turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter of a circle
+        return (file.width, file.height) if turned else (file.height, file.width)
+
+
 def array(path: Path, shape: Sequence[int]) -> Tensor:
     """The numbers (N, *shape) of a .npy file, or of one sample in it, in float32. Refused: others, or not finite."""
     try:

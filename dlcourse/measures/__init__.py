@@ -1,10 +1,13 @@
 """Measurements for the lecture's claims about a trained model, logged with the test metrics."""
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
+from dlcourse.errors import Refused
 from dlcourse.runs.callback import Callback
 from dlcourse.tasks.predictions import eval_mode
 
@@ -14,7 +17,22 @@ class Measure(Callback):
 
     ``measure(model, data)`` returns them by name; names that end in numbers, ``gradient/1``, ``gradient/2``, are
     plotted as one line. Every value must be finite, like all metrics of a run.
+    Refused, before training: a model that lacks what the measure ``needs``.
     """
+
+    #: Names of attributes that the model must have, such as ``encode`` or ``task.factor``.
+    needs: Sequence[str] = ()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for name in self.needs:
+            try:
+                attrgetter(name)(pl_module)
+            except AttributeError:
+                given = f"{type(pl_module).__name__} with {type(pl_module.task).__name__}"
+                raise Refused(
+                    f"{type(self).__name__} measures models with {name}, which {given} is without; choose another "
+                    "model or task, or leave the measure out of callbacks"
+                ) from None
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         raise NotImplementedError

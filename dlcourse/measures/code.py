@@ -21,6 +21,8 @@ class ActiveUnits(Measure):
     ``encode``; one that is told classes is told them. Lecture: L4. Burda, Grosse and Salakhutdinov (2016).
     """
 
+    needs = ("encode",)
+
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         with torch.no_grad():
             test, codes = data.sets["test"], []
@@ -41,6 +43,8 @@ class PrincipalComponents(Measure):
     code by default) that has the lowest error on the validation set, ``pca_size``. ``angle``: the largest angle between
     the plane of a linear decoder and that of as many components, in radians. Lecture: L4. Baldi and Hornik (1989).
     """
+
+    needs = ("code", "network.decoder", "task.in_target_units")
 
     def __init__(self, sizes: Sequence[int] | None = None):
         self.sizes = sizes

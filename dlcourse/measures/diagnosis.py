@@ -13,14 +13,9 @@ from dlcourse.tasks.predictions import eval_mode
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 WEIGHTED = (nn.Linear, *CONVOLUTIONS)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LayerNorm)
-POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-#: Modules without children that are not activations.
-OTHERS = (*WEIGHTED, *NORMS, *POOLS, *DROPOUTS, nn.Flatten, nn.Unflatten, nn.Softmax)
 FLAT_SLOPE = 0.05  # share of the steepest slope below which an activation passes hardly any gradient
 FAR_INPUT = 30.0  # a weighted input at which every activation is near its limit
+REACH = 8.0  # weighted inputs from −REACH to REACH show whether a function bends
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 #: Shares and ratios above (VANISHING and FROZEN: below) which there is a warning.
 DEAD, SATURATED, VANISHING, FROZEN, LARGE_STEP = 0.3, 0.5, 1e-2, 1e-6, 0.3
@@ -43,16 +38,41 @@ def gradients(model: Any, batch: Batch) -> dict[str, float]:
 
 def hidden_layers(model: Any, batch: Batch) -> list[tuple[nn.Module, Tensor]]:
     """The activation function f of each hidden layer, and the weighted inputs z that a batch gives it."""
-    leaves = [part for part in model.network.modules() if not list(part.children()) and not isinstance(part, OTHERS)]
     seen: dict[nn.Module, Tensor] = {}
-    hooks = [part.register_forward_pre_hook(lambda part, z: seen.update({part: z[0]})) for part in leaves]
+
+    def keep(part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if len(inputs) == 1 and isinstance(inputs[0], Tensor) and inputs[0].is_floating_point():
+            seen[part] = inputs[0]
+
+    leaves = [part for part in model.network.modules() if not list(part.children())]
+    hooks = [part.register_forward_pre_hook(keep) for part in leaves]
     try:
         with eval_mode(model), torch.inference_mode(False), torch.no_grad():
             model(model.task.prepare_batch(batch)[0])
     finally:
         for hook in hooks:
             hook.remove()
-    return list(seen.items())
+    with eval_mode(model), torch.inference_mode(False), torch.no_grad():
+        return [(part, z) for part, z in seen.items() if is_activation(part, z)]
+
+
+def is_activation(f: nn.Module, z: Tensor) -> bool:
+    """Whether a module applies one function to each entry of z (N, …), and not a straight line.
+
+    What it does decides, not its class: layers with weights, normalisation and softmax mix entries or are straight
+    lines in evaluation mode, as dropout and nn.Identity are; pooling and reshaping change the shape as well.
+    """
+    shape, n = (1, *z.shape[1:]), z[:1].numel()
+    k = torch.arange(n, device=z.device, dtype=torch.float32)
+    u = ((k * 0.618034 % 1 * 2 - 1) * REACH).to(z).reshape(shape)
+    first = (k * 0.414214 % 1 < 0.5).reshape(shape)
+    values = (torch.linspace(-1, 1, 17) ** 3 * REACH).to(z).reshape(-1, *[1] * (z.ndim - 1))  # most of them near 0
+    a, other, mixed = f(u.clone()), f(u / 4), f(torch.where(first, u, u / 4))
+    if not isinstance(a, Tensor) or a.shape != u.shape or not torch.allclose(mixed, torch.where(first, a, other)):
+        return False
+    a = f(values.expand(-1, *shape[1:]).clone())
+    straight = a[:1] + (a[-1:] - a[:1]) * (values + REACH) / (2 * REACH)
+    return bool((a - straight).abs().max() > 4 * torch.finfo(z.dtype).eps * a.abs().max())
 
 
 def unit_statistics(layers: Sequence[tuple[nn.Module, Tensor]]) -> dict[str, float]:

@@ -23,6 +23,8 @@ class FewLabels(Measure):
     Lecture: L5.
     """
 
+    needs = ("encode",)
+
     def __init__(self, labels: Sequence[int] = (10, 30, 100, 300, 1000), draws: int = 20, seed: int = 0):
         self.labels, self.draws, self.seed = list(labels), draws, seed
 

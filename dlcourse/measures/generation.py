@@ -29,6 +29,8 @@ class Generated(Measure):
     pixels, over that of a test sample: near 0 if training samples were learned by heart. Lecture: L4.
     """
 
+    needs = ("draw", "decode", "classes")
+
     def __init__(self, judge: Sequence[str], count: int = 1000):
         self.judge, self.count = list(judge), count
 

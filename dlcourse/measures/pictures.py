@@ -15,6 +15,8 @@ class Bicubic(Measure):
     PSNR = 10 log10(white² / mean squared error), the error of all test pixels. For task=super_resolution. Lecture: L4.
     """
 
+    needs = ("task.bicubic", "task.in_target_units")
+
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         batch = data.samples("test").to(model.device)
         with torch.no_grad():

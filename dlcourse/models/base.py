@@ -91,7 +91,7 @@ class Model(pl.LightningModule):
 
     def forward(self, x: Tensor) -> Any:
         """Raw inputs x (N, *shape) to logits z (N, *task.places, outputs), or a NamedTuple with z as first field."""
-        return self.network((x - self.mean) / self.std)
+        return self.network((x.to(self.mean.dtype) - self.mean) / self.std)
 
     @property
     def of_the_data(self) -> list[str]:

@@ -100,12 +100,12 @@ def after_pooling(f: nn.Module) -> bool:
     return type(f) is nn.ReLU or type(f) is nn.LeakyReLU and f.negative_slope >= 0
 
 
-def one_a_block(key: str, value: int | Sequence[int], blocks: int) -> list[int]:
-    """The kernels, strides or windows of the blocks: one number for all, or a list with one for each."""
+def one_a_block(key: str, value: int | Sequence[int], blocks: int, of: str = "convolutions") -> list[int]:
+    """The kernels, strides or windows of the blocks: one number for all, or a list; ``of``: for what."""
     if isinstance(value, int):
         return [value] * blocks
     if len(value) != blocks:
-        raise ValueError(f"model.{key} lists {len(value)} for {blocks} convolutions")
+        raise ValueError(f"model.{key} lists {len(value)} for {blocks} {of}")
     return list(value)
 
 

@@ -38,7 +38,7 @@ class Detector(Model):
         check_norm(norm)
         if head not in ("convolution", "unshared", "dense"):
             raise ValueError(f"model.head={head}: expected convolution, unshared or dense")
-        halvings = stride.bit_length() - 1
+        halvings = stride.bit_length() - 1 if isinstance(stride, int) else -1
         if stride != 2**halvings or halvings > len(channels):
             raise ValueError(
                 f"model.stride={stride}: expected a power of 2 with a convolution for each halving; "

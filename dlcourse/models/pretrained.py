@@ -112,11 +112,24 @@ def spelled(name: str) -> str:
     return name.replace(".", "").replace("_", "")
 
 
+def unlike(w: Tensor, own: Tensor | None) -> str:
+    """What keeps a file's tensor from being loaded in the place of ``own``; empty if nothing does."""
+    if w.is_meta:
+        return "has no numbers there (device meta)"
+    if w.layout != torch.strided or w.is_nested:
+        return f"is {'nested' if w.is_nested else w.layout} there, not a plain tensor"
+    if own is not None and w.shape != own.shape:
+        return f"is {tuple(w.shape)} there and {tuple(own.shape)} here"
+    if own is not None and w.is_floating_point() != own.is_floating_point():
+        return f"is {w.dtype} there and {own.dtype} here"
+    return "holds numbers that are not finite" if w.is_floating_point() and not w.float().isfinite().all() else ""
+
+
 def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
     """Load weights into a network, except its last layer ``head``; the line returned says what stays random.
 
-    Strict: a tensor that is missing or of another shape is refused by name. Only auxiliary outputs (names with ``aux``)
-    may be there without a place here.
+    Strict: a tensor that is missing, of another shape or not of plain numbers of that kind is refused by name. Only
+    auxiliary outputs (names with ``aux``) may be there without a place here.
     """
     own = net.state_dict()
     last = next(name for name, layer in net.named_modules() if layer is head)
@@ -127,12 +140,7 @@ def fill(net: nn.Module, head: nn.Module, pretrained: Pretrained) -> str:
     unused = [name for name in state if name not in own and name.lower().startswith("aux")]
     for name in [*unused, *(name for name in state if name.startswith(f"{last}."))]:
         del state[name]
-    wrong = [
-        f"{name} is {tuple(w.shape)} there and {tuple(own[name].shape)} here"
-        for name, w in state.items()
-        if name in own and w.shape != own[name].shape
-    ]
-    wrong += [f"{name} holds numbers that are not finite" for name, w in state.items() if not w.isfinite().all()]
+    wrong = [f"{name} {what}" for name, w in state.items() if (what := unlike(w, own.get(name)))]
     if not wrong:
         missing, foreign = net.load_state_dict(state, strict=False)
         missing = [name for name in missing if not name.startswith(f"{last}.")]

@@ -40,7 +40,7 @@ class ResNet(Model):
                 f"model.channels={list(channels)} halves pictures (C, H, W) {halvings} times; the data's shape is "
                 f"{tuple(shape)}: fewer channels, or other data"
             )
-        counts = one_a_block("blocks", blocks, len(channels))
+        counts = one_a_block("blocks", blocks, len(channels), "stages")
         f = iter(one_a_layer(activation, 1 + sum(counts)))
         maps = channels[0]
         layers: list[nn.Module] = [convolution(shape[0], maps, 3, 1, norm), next(f)()]

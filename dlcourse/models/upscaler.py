@@ -14,6 +14,7 @@ class Upscaler(Model):
 
     ``channels`` lists the maps of each hidden convolution. The r² maps of a channel are the pixels of r × r blocks
     (pixel shuffle). One activation for all, or a list over the hidden layers. Lecture: L4. Shi et al. (2016).
+    ValueError: rows that are no pictures, or a list of kernels.
     """
 
     def __init__(
@@ -26,6 +27,10 @@ class Upscaler(Model):
         kernel: int = 3,
         **parts: Any,
     ):
+        if len(shape) != 3:
+            raise ValueError(f"model=upscaler expects pictures (C, h, w); the data's shape is {tuple(shape)}")
+        if not isinstance(kernel, int):
+            raise ValueError(f"model.kernel={kernel}: expected one whole number, for all convolutions")
         layers: list[nn.Module] = []
         maps = [shape[0], *channels]
         for k, f in enumerate(one_a_layer(activation, len(channels))):

@@ -60,14 +60,21 @@ class FindDivergence(Callback):
             bad = ~value.isfinite().flatten(1).all(1)
             message = f"{name} ({type(module).__name__}) outputs {first_nonfinite(value)}"
         else:
-            rows = range(len(self.batch.x))
-            single_samples = [[part if part is None else part[k : k + 1] for part in inputs] for k in rows]
+            each = len(inputs[0]) // len(self.batch.x)  # rows of a sample: its pixels or cells, or one
+            rows = [slice(k * each, (k + 1) * each) for k in range(len(self.batch.x))]
+            single_samples = [[part if part is None else part[some] for part in inputs] for some in rows]
             bad = torch.stack([~module.forward(*parts)[0].isfinite() for parts in single_samples])
             message = f"the loss is {value.item()}"
         raise DivergenceFound(message + self._samples(bad))
 
     def _samples(self, bad: Tensor) -> str:
-        """Which samples of the batch: the row of the first one in the data, and how many more."""
+        """Which samples of the batch: the row of the first one in the data, and how many more.
+
+        ``bad`` (M,): samples, or as many rows of each, those of a sample following one another.
+        """
+        if len(bad) % len(self.batch.index):
+            return ""
+        bad = bad.reshape(len(self.batch.index), -1).any(1)
         indices = sorted(self.batch.index[bad].tolist())
         if not indices:  # no sample causes it by itself
             return ""

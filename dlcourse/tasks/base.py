@@ -77,6 +77,8 @@ class Task(nn.Module):
     input_shape: tuple[int, ...] | None = None
     #: The shape of the places at which a sample has outputs; () if it has them as a whole.
     places: tuple[int, ...] = ()
+    #: What predict.py says of pictures that were converted to the data's size, if their predictions are of that size.
+    of_converted: str = ""
     #: How many test samples `visualize` needs; None: all.
     samples_shown: int | None = None
 
@@ -144,6 +146,13 @@ class Task(nn.Module):
     def predicted_class(self, z: Tensor) -> Tensor:
         """The predicted class (N,) for z (N, outputs); only for tasks with ``classes``."""
         raise Refused(f"{type(self).__name__} has no classes, which this compares")
+
+    def enlarge(self, predictions: Predictions, factors: Tensor) -> Predictions:
+        """Predictions for pictures that were converted, in the pixels of their files.
+
+        ``factors`` (N, 2): by how much a file is higher and wider than what the model got.
+        """
+        return predictions
 
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """A line for each sample, as predict.py prints it."""

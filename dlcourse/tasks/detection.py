@@ -130,6 +130,11 @@ class Detection(Task):
         true = (boxes[boxes[:, NUMBER] >= 0] for boxes in target)
         return preds, [{"boxes": boxes[:, CORNERS], "labels": boxes[:, NUMBER].long()} for boxes in true]
 
+    def enlarge(self, predictions: Predictions, factors: Tensor) -> Predictions:
+        """The boxes in the pixels of the files."""
+        a, by = predictions.a, factors.flip(1).repeat(1, 2)[:, None, None]
+        return predictions._replace(a=torch.cat([a[..., :-4], a[..., -4:] * by.to(a)], -1))
+
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """The boxes of a picture as JSON: [{"class": …, "score": …, "box": [x1, y1, x2, y2]}, …], best first."""
         for boxes in self.found(predictions.a):

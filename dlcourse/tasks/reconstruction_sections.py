@@ -55,7 +55,7 @@ def decoded(model: Any, data: Any, code: int) -> list[Plot]:
 
 def sheet(model: Any, codes: Tensor, alt: str, caption: str, told: tuple[Tensor, ...] = ()) -> Plot:
     """What codes (rows, columns, code) are decoded to, as a sheet of pictures; ``told``: of which classes."""
-    pictures = model.output(model.decode(codes.flatten(0, 1), *told)).unflatten(0, codes.shape[:2])
+    pictures = model.output(model.decode(codes.flatten(0, 1).to(model.mean.dtype), *told)).unflatten(0, codes.shape[:2])
     return page(model, list(pictures.float().cpu()), alt, caption)
 
 

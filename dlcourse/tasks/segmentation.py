@@ -25,6 +25,7 @@ class Segmentation(Classification):
     """
 
     samples_shown = 12
+    of_converted = "masks and numbers of pixels are of the converted pictures"
 
     def __init__(self, *, shape: Sequence[int], **facts: Any):
         super().__init__(**facts)

@@ -1,8 +1,10 @@
 """Where a number stopped being one: the same steps again name the layer and the sample."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
 import dlcourse
@@ -10,6 +12,8 @@ from dlcourse.data.images import Digits
 from dlcourse.errors import DIVERGED, Refused
 from dlcourse.losses import CrossEntropy
 from dlcourse.models.base import Model
+from dlcourse.runs.divergence import DivergenceFound, FindDivergence
+from dlcourse.tasks.base import Batch
 
 WORDS = ["trainer=cpu", "model.hidden=[16]", "data.batch_size=128", "trainer.max_epochs=3", "callbacks=none"]
 WORDS += ["logger=none", "data.standardise=false", "report=false"]
@@ -57,6 +61,22 @@ def test_the_row_and_the_layer_are_named(tmp_path, planted, parts, words):
     planted(row)
     found = diverge(tmp_path / "run", *WIDE, *words)
     assert found.startswith("recomputed: network.1 (Linear) outputs ") and found.endswith(f" for row {row} of the data")
+
+
+@pytest.mark.parametrize("rows_of_each", [1, 4, 6])  # turned pictures; pixels
+@pytest.mark.parametrize("layer", ["network", "loss"])
+def test_a_sample_with_several_rows(layer, rows_of_each):
+    """Sample 2 of the batch is row 32 of the data, whichever of its own rows is no number."""
+    parts = nn.ModuleDict({"network": nn.Linear(3, 2), "loss": CrossEntropy()})
+    search, trainer = FindDivergence(step=0), SimpleNamespace(global_step=0)
+    search.on_train_start(trainer, parts)
+    x = torch.ones(4, 3)
+    search.on_train_batch_start(trainer, None, Batch(x, torch.zeros(4), torch.arange(30, 34)), 0)
+    values = torch.ones(4 * rows_of_each, 3)
+    values[3 * rows_of_each - 1] = math.nan
+    inputs = (values,) if layer == "network" else (values, torch.zeros(len(values), dtype=torch.long), None)
+    with pytest.raises(DivergenceFound, match="nan for row 32 of the data$"):
+        parts[layer](*inputs)
 
 
 def test_a_row_that_only_validation_reads(tmp_path, planted, parts):

@@ -132,6 +132,7 @@ def test_what_does_not_fit_is_refused_before_torch(words, said):
         (["data=scenes", "model=detector", "data.half=top"], "data.half=top: expected left, right or null"),
         (["data=scenes", "model=detector", "task.stride=3"], "task.stride=3"),
         (["data=scenes", "model=detector", "model.stride=3"], "model.stride=3: expected a power of 2"),
+        (["data=scenes", "model=detector", "model.stride=[2,2]"], "model.stride=[2, 2]: expected a power of 2"),
         (["data=scenes", "model=detector", "model.head=round"], "expected convolution, unshared or dense"),
         (["data=scenes", "model=detector", "model.stride=2"], "(N, 32, 32, 14), but the data needs (N, 16, 16, 14)"),
         (["data=scenes", "model=mlp"], "into (N, 14), but the data needs (N, 16, 16, 14)"),

@@ -9,13 +9,18 @@ import torch
 from torch import nn
 
 import dlcourse
-from dlcourse.errors import Refused
+from dlcourse.errors import CONFIG, Refused
+from dlcourse.measures.code import ActiveUnits, PrincipalComponents
+from dlcourse.measures.few_labels import FewLabels
 from dlcourse.measures.generalisation import Gap, Shifts, Verification
+from dlcourse.measures.generation import Generated
 from dlcourse.measures.landscape import directions, plane
+from dlcourse.measures.pictures import Bicubic
 from dlcourse.measures.reference import Formula, Gradients, Optimum, Probabilities
 from dlcourse.measures.smoothness import LinearEstimate, Linearity
 from dlcourse.measures.training import EachEpochTest
 from dlcourse.runs.building import build
+from dlcourse.runs.files import read_rows
 from tests.composing import checked
 
 QUIET = ["trainer=cpu", "callbacks=none", "report=false"]
@@ -125,6 +130,25 @@ def test_a_convolution_shifts_with_its_picture():
         Shifts(pixels=2).measure(*ready("data=digits", "model.hidden=[64]"))
     with pytest.raises(Refused, match="does not form pictures"):
         Shifts().measure(*ready("data=digits", "model.hidden=[10]"))
+
+
+def test_a_model_without_what_a_measure_needs_is_refused_before_training(tmp_path):
+    _, mlp = build(checked(["data=digits", "model.hidden=[4]"]).tree)
+    _, autoencoder = build(checked(["data=digits", "model=autoencoder", "model.hidden=[4]", "model.code=2"]).tree)
+    lacking = {ActiveUnits(): "encode", PrincipalComponents(): "code", FewLabels(): "encode", Generated([]): "draw"}
+    for measure, name in {**lacking, Bicubic(): "task.bicubic"}.items():
+        said = f"{type(measure).__name__} measures models with {name}, which MLP with Classification is without"
+        with pytest.raises(Refused, match=said):
+            measure.setup(None, mlp, "fit")
+    for measure in (ActiveUnits(), PrincipalComponents(), FewLabels()):
+        measure.setup(None, autoencoder, "fit")
+    with pytest.raises(Refused, match="Generated measures models with draw, which Autoencoder with Reconstruction is"):
+        Generated([]).setup(None, autoencoder, "fit")
+    run, code = tmp_path / "run", "+callbacks.code._target_=dlcourse.measures.code.ActiveUnits"
+    with pytest.raises(Refused, match="ActiveUnits measures models with encode") as refusal:
+        dlcourse.run("trainer=cpu", "model.hidden=[4]", "report=false", "logger=none", code, f"run_dir={run}")
+    assert refusal.value.code == CONFIG and not list(run.glob("checkpoints/*.ckpt"))
+    assert read_rows(run / "metrics.jsonl") == []
 
 
 def test_verification_of_codes_that_are_the_class():

@@ -60,7 +60,7 @@ def test_shortcuts_carry_the_gradient_to_the_first_layer():
 def test_blocks_of_each_stage():
     model = made("model.blocks=[1,2]")
     assert [type(part).__name__ for part in model.network].count("Residual") == 3
-    with pytest.raises(Refused, match="model.blocks lists 3 for 2"):
+    with pytest.raises(Refused, match="model.blocks lists 3 for 2 stages"):
         made("model.blocks=[1,2,1]")
 
 

@@ -224,6 +224,12 @@ def damaged(state, name, tmp_path):
         changed["conv9.weight"] = torch.zeros(2)
     elif name == "nan":
         changed["conv1.0.weight"] = torch.full((24, 3, 3, 3), torch.nan)
+    elif name == "sparse":
+        changed["conv1.0.weight"] = state["conv1.0.weight"].to_sparse()
+    elif name == "meta":
+        changed["conv1.0.weight"] = state["conv1.0.weight"].to("meta")
+    elif name == "int8":
+        changed["conv1.0.weight"] = torch.zeros(24, 3, 3, 3, dtype=torch.int8)
     elif name == "code":
         changed = Evil()
     elif name == "numbers":
@@ -241,6 +247,9 @@ def damaged(state, name, tmp_path):
         ("missing", "missing there: conv1.0.weight"),
         ("foreign", "only there: conv9.weight"),
         ("nan", "conv1.0.weight holds numbers that are not finite"),
+        ("sparse", "does not fit the network: conv1.0.weight is torch.sparse_coo there, not a plain tensor"),
+        ("meta", "does not fit the network: conv1.0.weight has no numbers there"),
+        ("int8", "does not fit the network: conv1.0.weight is torch.int8 there and torch.float32 here"),
         ("code", "is no file of weights"),
         ("numbers", "holds no state_dict"),
         ("cut", "is no file of weights"),
