@@ -75,6 +75,7 @@ def test_pictures_without_a_white_and_classes_without_names(classes: list[str] |
     data = SimpleNamespace(sets={"test": Rows(x, y, torch.arange(6))}, shape=(1, 8, 8), y="classes", classes=classes)
     model = torch.nn.Module()
     model.code, model.device, model.task = 2, torch.device("cpu"), SimpleNamespace(white=None)
+    model.mean = torch.zeros(())
     model.encode, model.decode = lambda rows: rows.flatten(1)[:, :2], lambda h: h.repeat(1, 32)
     model.output = lambda z: z.unflatten(1, (1, 8, 8))
     (section,) = sections(model, data, Predictions(x.flatten(1), x))

@@ -88,12 +88,6 @@ class Data(pl.LightningDataModule):
         self._split()
         self._leave_rows_out()
         self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
-        of_classes = self.y == "classes" and self.task.classes is not None
-        if of_classes and not bool(torch.isin(self.sets["test"].y, self.sets["train"].y).any()):
-            raise Refused(
-                f"data={self.name}: training has none of the classes of the test set, so no answer can be right; "
-                "choose task=embedding, which compares samples of new classes"
-            )
         for name, rows in self.sets.items():
             if not len(rows):
                 raise Refused(
@@ -103,6 +97,12 @@ class Data(pl.LightningDataModule):
                 self.task.check_set(rows.y, rows.index)
             except ValueError as error:
                 raise Refused(f"data={self.name}: the {name} set {error}") from None
+        of_classes = self.y == "classes" and self.task.classes is not None
+        if of_classes and not bool(torch.isin(self.sets["test"].y, self.sets["train"].y).any()):
+            raise Refused(
+                f"data={self.name}: training has none of the classes of the test set, so no answer can be right; "
+                "choose task=embedding, which compares samples of new classes"
+            )
 
     def _leave_rows_out(self) -> None:
         """Keep the rows of the chosen classes in training and validation, of the others in the test; then draw.

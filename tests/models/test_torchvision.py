@@ -340,6 +340,7 @@ def test_a_frozen_network_trains_its_last_layer_only(file, runs):
     assert not torch.equal(after["fc.weight"], begin.network.net.fc.weight)
 
 
+@pytest.mark.slow
 def test_a_run_is_continued_and_used_without_the_file(file, runs, tmp_path, capsys):
     """Weights are loaded once: what the run has learned since is not overwritten, and the file may be gone."""
     mine = tmp_path / "mine.pth"

@@ -27,6 +27,7 @@ def test_combinations_are_those_of_hydra():
     assert list(combinations([])) == [[]]
 
 
+@pytest.mark.slow
 def test_together_in_two_processes_is_each_alone(tmp_path):
     words = ["-m", *SHORT, "optimizer.lr=0.01,0.02", "seed=0,1", "hydra/launcher=vectorized", "sweep.workers=2"]
     code, _, err = train(*words, "sweep_dir=s", cwd=tmp_path)
