@@ -15,9 +15,11 @@ from dlcourse.measures.generalisation import Identification, Verification
 from dlcourse.measures.gradcheck import gradient_check
 from dlcourse.pairs import MOST, PairAUC, all_pairs, roc
 from dlcourse.runs.building import build
+from dlcourse.runs.export import ModelWithOutput
 from dlcourse.runs.fit import train
 from dlcourse.runs.trained import restore
 from dlcourse.tasks.base import Batch, Predictions
+from dlcourse.tasks.predictions import forward_batches
 from tests import objects
 from tests.composing import checked, resumed
 from tests.stopping import WORDS, assert_same_run, killed
@@ -144,6 +146,27 @@ def test_turns_are_classes_of_their_own() -> None:
     codes = torch.randn(8, 3)
     preds, target = task.comparable(Predictions(codes, codes), groups)
     assert torch.equal(preds, codes[[0, 4]]) and target.tolist() == [7, 2]
+
+
+def test_the_answer_is_the_same_for_a_mirror_image() -> None:
+    """Of predictions and of an exported file; the output, which is trained, tells them apart."""
+    data, model = built(*SMALL, "loss=arcface", "task.flips=2", NEW)
+    x = data.sets["test"].x[:20]
+    exported = ModelWithOutput(model)
+    with torch.no_grad():
+        assert torch.allclose(exported(x), exported(x.flip(3)), atol=1e-6)
+        assert torch.allclose(exported(x), forward_batches(model, x).a, atol=1e-6)
+        assert not torch.allclose(model(x), model(x.flip(3)), atol=1e-2)
+    assert model.task.has_own_answer and not built(*SMALL)[1].task.has_own_answer
+
+
+def test_every_version_of_a_row_has_its_weight() -> None:
+    data, model = built(*SMALL, "loss=arcface", "task.turns=2", NEW)
+    batch = data.sets["train"].first(6)
+    weight = torch.tensor([1.0, 0, 2, 0, 0, 1])
+    _, target = model.task.prepare_batch(batch)
+    expected = model.loss(model(model.task.prepare_batch(batch)[0]), target, weight.repeat_interleave(2))
+    assert torch.equal(model.loss_of(batch._replace(weight=weight)).loss, expected[0])
 
 
 @pytest.mark.parametrize("words", [["task.turns=4"], ["loss=arcface", "task.turns=2"]])

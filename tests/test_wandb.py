@@ -24,10 +24,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.wandb"), key=lambda path: path.parent.name)
 
 
-def test_a_multirun_of_two_is_two_finished_runs(tmp_path: Path) -> None:
-    train("-m", *WORDS, "seed=0,1", f"sweep_dir={tmp_path}")
+def test_a_multirun_of_three_is_three_finished_runs(tmp_path: Path) -> None:
+    train("-m", *WORDS, "seed=0,1,2", f"sweep_dir={tmp_path}")
     found = files(tmp_path)
-    assert len(found) == 2 and len({path.stem for path in found}) == 2
+    assert len(found) == 3 and len({path.stem for path in found}) == 3
     for seed, path in enumerate(sorted(found, key=lambda path: path.parents[2].name)):
         assert [row["exit_code"] for row in recorded(path, "exit")] == [0]
         config = recorded(path, "config")[0]["update"]

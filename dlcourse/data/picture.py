@@ -44,11 +44,11 @@ def described(path: str | Path) -> str:
 
 def upright_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a readable picture file, upright by its EXIF tag."""
-    from PIL import ExifTags, Image
+    from PIL import Image, ImageOps
 
     with Image.open(path, formats=("PNG", "JPEG")) as file:
-        turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter of a circle
-        return (file.width, file.height) if turned else (file.height, file.width)
+        upright = ImageOps.exif_transpose(file)
+        return upright.height, upright.width
 
 
 def array(path: Path, shape: Sequence[int]) -> Tensor:

@@ -38,10 +38,10 @@ class PrincipalComponents(Measure):
     """The error of principal components in the place of the network, on the inputs that the network gets.
 
     The components are those of the training set's targets; a sample is projected on them, and the result is clipped to
-    0 … 1 if the network's outputs are in that range. ``pca_mse``: mean squared
-    error on the test set, in the units of ``test/mse``, with the number of components among ``sizes`` (the units of the
-    code by default) that has the lowest error on the validation set, ``pca_size``. ``angle``: the largest angle between
-    the plane of a linear decoder and that of as many components, in radians. Lecture: L4. Baldi and Hornik (1989).
+    0 … 1 if the network's outputs are in that range. ``pca_mse``: mean squared error on the test set, in the units of
+    ``test/mse``, with the number of components among ``sizes`` (the units of the code by default) that has the lowest
+    error on the validation set, ``pca_size``. ``angle``: the largest angle between the plane of a linear decoder and
+    that of as many components, in radians. Lecture: L4. Baldi and Hornik (1989).
     """
 
     needs = ("code", "network.decoder", "task.in_target_units")

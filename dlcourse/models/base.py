@@ -64,7 +64,6 @@ class Model(pl.LightningModule):
         self.network, self.loss, self.task = network, loss, task
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.monitor = monitor
-        self.has_own_answer = type(task).answer is not Task.answer  # otherwise it is the output, computed already
         self.example_input_array = torch.zeros(2, *shape)
         self.stage_metrics = {stage: Metrics(task, self.output) for stage in ("train", "val", "test")}
         self.chosen_metrics = {
@@ -135,7 +134,7 @@ class Model(pl.LightningModule):
     def _step(self, batch: Batch, batch_idx: int, stage: str) -> Tensor:
         loss, divisor, output, target, auxiliary = self.loss_of(batch)
         objective = weigh_processes(loss, divisor, auxiliary) if stage == "train" else loss
-        if stage != "train" and self.has_own_answer:
+        if stage != "train" and self.task.has_own_answer:
             output = self.task.answer(self, self.task.prepare_batch(batch)[0])
         output, auxiliary = detached(output), {name: part.detach() for name, part in auxiliary.items()}
         self.stage_metrics[stage].update(loss.detach(), divisor, output, target, batch_idx, auxiliary)
@@ -224,7 +223,8 @@ class Model(pl.LightningModule):
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         groups: list[Any] = named
         if keywords.get("weight_decay"):
-            weights, others = [each for each in named if each[1].ndim > 1], [each for each in named if each[1].ndim < 2]
+            weights = [(name, p) for name, p in named if p.ndim > 1]
+            others = [(name, p) for name, p in named if p.ndim < 2]
             groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
             groups = [group for group in groups if group["params"]]
         return self.optimizer_factory(groups, **values)

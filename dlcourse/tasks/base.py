@@ -117,6 +117,11 @@ class Task(nn.Module):
         """
         return logits(output), target, None
 
+    @property
+    def has_own_answer(self) -> bool:
+        """Whether the answer is not the model's output, which the loss has computed already."""
+        return type(self).answer is not Task.answer
+
     def answer(self, model: Any, inputs: Any) -> Any:
         """What metrics and predictions are made of in validation, test and predict.py: the model's output by default.
 

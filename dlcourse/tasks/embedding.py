@@ -72,6 +72,10 @@ class Embedding(Task):
         numbers = torch.arange(self.versions, device=batch.y.device)
         return torch.stack(turned, 1).flatten(0, 1), (batch.y[:, None] * self.versions + numbers).flatten()
 
+    @property
+    def has_own_answer(self) -> bool:
+        return self.flips == 2
+
     def answer(self, model: Any, inputs: Tensor) -> Any:
         if self.flips == 1:
             return model(inputs)
