@@ -118,19 +118,28 @@ def logging(subject: Subject) -> str:
 
 
 def no_server(subject: Subject, folder: Path, *, mute: bool) -> Outcome:
-    """A key, and nobody who answers: the run goes on, at most two seconds later than offline, in one file."""
+    """A key, and nobody who answers: the run goes on, at most two seconds later than offline, in one file.
+
+    A busy machine can hold up either run, so up to three pairs of them are timed; the least delay counts.
+    """
+    delays = []
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if mute:  # or there is nobody behind the port
             server.listen()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         env = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": url, "WANDB_MODE": "online"}
-        offline = subject.train(folder / "offline", logging(subject), epochs=1, env={"WANDB_MODE": "offline"})
-        done = subject.train(folder / "run", logging(subject), epochs=1, env=env)
-    late, files = done.seconds - offline.seconds, list((folder / "run").rglob("*.wandb"))
-    if done.code:
-        return judged(done)
-    return Outcome(SURVIVED if late <= 2 and len(files) == 1 else SILENT, 0, f"{late:.1f} s later, {len(files)} files")
+        for k in range(3):
+            offline = subject.train(folder / f"offline{k}", logging(subject), epochs=1, env={"WANDB_MODE": "offline"})
+            done = subject.train(folder / f"run{k}", logging(subject), epochs=1, env=env)
+            files = list((folder / f"run{k}").rglob("*.wandb"))
+            delays.append(done.seconds - offline.seconds)
+            if done.code:
+                return judged(done)
+            if delays[-1] <= 2 or len(files) != 1:
+                break
+    kind = SURVIVED if delays[-1] <= 2 and len(files) == 1 else SILENT
+    return Outcome(kind, 0, f"{min(delays):.1f} s later, {len(files)} files")
 
 
 def logged_until_killed(subject: Subject, folder: Path) -> Outcome:
