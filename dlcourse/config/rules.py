@@ -31,8 +31,8 @@ def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
         if value is not allowed:
             check_range(key, value, allowed)
     standard = cfg.data.get("standardise", True)
-    if not isinstance(standard, bool) and not POSITIVE.contains(standard):
-        raise Refused(f"data.standardise={standard}: expected true, false, or a number above 0 to divide by")
+    if not isinstance(standard, bool) and standard != "centre" and not POSITIVE.contains(standard):
+        raise Refused(f"data.standardise={standard}: expected true, false, centre, or a number above 0 to divide by")
     _check_task(cfg, choices)
     logged = _logged_metrics(cfg, choices)
     if cfg.model.get("norm") == "batch" and cfg.data.batch_size == 1:

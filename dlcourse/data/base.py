@@ -57,7 +57,7 @@ class Data(pl.LightningDataModule):
         train_samples: int | None = None,
         classes_in_training: Sequence[Any] | None = None,
         labelled: int | None = None,
-        standardise: bool | float = True,
+        standardise: bool | float | str = True,
         reshuffle: bool = True,
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
     ):
@@ -187,12 +187,14 @@ class Data(pl.LightningDataModule):
 
     @property
     def mean(self) -> Tensor:
-        return self._moments[0] if self.standardise is True else torch.zeros(())
+        return self._moments[0] if self.standardise is True or self.standardise == "centre" else torch.zeros(())
 
     @property
     def std(self) -> Tensor:
-        """``standardise`` itself, where it is a number."""
-        return self._moments[1] if self.standardise is True else torch.tensor(float(self.standardise or 1))
+        """``standardise`` itself, where it is a number; 1 where it is ``centre`` or false."""
+        if self.standardise is True:
+            return self._moments[1]
+        return torch.tensor(1.0 if isinstance(self.standardise, bool | str) else float(self.standardise))
 
     def _loader(self, name: str) -> Loader:
         rows, train = self.sets[name], name == "train"

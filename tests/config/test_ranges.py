@@ -14,7 +14,8 @@ from tests.refusing import refusal
 @pytest.mark.parametrize("value", ["0", "-1", "null", "abc", "[1]", "nan"])
 def test_what_no_input_is_divided_by(value):
     assert "data.standardise" in refusal(checked, [f"data.standardise={value}"])
-    assert checked(["data.standardise=256"]).cfg.data.standardise == 256
+    for value in (256, "centre"):
+        assert checked([f"data.standardise={value}"]).cfg.data.standardise == value
 
 
 NO_NUMBER = [True, False, "abc", "", float("nan"), float("inf"), -float("inf"), {"a": 1}]

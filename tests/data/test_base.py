@@ -408,3 +408,14 @@ def test_read_what_is_no_picture(tmp_path):
         pictures().read(tmp_path / "x.png")
     with pytest.raises(Refused, match="npy"):
         ready(classes()).read(tmp_path / "x.png")
+
+
+def test_inputs_can_be_centred_and_keep_their_scale():
+    x = torch.randint(0, 256, (200, 3, 5, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+    data = ready((x, torch.arange(200) % 3), standardise="centre")
+    rows = data.sets["train"].x.double().numpy()
+    np.testing.assert_allclose(data.mean.flatten().numpy(), rows.mean((0, 2, 3)), rtol=1e-6)
+    assert data.std == 1
+    task = objects.task("regression", 1, standardise="centre")
+    task.fit(x, torch.randn(200, 1) * 5 + 3)
+    assert task.y_mean == 0 and task.y_std == 1
