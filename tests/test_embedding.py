@@ -284,4 +284,4 @@ def test_measures_of_codes_that_are_the_class() -> None:
     found = Identification(shots=3).measure(model, data)
     assert found["rank1"] == 1 and found["chance"] == 0.2 and 0.5 < found["pixel_rank1"] < 1
     with pytest.raises(Refused, match="shots=40"):
-        Identification(shots=40).measure(model, data)
+        Identification(shots=40).check(model, data)

@@ -17,7 +17,7 @@ class Measure(Callback):
 
     ``measure(model, data)`` returns them by name; names that end in numbers, ``gradient/1``, ``gradient/2``, are
     plotted as one line. Every value must be finite, like all metrics of a run.
-    Refused, before training: a model that lacks what the measure ``needs``.
+    Refused, before training: a model that lacks what the measure ``needs``, and what ``check`` refuses.
     """
 
     #: Names of attributes that the model must have, such as ``encode`` or ``task.factor``.
@@ -33,6 +33,10 @@ class Measure(Callback):
                     f"{type(self).__name__} measures models with {name}, which {given} is without; choose another "
                     "model or task, or leave the measure out of callbacks"
                 ) from None
+        self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+
+    def check(self, model: Any, data: Any) -> None:
+        """Refused: a model or data for which the measure has no value."""
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         raise NotImplementedError

@@ -39,9 +39,11 @@ class Halves(Measure):
     def __init__(self, iou: float = 0.5):
         self.metric = MeanPrecision(iou)
 
-    def measure(self, model: Any, data: Any) -> dict[str, float]:
+    def check(self, model: Any, data: Any) -> None:
         if data.y != "boxes" or not hasattr(data, "test_scenes"):
             raise Refused(f"data={data.name} has no boxes in one half of the picture; try data=scenes")
+
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         found = {half: self.precision(model, *data.test_scenes(half)) for half in ("left", "right")}
         return {**found, "kept": found["right"] / max(found["left"], 1e-9)}
 

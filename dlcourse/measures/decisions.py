@@ -32,9 +32,11 @@ class Diagnosis(Measure):
             raise ValueError(f"miss_cost={miss_cost} must be above zero, wanted={wanted} a class, 0 or 1")
         self.miss_cost, self.wanted = miss_cost, wanted
 
-    def measure(self, model: Any, data: Any) -> dict[str, float]:
+    def check(self, model: Any, data: Any) -> None:
         if data.outputs != 2 or data.y != "classes" or model.task.outputs != 1 or not model.loss.probabilities:
             raise Refused("a diagnosis is one of two classes by one probability: task=binary, loss=bce")
+
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         test, val = data.sets["test"], data.sets["val"]
         z, z_val = (self.sign * forward_batches(model, rows.x).z[:, 0].double() for rows in (test, val))
         there, there_val = (rows.y == self.wanted for rows in (test, val))

@@ -23,9 +23,11 @@ class Gap(Measure):
     Lecture: L18.
     """
 
-    def measure(self, model: Any, data: Any) -> dict[str, float]:
+    def check(self, model: Any, data: Any) -> None:
         if model.loss.compares_rows:
             raise Refused("the gap compares losses of two sets, and this loss depends on the number of rows compared")
+
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
         losses, found = {}, {}
         for stage in ("train", "test"):
             batch = data.samples(stage).to(model.device)
@@ -56,43 +58,49 @@ class Shifts(Measure):
     def __init__(self, pixels: int = 1):
         self.pixels = pixels
 
+    def check(self, model: Any, data: Any) -> None:
+        if len(data.shape) != 3:
+            raise Refused(f"a shift is of pictures (C, H, W); data={data.name} has inputs {tuple(data.shape)}")
+        if data.shape[2] <= 5 * self.pixels + 2:
+            raise Refused(f"pixels={self.pixels} leaves only the border of a picture {data.shape[2]} pixels wide")
+        self._maps(model, data.sets["test"].x[:1])
+
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         test, k = data.sets["test"], self.pixels
-        x = test.x.float().to(model.device)
-        shifted = torch.zeros_like(x)
-        shifted[..., k:] = x[..., :-k]
-        layer = next(part for part in model.network.modules() if isinstance(part, nn.Conv2d | nn.Linear))
-        height, width = x.shape[-2:]
-        with eval_mode(model):
-            maps = [self._map(layer, (part - model.mean) / model.std) for part in (x, shifted)]
-        if maps[0].shape[-2:] != (height, width):
-            raise Refused(f"the first layer's map is {tuple(maps[0].shape[-2:])}, the picture {(height, width)}")
+        shifted = torch.zeros_like(test.x)
+        shifted[..., k:] = test.x[..., :-k]
+        (layer, maps), (_, shifted_maps) = (self._maps(model, x) for x in (test.x, shifted))
         border = 2 * k + 1
-        if width <= 2 * border + k:
-            raise Refused(f"pixels={k} leaves only the border of a picture {width} pixels wide")
-        expected, shifted_map = maps[0][..., border - k : -border - k], maps[1][..., border:-border]
-        inputs, outputs = x[0].numel(), maps[0][0].numel()
+        expected, found_maps = maps[..., border - k : -border - k], shifted_maps[..., border:-border]
+        inputs, outputs = test.x[0].numel(), maps[0].numel()
         found = {}
         if model.task.classes is not None:
             found["acc_shifted"] = _accuracy(model, forward_batches(model, shifted).z, test.y)
         return {
             **found,
-            "not_shifted": float((shifted_map - expected).norm() / expected.norm()),
+            "not_shifted": float((found_maps - expected).norm() / expected.norm()),
             "parameters": float(sum(p.numel() for p in layer.parameters())),
             "dense_parameters": float(outputs * (inputs + 1)),
         }
 
     @staticmethod
-    def _map(layer: nn.Module, x: Tensor) -> Tensor:
-        if isinstance(layer, nn.Conv2d):
-            return layer(x)
-        units = layer(x.flatten(1))
-        pixels_per_map = x.shape[-2] * x.shape[-1]
-        if units.shape[1] % pixels_per_map:
+    def _maps(model: Any, x: Tensor) -> tuple[nn.Module, Tensor]:
+        """The first layer with weights, and its outputs of raw pictures (N, C, H, W) as maps (N, K, H, W)."""
+        layer = next((part for part in model.network.modules() if isinstance(part, nn.Conv2d | nn.Linear)), None)
+        if layer is None:
+            raise Refused(f"{type(model).__name__} has no dense layer and no convolution of pictures")
+        size = x.shape[-2:]
+        with eval_mode(model), torch.no_grad():
+            x = (x.to(layer.weight) - model.mean) / model.std
+            maps = layer(x if isinstance(layer, nn.Conv2d) else x.flatten(1)).float()
+        if maps.ndim == 2 and maps.shape[1] % size.numel():
             raise Refused(
-                f"a dense layer of {units.shape[1]} units does not form pictures: set model.hidden=[{pixels_per_map}]"
+                f"a dense layer of {maps.shape[1]} units does not form pictures: set model.hidden=[{size.numel()}]"
             )
-        return units.unflatten(1, (-1, *x.shape[-2:]))
+        maps = maps.unflatten(1, (-1, *size)) if maps.ndim == 2 else maps
+        if maps.shape[-2:] != size:
+            raise Refused(f"the first layer's map is {tuple(maps.shape[-2:])}, the picture {tuple(size)}")
+        return layer, maps
 
 
 class Verification(Measure):
@@ -134,13 +142,16 @@ class Identification(Measure):
     def __init__(self, shots: int = 1):
         self.shots = shots
 
+    def check(self, model: Any, data: Any) -> None:
+        fewest = int(data.sets["test"].y.unique(return_counts=True)[1].min())
+        if fewest <= self.shots:
+            raise Refused(f"shots={self.shots}: a class has only {fewest} samples in the test set")
+
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         test, y = data.sets["test"], data.sets["test"].y
         mean = data.sets["train"].x.flatten(1).double().mean(0)
         classes = y.unique()
         of_class = [(y == k).nonzero()[:, 0] for k in classes]
-        if min(map(len, of_class)) <= self.shots:
-            raise Refused(f"shots={self.shots}: a class has only {min(map(len, of_class))} samples in the test set")
         known = torch.cat([rows[: self.shots] for rows in of_class])
         asked = torch.cat([rows[self.shots :] for rows in of_class])
 

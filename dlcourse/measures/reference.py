@@ -25,11 +25,13 @@ class Optimum(Measure):
     Lecture: L2, L9.
     """
 
-    def measure(self, model: Any, data: Any) -> dict[str, float]:
+    def check(self, model: Any, data: Any) -> None:
         layers = [p for _, p in model.network.named_parameters()]
         if len(layers) != 2 or len(layers[0]) != 1 or type(model.loss) not in OPTIMA:
             raise Refused("the lowest loss is known only for one unit without hidden layers, with mse or bce")
-        w, b = (p.detach().double().cpu() for p in layers)
+
+    def measure(self, model: Any, data: Any) -> dict[str, float]:
+        w, b = (p.detach().double().cpu() for _, p in model.network.named_parameters())
         std, mean = (v.double().cpu().expand(w.shape[1]) for v in (model.std, model.mean))
         moments = {name: value.double().cpu() for name, value in model.task.named_buffers()}
         w = w[0] / std * moments.get("y_std", 1)
@@ -62,11 +64,13 @@ class Formula(Measure):
     For bce, cross_entropy, and mse with identity or sigmoid. Lecture: L9, L10, L11.
     """
 
+    def check(self, model: Any, data: Any) -> None:
+        if type(model.loss) not in (losses.MSE, losses.BCE, losses.CrossEntropy):
+            raise Refused(f"the lecture has no formula for {type(model.loss).__name__}")
+
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         square = scratch.MSE if getattr(model.loss, "output_name", None) == "identity" else scratch.SIGMOID_MSE
         formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
-        if type(model.loss) not in formulas:
-            raise Refused(f"the lecture has no formula for {type(model.loss).__name__}")
         inputs, target = model.task.prepare_batch(data.samples("test"))
         z = forward_batches(model, inputs).z.double()
         with torch.no_grad():

@@ -53,6 +53,6 @@ def test_what_is_no_diagnosis(words):
 
     data, model = build(checked(words).tree)
     with pytest.raises(Refused, match="one of two classes by one probability"):
-        Diagnosis().measure(model, data)
+        Diagnosis().check(model, data)
     with pytest.raises(ValueError, match="miss_cost=0"):
         Diagnosis(miss_cost=0)

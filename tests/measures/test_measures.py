@@ -74,7 +74,7 @@ def test_the_optimum_of_a_linear_unit(standardise):
 
 def test_the_optimum_is_one_of_a_single_unit():
     with pytest.raises(Refused, match="one unit"):
-        Optimum().measure(*ready("data=moons"))
+        Optimum().check(*ready("data=moons"))
 
 
 @pytest.mark.parametrize("words", [["data=moons"], ["data=digits"], ["data=moons", "loss=mse"]])
@@ -88,7 +88,7 @@ def test_the_formula_on_the_slide(words):
 
 def test_a_loss_without_a_formula():
     with pytest.raises(Refused, match="no formula"):
-        Formula().measure(*ready("data=moons", "loss=hinge"))
+        Formula().check(*ready("data=moons", "loss=hinge"))
 
 
 def test_probabilities_sum_to_one():
@@ -127,26 +127,43 @@ def test_a_convolution_shifts_with_its_picture():
     found = Shifts().measure(*ready("data=digits", "model.hidden=[64]"))
     assert found["not_shifted"] > 0.3 and found["parameters"] == found["dense_parameters"] == 64 * 65
     with pytest.raises(Refused, match="only the border of a picture"):
-        Shifts(pixels=2).measure(*ready("data=digits", "model.hidden=[64]"))
+        Shifts(pixels=2).check(*ready("data=digits", "model.hidden=[64]"))
     with pytest.raises(Refused, match="does not form pictures"):
-        Shifts().measure(*ready("data=digits", "model.hidden=[10]"))
+        Shifts().check(*ready("data=digits", "model.hidden=[10]"))
+    with pytest.raises(Refused, match=r"the first layer's map is \(4, 4\), the picture \(8, 8\)"):
+        Shifts().check(*ready("data=digits", "model=cnn", "model.stride=2", "model.channels=[8]"))
+    with pytest.raises(Refused, match="data=moons has inputs"):
+        Shifts().check(*ready("data=moons"))
 
 
-def test_a_model_without_what_a_measure_needs_is_refused_before_training(tmp_path):
+def test_shifts_in_half_precision():
+    model, data = ready("data=digits", "model=cnn", "model.channels=[8]")
+    assert Shifts().measure(model.bfloat16(), data)["not_shifted"] < 0.02
+
+
+def test_a_model_without_what_a_measure_needs_is_refused():
     _, mlp = build(checked(["data=digits", "model.hidden=[4]"]).tree)
     _, autoencoder = build(checked(["data=digits", "model=autoencoder", "model.hidden=[4]", "model.code=2"]).tree)
+    trainer = SimpleNamespace(datamodule=None)
     lacking = {ActiveUnits(): "encode", PrincipalComponents(): "code", FewLabels(): "encode", Generated([]): "draw"}
     for measure, name in {**lacking, Bicubic(): "task.bicubic"}.items():
         said = f"{type(measure).__name__} measures models with {name}, which MLP with Classification is without"
         with pytest.raises(Refused, match=said):
-            measure.setup(None, mlp, "fit")
+            measure.setup(trainer, mlp, "fit")
     for measure in (ActiveUnits(), PrincipalComponents(), FewLabels()):
-        measure.setup(None, autoencoder, "fit")
+        measure.setup(trainer, autoencoder, "fit")
     with pytest.raises(Refused, match="Generated measures models with draw, which Autoencoder with Reconstruction is"):
-        Generated([]).setup(None, autoencoder, "fit")
-    run, code = tmp_path / "run", "+callbacks.code._target_=dlcourse.measures.code.ActiveUnits"
-    with pytest.raises(Refused, match="ActiveUnits measures models with encode") as refusal:
-        dlcourse.run("trainer=cpu", "model.hidden=[4]", "report=false", "logger=none", code, f"run_dir={run}")
+        Generated([]).setup(trainer, autoencoder, "fit")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("code.ActiveUnits", "measures models with encode"), ("boxes.Halves", "data=digits has no boxes in one half")],
+)
+def test_what_cannot_be_measured_is_refused_before_training(target, said, tmp_path):
+    run, measure = tmp_path / "run", f"+callbacks.own._target_=dlcourse.measures.{target}"
+    with pytest.raises(Refused, match=said) as refusal:
+        dlcourse.run("trainer=cpu", "model.hidden=[4]", "report=false", "logger=none", measure, f"run_dir={run}")
     assert refusal.value.code == CONFIG and not list(run.glob("checkpoints/*.ckpt"))
     assert read_rows(run / "metrics.jsonl") == []
 
