@@ -74,6 +74,7 @@ def own(tmp_path_factory) -> dict[str, list[str]]:
             )
     pictures = ["data=image_folder", f"data.path={folder / 'pictures'}"]
     return {
+        "data=table": [f"data.path={folder / 'table.csv'}", "data.target=kind"],
         "data=csv": [f"data.path={folder / 'table.csv'}", "data.target=kind"],
         "data=image_folder": pictures[1:],
         "model=lenet5": [*pictures, "data.size=28"],

@@ -132,7 +132,7 @@ def test_mode_with_a_models_name_is_told_of_model(check, word):
     assert refusal.value.code == CONFIG
 
 
-@pytest.mark.parametrize("key", ["columns=[size]", "classes=[a,b]", "shape=[1]", "outputs=2"])
+@pytest.mark.parametrize("key", ["described=[1]", "classes=[a,b]", "shape=[1]", "outputs=2"])
 def test_what_is_read_from_a_persons_file_cannot_be_set(tmp_path, key):
     (tmp_path / "own.csv").write_text("size,weight,kind\n1,2,a\n3,4,b\n5,6,a\n")
     words = ["data=csv", f"data.path={tmp_path / 'own.csv'}", "data.target=kind"]

@@ -45,7 +45,16 @@ SHARE, UNIT = Range(0, 1, open=")"), Range(0, 1)  # a share is below 1
 #: The keys of each range: every number that a user sets. Each item of a list must lie in the range.
 KEYS: dict[Range, tuple[str, ...]] = {
     COUNT: (
-        *("data.size", "data.features", "data.films", "data.most", "task.factor", "task.stride", "task.most"),
+        *(
+            "data.size",
+            "data.features",
+            "data.films",
+            "data.most",
+            "data.max_categories",
+            "task.factor",
+            "task.stride",
+            "task.most",
+        ),
         *("model.code", "model.width", "model.depth", "model.steps", "model.factor", "model.units"),
         "activation.num_parameters",
         *("metrics.calibration_error.n_bins", "metrics.top_k.top_k"),

@@ -1,4 +1,4 @@
-"""Upgrades configurations and weights that were stored before a task was an object."""
+"""Upgrades stored configurations whose classes have moved, and those and weights from before a task was an object."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from dlcourse.config.groups import CONF
 #: Classes that have moved since, and their new names.
 MOVED = {
     "dlcourse.callbacks.diagnostics.Diagnostics": "dlcourse.measures.diagnostics.Diagnostics",
-    "dlcourse.data.files.Csv": "dlcourse.data.table.Csv",
+    "dlcourse.data.files.Csv": "dlcourse.data.table.OwnTable",
+    "dlcourse.data.table.Csv": "dlcourse.data.table.OwnTable",
     "dlcourse.data.files.ImageFolder": "dlcourse.data.folder.ImageFolder",
     "dlcourse.loggers.Csv": "dlcourse.runs.loggers.Csv",
     "dlcourse.loggers.Wandb": "dlcourse.runs.wandb_logger.Wandb",
@@ -25,11 +26,12 @@ def upgrade(cfg: DictConfig) -> DictConfig:
     """An old stored configuration, as it would be stored today."""
     tree: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[assignment]
     _rename(tree)
+    if not needs_upgrade(cfg):
+        return OmegaConf.create(tree)
     data, loss, choice = tree["data"], tree["loss"], tree["choice"]
     word = data.pop("task")
-    tasks = _shipped("data", "csv")["facts"][
-        "tasks"
-    ]  # the task of each kind of y; the old words were the same, except for binary
+    # The task of each kind of y; the old words were the same, except for binary.
+    tasks = _shipped("data", "table")["facts"]["tasks"]
     choice["task"] = tasks.get(word, tasks["two"])
     tree["task"], tree["metrics"] = _shipped("task", choice["task"]), {}
     data["y"] = word if word == "values" else "classes"

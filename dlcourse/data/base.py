@@ -38,6 +38,7 @@ class Data(pl.LightningDataModule):
 
     name: str
     note: str | None = None
+    described: str = ""  # how a person's own files were read
 
     def __init__(
         self,

@@ -1,75 +1,138 @@
-"""The user's own table: a CSV file."""
+"""The user's own table: CSV, Parquet, or a sheet of a workbook."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
+from dlcourse.data.columns import CATEGORY, NUMBER, read_as, row_of
 from dlcourse.data.facts import VALUES
 from dlcourse.data.splits import SMALL
-from dlcourse.data.table_facts import Rows, find, label, present, shown, table, value
+from dlcourse.data.table_facts import Words, find, label
+from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.errors import Refused
 
 TEST_PART = 5  # about one row in five is for testing
 
 
-class Csv(Data):
-    """Rows of a CSV file: numbers as they are, categories one-hot by their vocabulary (N, inputs), float32.
+class OwnTable(Data):
+    """Rows of a table: numbers as they are, dates in days, categories one-hot by their words (N, inputs), float32.
 
-    ``dlcourse.data.table_facts.csv_facts`` reads the columns and refuses invalid files. A hash of each row decides
-    whether it is in the test set: about a fifth are, and other rows do not matter.
+    ``dlcourse.data.table_facts.table_facts`` reads the columns and refuses invalid files; ``described`` is what it
+    found of each, ``said`` of the file. ``separator`` to ``max_categories``: how to read it, see `Words`. A hash of
+    each row decides whether it is in the test set: about a fifth are, and other rows do not matter.
     """
 
-    def __init__(self, *, path: str, target: str, columns: Sequence[dict[str, Any]], **facts: Any):
+    def __init__(
+        self,
+        *,
+        path: str | Sequence[str],
+        target: Any,
+        columns: Sequence[Mapping[str, Any]],
+        separator: str | None = None,
+        encoding: str | None = None,
+        comment: str | None = None,
+        header: bool = True,
+        sheet: str | None = None,
+        na_values: Sequence[Any] = (),
+        decimal: str | None = None,
+        day_first: bool | None = None,
+        max_categories: int = 100,
+        described: Sequence[Mapping[str, Any]] = (),
+        said: Sequence[str] = (),
+        ignore: Sequence[Any] = (),
+        **facts: Any,
+    ):
         super().__init__(**facts)
-        self.path, self.target, self.columns = Path(path), target, list(columns)
+        self.path, self.target, self.columns = path, str(target), list(columns)
+        writing = (separator, encoding, comment, header, sheet, na_values)
+        self.words = Words(*writing, decimal, day_first, max_categories)
+        self.described = describe(described, said)
 
     def arrays(self) -> tuple[Split, Split | None]:
-        names, rows = table(self.path)
-        x, y = self._inputs(self.path, names, rows), self._targets(names, rows)
-        test = torch.tensor([in_test_set(row) for _, row in rows])
-        if len(rows) < SMALL or not bool(test.any()):
+        table = read_table(self.path, self.words.writing)
+        x, y = self._inputs(table), self._targets(table)
+        test = torch.tensor([in_test_set(row) for row in table.all("select * from t")])
+        if table.rows < SMALL or not bool(test.any()):
             return (x, y), None
         return (x[~test], y[~test]), (x[test], y[test])
 
     def read(self, path: str | Path) -> Tensor:
-        """Raw inputs (N, inputs) of a CSV file with the same columns in any order, with or without the target."""
+        """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
         if Path(path).suffix == ".npy":
             return super().read(path)
-        names, rows = table(path)
-        if not rows:
+        table = read_table(path, self.words.writing)
+        if not table.rows:
             raise Refused(f"{path} has no rows below its header")
-        return self._inputs(path, names, rows)
+        return self._inputs(table)
 
-    def _inputs(self, path: str | Path, names: list[str], rows: Rows) -> Tensor:
-        parts = []
-        for column in self.columns:
-            name, at = column["name"], find(path, names, column["name"])
-            if column["kind"] == "number":
-                parts.append(torch.tensor([[value(path, name, line, row[at])] for line, row in rows]))
+    def _inputs(self, table: TableFile) -> Tensor:
+        widths = [len(column["vocabulary"] or "1") for column in self.columns]
+        x = torch.zeros(table.rows, sum(widths))
+        start = 0
+        for column, width in zip(self.columns, widths, strict=True):
+            at = find(table, column["name"])
+            value = self._values(table, at, column["kind"], column["vocabulary"])
+            if column["kind"] == CATEGORY:
+                x[torch.arange(table.rows), start + torch.from_numpy(value.astype(np.int64))] = 1
             else:
-                words = [_word(path, name, line, row[at], column["vocabulary"]) for line, row in rows]
-                parts.append(torch.nn.functional.one_hot(torch.tensor(words), len(column["vocabulary"])).float())
-        return torch.cat(parts, 1)
+                x[:, start] = torch.from_numpy(value.astype(np.float32))
+            start += width
+        return x
 
-    def _targets(self, names: list[str], rows: Rows) -> Tensor:
-        name, at = self.target, find(self.path, names, self.target, "data.target")
+    def _targets(self, table: TableFile) -> Tensor:
+        at = find(table, self.target, "data.target")
         if self.y == VALUES:
-            return torch.tensor([[value(self.path, name, line, row[at])] for line, row in rows])
-        return torch.tensor([_word(self.path, name, line, label(row[at]), self.classes or []) for line, row in rows])
+            return torch.from_numpy(self._values(table, at, NUMBER, None).astype(np.float32))[:, None]
+        known = self.classes or []
+        numbers = {}
+        for (text,) in table.all(f"select distinct c{at}::varchar from t"):
+            if text is not None and label(text) not in known:
+                self._unknown(table, at, f"c{at}::varchar = '{_quoted(text)}'", known)
+            numbers[text] = known.index(label(text)) if text is not None else -1
+        return torch.tensor([numbers[text] for (text,) in table.all(f"select c{at}::varchar from t")])
+
+    def _values(self, table: TableFile, at: int, kind: str, vocabulary: Sequence[str] | None) -> np.ndarray:
+        """One number for each row: of a word its place in the vocabulary. Refused: missing values, unknown words."""
+        column = read_as(table, at, kind, self.words.reading)
+        name = table.names[at]
+        if column.missing:
+            row, _ = row_of(table, f"c{at} is null", f"c{at}")
+            raise Refused(f"{table.path}, row {row}: column '{name}' is missing; fill it in or remove the row")
+        value = column.value
+        if vocabulary is not None:
+            listed = ", ".join(f"'{_quoted(word)}'" for word in vocabulary)
+            value = f"list_position([{listed}], {value})"
+            if table.one(f"count({value})")[0] < table.rows:
+                self._unknown(table, at, f"{value} is null", vocabulary)
+            value = f"({value} - 1)"
+        found: np.ndarray = np.asarray(table.array(value))
+        return found
+
+    def _unknown(self, table: TableFile, at: int, condition: str, known: Sequence[str]) -> None:
+        row, text = row_of(table, condition, f"c{at}::varchar")
+        raise Refused(
+            f"{table.path}, row {row}: '{text}' in column '{table.names[at]}' is unknown; known: {shown(known)}"
+        )
 
 
-def in_test_set(row: Sequence[str]) -> bool:
+def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
+    """The columns as they were read, and what there is to say of the file, as text."""
+    from tabulate import tabulate
+
+    return "\n".join([*said, tabulate(columns, headers="keys", disable_numparse=True)] if columns else said)
+
+
+def in_test_set(row: Sequence[Any]) -> bool:
     """Whether a row is for testing, by a hash of its own cells."""
-    digest = hashlib.sha256("\x1f".join(row).encode()).digest()
+    digest = hashlib.sha256("\x1f".join(map(str, row)).encode()).digest()
     return int.from_bytes(digest[:8], "big") % TEST_PART == 0
 
 
-def _word(path: str | Path, name: str, line: int, text: str, vocabulary: Sequence[str]) -> int:
-    if present(path, name, line, text) in vocabulary:
-        return vocabulary.index(text)
-    raise Refused(f"{path}, row {line}: '{text}' in column '{name}' is unknown; known: {shown(vocabulary)}")
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

@@ -77,6 +77,7 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         measurements=measurements(metrics),
         measurement_plots=[draw(name, partial(line, {"": found}, name)) for name, found in series(metrics).items()],
         facts=facts(metrics),
+        columns=config.get("data", {}).get("described"),
         note=metrics.get("note") or getattr(data, "note", None),
         diagnosis=[*layer_warnings(contents["rows"])],
         layer_plots=layer_plots(contents["rows"]),

@@ -178,7 +178,7 @@ def load_checked(run: str | Path | None, overrides: Overrides, key: str = "run")
             f"Check out that commit, or start a new run from its weights: init_from={run}"
         )
     try:
-        cfg = upgrade(cfg) if needs_upgrade(cfg) else cfg
+        cfg = upgrade(cfg)
         return path, check(Composed(cfg, dict(cfg.choice), overrides, {}))
     except (OmegaConfBaseException, AttributeError, KeyError, TypeError) as error:
         raise Refused(f"{path / 'config.yaml'} is not the configuration of a run: {error}") from None

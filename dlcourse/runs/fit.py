@@ -165,6 +165,8 @@ def fit_and_test(
     record = next(callback for callback in trainer.callbacks if isinstance(callback, Record))
     if model.frozen and run.lock is not None:
         print(f"no gradient reaches {', '.join(model.frozen)}: only the rest is trained", flush=True)
+    if data.described and run.lock is not None:
+        print(data.described, flush=True)
     if all(not p.requires_grad for p in model.parameters()):
         raise Refused(
             "no parameter gets a gradient: there is nothing to train (is a step activation before every layer?)"

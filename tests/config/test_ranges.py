@@ -170,7 +170,7 @@ NO_CHOICE = {
     "optimizer_batch",
     "trainer.devices",
 }
-NO_CHOICE |= {"trainer.num_sanity_val_steps", "data.standardise"}
+NO_CHOICE |= {"trainer.num_sanity_val_steps", "data.standardise", "data.max_categories"}
 NEEDS = {**{key: words for key, (words, *_) in TABLE.items()}, "checkpoint.every": ""}
 
 

@@ -5,15 +5,19 @@ import pytest
 
 from dlcourse.data import folder_facts as folders
 from dlcourse.data import table_facts
-from dlcourse.data.table_facts import label, table
+from dlcourse.data.table_facts import label
+from dlcourse.data.table_file import read_table
 from dlcourse.errors import CONFIG, Refused
 
 CLASS_TASKS = {"two": "binary", "classes": "classification"}
 TASKS = {**CLASS_TASKS, "values": "regression"}
 
 
+NA = {"na_values": ["NA", "NaN", "?"]}
+
+
 def csv_facts(path, target, task=None):
-    return table_facts.csv_facts(path, target, TASKS, task)
+    return table_facts.table_facts(path, target, TASKS, task, words=NA)
 
 
 def folder_facts(path, size, channels, task=None):
@@ -36,6 +40,18 @@ def number(name):
 
 def test_numbers_and_categories(file):
     facts = csv_facts(file("size,colour,kind\n1.5,red,a\n-2e3,blue,b\n3,red,c\n"), "kind")
+    assert facts.pop("said") == []
+    size, colour, kind = facts.pop("described")
+    assert size == {
+        "column": "size",
+        "becomes": "1 input",
+        "kind": "number",
+        "missing": 0,
+        "distinct": 3,
+        "values": "-2000 … 3",
+    }
+    assert (colour["kind"], colour["values"], colour["becomes"]) == ("category", "red, blue", "2 inputs")
+    assert (kind["column"], kind["becomes"], kind["values"]) == ("kind", "the target", "a, b, c")
     assert facts == {
         "y": "classes",
         "task": "classification",
@@ -74,12 +90,14 @@ def test_any_column_may_be_the_target(file):
 
 @pytest.mark.parametrize("content", ["a;y\n1;0\n2;1\n", "a\ty\n1\t0\n2\t1\n", "\ufeffa, y\r\n1, 0\r\n\r\n2, 1\r\n"])
 def test_separators_and_line_ends(file, content):
-    assert table(file(content))[0] == ["a", "y"] and csv_facts(file(content), "y")["shape"] == [1]
+    assert read_table(file(content)).names == ["a", "y"] and csv_facts(file(content), "y")["shape"] == [1]
 
 
-def test_rows_are_numbered_as_in_an_editor(file):
-    _, rows = table(file('a,y\n"two\nlines",1\n\nb,2\n'))
-    assert rows == [(2, ["two\nlines", "1"]), (5, ["b", "2"])]
+def test_rows_are_numbered_as_in_a_spreadsheet(file):
+    found = read_table(path := file('a,y\n"two\nlines",1\n\nb,2\n,3\n'))
+    assert found.all("select * from t") == [("two\nlines", "1"), ("b", "2"), (None, "3")]
+    with pytest.raises(Refused, match="row 4: column 'a' is missing"):
+        csv_facts(path, "y")
 
 
 def test_labels_of_one_number_are_one_class():
@@ -104,8 +122,8 @@ MANY = "".join(f"name{n},{n % 2}\n" for n in range(30))
         ("a,b,y\n1,2,0\n3,4\n", "y", None, "row 3|2 cells|3"),
         ("a,b,y\n1,2,0\n3,4,1,9\n", "y", None, "row 3|4 cells|3"),
         ("a,b,y\n1,,0\n3,4,1\n", "y", None, "row 2|column 'b'|missing|fill it in or remove"),
-        ("a,b,y\n1,2,0\n3,NA,1\n", "y", None, "row 3|column 'b'|missing|NA"),
-        ("a,b,y\n1,2,0\n3,nan,1\n", "y", None, "row 3|column 'b'|missing|nan"),
+        ("a,b,y\n1,2,0\n3,NA,1\n", "y", None, "row 3|column 'b'|missing"),
+        ("a,b,y\n1,2,0\n3,nan,1\n", "y", None, "row 3|column 'b'|missing"),
         ("a,b,y\n1,red,0\n3,,1\n", "y", None, "row 3|column 'b'|missing"),
         ("a,b,y\n1,2,0\n3,4,\n", "y", None, "row 3|column 'y'|missing"),
         ("a,b,y\n1,2,0\n3,inf,1\n", "y", None, "row 3|column 'b'|inf"),
@@ -119,11 +137,10 @@ MANY = "".join(f"name{n},{n % 2}\n" for n in range(30))
         ("y\n1\n2\n", "y", None, "target column 'y' only"),
         ("a,a,y\n1,2,0\n3,4,1\n", "y", None, "two columns|'a'"),
         (",a,y\n0,2,0\n1,4,1\n", "y", None, "column 1 has no name"),
-        ("a,y\né,0\n".encode("latin1"), "y", None, "UTF-8"),
         ('a,y\n"x"x,0\nb,1\n', "y", None, "row 2|quotes"),
         ("a,y\n1,red\n2,blue\n", "y", "regression", "row 2|column 'y'|'red'"),
         ("a,y\n1,red\n2,blue\n3,green\n", "y", "binary", "data.task=binary needs two classes|3"),
-        ("a,y\n" + MANY, "y", None, "column 'a'|different in each"),
+        ("a,y\n" + MANY, "y", None, "column 'a'|different in 30 of 30 rows|data.ignore=[a]"),
         ("a,y\n${oc.env:HOME},1\nb,2\n", "y", None, "refused|${oc.env:HOME}"),
         ("a,y\n1,${seed}\n2,b\n", "y", None, "refused|${seed}"),
         ("${a},y\n1,0\n2,1\n", "y", None, "refused|${a}"),
@@ -201,7 +218,7 @@ def test_no_folder(path, tmp_path, monkeypatch):
         folder_facts(path, 32, 3)
 
 
-def test_facts_need_the_standard_library_only():
+def test_facts_need_neither_torch_nor_pillow():
     readers = "dlcourse.data.table_facts, dlcourse.data.folder_facts"
-    code = f"import sys, {readers}; print({{'torch', 'numpy', 'PIL', 'lightning'}} & set(sys.modules))"
+    code = f"import sys, {readers}; print({{'torch', 'PIL', 'lightning', 'pandas'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -28,7 +28,7 @@ def flowers(tmp_path):
 
 
 def test_csv_arrays(load, flowers):
-    data = load("csv", path=flowers(), target="kind")
+    data = load("table", path=flowers(), target="kind")
     assert (data.y, data.shape, data.outputs, data.classes) == ("classes", (4,), 2, ["a", "b"])
     (x, y), (x_test, y_test) = data.arrays()
     assert (x.dtype, y.dtype) == (torch.float32, torch.int64) and len(x) + len(x_test) == 40 and 2 <= len(x_test) <= 16
@@ -42,7 +42,7 @@ def test_csv_arrays(load, flowers):
 
 def test_the_split_depends_on_neither_order_nor_other_rows(load, flowers):
     def test_counts(rows):
-        _, test = load("csv", path=flowers(rows), target="kind").arrays()
+        _, test = load("table", path=flowers(rows), target="kind").arrays()
         return sorted(test[0][:, -1].tolist())
 
     whole = test_counts(flowers.rows)
@@ -56,7 +56,7 @@ def test_about_a_fifth_is_for_testing():
 
 
 def test_small_files_are_not_split(load, flowers):
-    data = load("csv", path=flowers(flowers.rows[:10]), target="kind")
+    data = load("table", path=flowers(flowers.rows[:10]), target="kind")
     assert data.arrays()[1] is None
     data.setup()
     assert all(len(data.sets[stage]) == 10 for stage in ("train", "val", "test"))
@@ -71,7 +71,7 @@ def test_small_files_are_not_split(load, flowers):
     ],
 )
 def test_targets(load, flowers, target, task, shape, dtype):
-    data = load("csv", path=flowers(), target=target, task=task)
+    data = load("table", path=flowers(), target=target, task=task)
     (_, y), _ = data.arrays()
     assert y.shape[1:] == shape and y.dtype == dtype
     data.setup()
@@ -86,14 +86,14 @@ def test_targets(load, flowers, target, task, shape, dtype):
     ],
 )
 def test_new_rows(load, flowers, tmp_path, content):
-    data = load("csv", path=flowers(), target="kind")
+    data = load("table", path=flowers(), target="kind")
     (tmp_path / "new.csv").write_text(content)
     assert data.read(tmp_path / "new.csv").tolist() == [[1.5, 0, 1, 3]]
 
 
 def test_new_rows_as_an_array(load, flowers, tmp_path):
     np.save(tmp_path / "new.npy", np.ones((2, 4)))
-    assert load("csv", path=flowers(), target="kind").read(tmp_path / "new.npy").shape == (2, 4)
+    assert load("table", path=flowers(), target="kind").read(tmp_path / "new.npy").shape == (2, 4)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_new_rows_as_an_array(load, flowers, tmp_path):
     ],
 )
 def test_new_rows_that_do_not_fit_are_refused(load, flowers, tmp_path, content, words):
-    data = load("csv", path=flowers(), target="kind")
+    data = load("table", path=flowers(), target="kind")
     (tmp_path / "new.csv").write_text(content)
     with pytest.raises(Refused) as caught:
         data.read(tmp_path / "new.csv")

@@ -12,8 +12,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlcourse.data.table import Csv
-from dlcourse.data.table_facts import csv_facts
+from dlcourse.data.table import OwnTable
+from dlcourse.data.table_facts import table_facts
 from dlcourse.errors import CHECKPOINT, CONFIG, Refused
 from dlcourse.runs.checkpoint_file import AtomicIO, load
 from tests import objects
@@ -106,11 +106,11 @@ def test_d6_a_csv_is_read_finite_or_refused(
 
 def read(path: Path) -> tuple:
     kinds = {"two": "binary", "classes": "classification", "values": "regression"}
-    facts = csv_facts(str(path), "y", kinds)
+    facts = table_facts(str(path), "y", kinds)
     of = objects.task(facts.pop("task"), facts["outputs"], classes=facts["classes"])
     batch = dict(batch_size=8, num_workers=0, seed=0, split_seed=0, val_fraction=0.1)
     rest = dict(standardise=True, reshuffle=True, augment=None)
-    return Csv(path=str(path), target="y", name="csv", task=of, **facts, **batch, **rest).arrays()
+    return OwnTable(path=str(path), target="y", name="table", task=of, **facts, **batch, **rest).arrays()
 
 
 NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -1,0 +1,337 @@
+"""Tables as people write them: what each column must be read as, or which word makes it readable."""
+
+import gzip
+import math
+
+import numpy as np
+import pytest
+
+from dlcourse.data.columns import Reading, read_column
+from dlcourse.data.table_facts import inspect_table, table_facts
+from dlcourse.data.table_file import read_table
+from dlcourse.data.table_formats import Writing
+from dlcourse.errors import Refused
+
+TASKS = {"two": "binary", "classes": "classification", "values": "regression"}
+NA = {"na_values": ["NA", "?", "-"]}
+
+
+def written(folder, content, name="own.csv"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def facts(folder, content, target="y", *, task=None, columns=None, ignore=(), **words):
+    return table_facts(written(folder, content), target, TASKS, task, columns, ignore, {**NA, **words})
+
+
+def kinds(found):
+    return [row["kind"] for row in found["described"] if row["becomes"] != "the target"]
+
+
+def column(folder, cells, head="a", separator=",", **words):
+    """The values of one column, whose cells are written below each other, with a second column."""
+    rows = [f"{cell}{separator}{n}" for n, cell in enumerate(cells)]
+    path = written(folder, "\n".join([f"{head}{separator}n", *rows]) + "\n")
+    table = read_table(path, Writing(na_values=("NA", "?")))
+    found = read_column(table, 0, Reading(**words))
+    return found, np.ma.asarray(table.array(found.value)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "expected", "said"),
+    [
+        (["1", "2.5", "-3e2", ".5", "+4."], ",", [1, 2.5, -300, 0.5, 4], ""),
+        (["0,3", "-1,25", "7"], ";", [0.3, -1.25, 7], "decimal comma"),
+        (['"1,720"', "610", '"12,345,678"'], ",", [1720, 610, 12345678], "thousands marks"),
+        (['"1,720.50"', '"2,000"'], ",", [1720.5, 2000], "thousands marks"),
+        (["1.720,5", "12.000", "3"], ";", [1720.5, 12000, 3], "decimal comma, thousands marks"),
+        (["1.234.567", "2.345.678"], ";", [1234567, 2345678], "thousands marks"),
+        (["1 720", "12 345 678,5", "9"], ";", [1720, 12345678.5, 9], "decimal comma, thousands marks"),
+        (["1'720.5", "9"], ",", [1720.5, 9], "thousands marks"),
+        (["1\u202f720", "2\u00a0001"], ",", [1720, 2001], "thousands marks"),
+        (['"$1,720"', "$3", "-$5"], ",", [1720, 3, -5], "$, thousands marks"),
+        (["3,50 €", "1.000,00 €"], ";", [3.5, 1000], "€, decimal comma, thousands marks"),
+        (["USD 5", "USD 7.5"], ",", [5, 7.5], "USD"),
+        (["17%", "5 %", "0.5%"], ",", [17, 5, 0.5], "% (17% is 17)"),
+        (["1", "?", "3", "NA", ""], ",", [1, None, 3, None, None], ""),
+        (["1.288", "2.345", "9.999"], ",", [1.288, 2.345, 9.999], ""),
+    ],
+)
+def test_numbers_as_people_write_them(tmp_path, cells, separator, expected, said):
+    found, values = column(tmp_path, cells, separator=separator)
+    assert (found.kind, found.said) == ("number", said)
+    assert values == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected", "said"),
+    [
+        (["1970-01-02", "1970-1-11", "1969-12-31"], [1, 10, -1], "year-month-day"),
+        (["1970-01-02T12:00:00", "1970-01-02 06:00"], [1.5, 1.25], "year-month-day"),
+        (["02.01.1970", "11.01.1970 12:00"], [1, 10.5], "day.month.year"),
+        (["13/01/1970", "02/01/1970"], [12, 1], "day/month/year"),
+        (["01/13/1970", "01/02/1970"], [12, 1], "month/day/year"),
+        (["1970/01/13", "1970/01/02"], [12, 1], "year/month/day"),
+    ],
+)
+def test_dates_become_days(tmp_path, cells, expected, said):
+    found, values = column(tmp_path, cells)
+    assert (found.kind, found.said) == ("date", said) and values == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["01", "1", "02"], "codes: some begin with 0"),
+        (["1.5", "a", "b"], ""),
+        (["yes", "no"], ""),
+        (["2020-01-01", "0x1F", "~", "1:30", "<<"], ""),
+        (["2020-13-01", "2020-01-01"], ""),
+    ],
+)
+def test_words_stay_words(tmp_path, cells, words):
+    found, values = column(tmp_path, cells)
+    assert (found.kind, found.said, values) == ("category", words, cells)
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "said"),
+    [
+        (["1", "2", "x"], ",", "row 4: column 'a' holds numbers, but here 'x'|data.na_values"),
+        (["0,5", "1.5", "2"], ";", "row 2: column 'a' holds numbers, but here '0,5'|data.decimal"),
+        (["1,720", "2,345"], ";", "the comma may be a decimal mark or between thousands|data.decimal=','"),
+        (["$1", "2"], ",", "different units (1 with none, 1 with $)"),
+        (["$1", "€2"], ",", "different units"),
+        (["5", "17%"], ",", "different units"),
+        (["inf", "1", "2"], ",", "row 2: column 'a' holds numbers, but here 'inf'"),
+        (["1e999", "1", "2"], ",", "row 2: column 'a' is 1e999"),
+        (["1e39", "1", "2"], ",", "row 2: column 'a' is 1e39"),
+        (["1_000", "1", "2"], ",", "row 2: column 'a' holds numbers, but here '1_000'"),
+        (["01/02/2024", "03/04/2024"], ",", "day/month/year or month/day/year|data.day_first=true"),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(tmp_path, cells, separator, said):
+    with pytest.raises(Refused) as refusal:
+        column(tmp_path, cells, separator=separator)
+    assert all(word in str(refusal.value) for word in said.split("|")), str(refusal.value)
+
+
+def test_words_decide_what_can_be_read_in_two_ways(tmp_path):
+    assert column(tmp_path, ["1,720", "2,345"], separator=";", decimal=",")[1] == [1.72, 2.345]
+    assert column(tmp_path, ["1,720", "2,345"], separator=";", decimal=".")[1] == [1720, 2345]
+    assert column(tmp_path, ["1.720", "2.345"], decimal=",")[1] == [1720, 2345]
+    assert column(tmp_path, ["02/01/1970", "03/01/1970"], day_first=True)[1] == [1, 2]
+    assert column(tmp_path, ["02/01/1970", "03/01/1970"], day_first=False)[1] == [31, 59]
+    with pytest.raises(Refused, match="here '0,5'"):
+        column(tmp_path, ["0,5", "1"], separator=";", decimal=".")
+
+
+BODY = [(0.5, 1.25, "a"), (1.5, -2.0, "b"), (2.5, 0.0, "a")]
+
+
+def lines(separator, form=str):
+    return "".join(f"{form(a)}{separator}{form(b)}{separator}{kind}\n" for a, b, kind in BODY)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b,y\n" + lines(","), []),
+        ("a;b;y\n" + lines(";"), ["cells are separated by semicolons"]),
+        ("a\tb\ty\n" + lines("\t"), ["cells are separated by tabs"]),
+        ("a|b|y\n" + lines("|"), ["cells are separated by bars"]),
+        ("a b y\n" + lines(" "), ["cells are separated by spaces"]),
+        ("sep=;\na;b;y\n" + lines(";"), ["cells are separated by semicolons", "lines before the names*1"]),
+        ("# made by hand\n\na,b,y\n" + lines(","), ["lines before the names*2"]),
+        ("a,b,y\r\n" + lines(",").replace("\n", "\r\n"), []),
+        (b"\xef\xbb\xbfa,b,y\n" + lines(",").encode(), []),
+        (("a;b;y\n" + lines(";")).encode("utf-16"), ["cells are separated by semicolons"]),
+        ('"a","b","y"\n' + lines(","), []),
+    ],
+)
+def test_dialects_are_found_and_said(tmp_path, content, said):
+    table = read_table(written(tmp_path, content))
+    assert table.names == ["a", "b", "y"] and table.rows == 3
+    assert len(table.said) == len(said)
+    for found, expected in zip(table.said, said, strict=True):
+        start, _, end = expected.partition("*")
+        assert found.startswith(start) and found.endswith(end)
+    assert [float(value) for (value,) in table.all("select c1 from t")] == [1.25, -2, 0]
+
+
+def test_separators_inside_quotes_do_not_count(tmp_path):
+    table = read_table(written(tmp_path, '"weight, kg";"class (0, 1)"\n"1.5";"0"\n"2,5";"1"\n'))
+    assert table.names == ["weight, kg", "class (0, 1)"]
+    assert table.all("select * from t") == [("1.5", "0"), ("2,5", "1")]
+
+
+def test_other_encodings(tmp_path):
+    text = "größe,y\n1,Öl\n2,Müll\n"
+    table = read_table(written(tmp_path, text.encode("latin-1")))
+    assert table.names == ["größe", "y"] and "Windows-1252" in table.said[0]
+    other = read_table(written(tmp_path, text.encode("cp437"), "dos.csv"), Writing(encoding="cp437"))
+    assert other.names == ["größe", "y"] and other.said == []
+    with pytest.raises(Refused, match="data.encoding=utf-9"):
+        read_table(written(tmp_path, text, "own2.csv"), Writing(encoding="utf-9"))
+
+
+def test_no_header(tmp_path):
+    table = read_table(written(tmp_path, "1,2\n3,4\n"), Writing(header=False))
+    assert table.names == ["column1", "column2"] and table.rows == 2
+
+
+def test_comment_lines(tmp_path):
+    content = "a,y\n1,2\n# a word between\n3,4\n"
+    with pytest.raises(Refused, match="row 3: 1 cells, but the header has 2.*data.comment"):
+        read_table(written(tmp_path, content))
+    assert read_table(written(tmp_path, content), Writing(comment="#")).rows == 2
+
+
+def test_packed_text_several_files_and_odd_names(tmp_path):
+    content = "a,y\n1,2\n3,4\n"
+    odd = written(tmp_path, content, "my [1] = (a) #ü~.csv")
+    assert read_table(odd).rows == 2
+    packed = written(tmp_path, gzip.compress(content.encode()), "own.csv.gz")
+    assert read_table(packed).all("select * from t") == [("1", "2"), ("3", "4")]
+    for k in range(3):
+        written(tmp_path, f"a,y\n{k},0\n", f"part{k}.csv")
+    assert read_table(str(tmp_path / "part*.csv")).all("select c0 from t") == [("0",), ("1",), ("2",)]
+    assert read_table([odd, str(tmp_path / "part1.csv")]).all("select c0 from t") == [("1",), ("3",), ("1",)]
+    other = written(tmp_path, "b,y\n1,2\n", "other.csv")
+    with pytest.raises(Refused, match="other.csv has the columns b, y; .*has a, y"):
+        read_table([odd, other])
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    import duckdb
+
+    path = str(tmp_path / "own.parquet")
+    columns = (
+        "range * 0.5 as a, range as b, range % 2 = 0 as c, date '1970-01-01' + range::int as d, 'w' || range % 3 as e"
+    )
+    duckdb.execute(f"copy (select {columns} from range(30)) to '{path}' (format parquet)")
+    table = read_table(path)
+    found = [read_column(table, at, Reading()) for at in range(5)]
+    assert [each.kind for each in found] == ["number", "number", "category", "date", "category"]
+    assert table.array(found[3].value).tolist() == list(range(30))
+    assert table.array(found[0].value).tolist() == [0.5 * k for k in range(30)]
+
+
+def test_the_first_sheet_of_a_workbook_or_the_one_that_is_named(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "first"
+    for row in (["a", "y"], [1.5, "x"], [None, None], [2, "z"]):
+        book.active.append(row)
+    other = book.create_sheet("second")
+    for row in (["b", "y"], [7, 8], [9, 10]):
+        other.append(row)
+    book.save(path := str(tmp_path / "own.xlsx"))
+    table = read_table(path)
+    assert table.names == ["a", "y"] and table.all("select * from t") == [("1.5", "x"), ("2", "z")]
+    assert table.said == ["the sheet first of first, second"]
+    assert read_table(path, Writing(sheet="second")).names == ["b", "y"]
+    with pytest.raises(Refused, match="no sheet third; it has first, second"):
+        read_table(path, Writing(sheet="third"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.mkdir(), "it is a folder"),
+        (lambda path: __import__("os").mkfifo(path), "it is no regular file"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"PK\x03\x04\x00\x00"), "is no text"),
+        (lambda path: path.write_bytes(b"\n\n#x\n"), "no line that names the columns"),
+        (lambda path: path.write_text(",".join(map(str, range(20_000))) + "\n"), "more than 10,000 cells"),
+        (lambda path: path.write_text("a,b,a\n1,2,3\n"), "two columns are named 'a'"),
+        (lambda path: path.write_text('a,b\n1,"2\n3,4\n'), "row 2: a quoted cell has no end"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, make, said):
+    make(tmp_path / "own.csv")
+    with pytest.raises(Refused, match=said):
+        read_table(tmp_path / "own.csv")
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = written(tmp_path, "a,y\n1,2\n")
+    assert read_table(path).rows == 1 and read_table(path) is read_table(path)
+    written(tmp_path, "a,y\n1,2\n3,4\n")
+    assert read_table(path).rows == 2
+
+
+ROWS = "".join(f"{n},{math.sin(n):.3f},{n % 2}\n" for n in range(40))
+
+
+def test_what_becomes_of_each_column_is_said(tmp_path):
+    found = facts(tmp_path, ",a,y\n" + ROWS)
+    assert [row["becomes"] for row in found["described"]] == ["left out: counts the rows", "1 input", "the target"]
+    found = facts(tmp_path, "id,a,y\n" + ROWS)
+    assert found["shape"] == [2] and found["described"][0]["kind"] == "number (looks like a row number)"
+    found = facts(tmp_path, "a,b,y,\n" + ROWS.replace("\n", ",\n"))
+    assert [row["becomes"] for row in found["described"]][-1] == "left out: no values" and found["shape"] == [2]
+    found = facts(tmp_path, "id,a,y\n" + ROWS, ignore=["id"])
+    assert found["shape"] == [1] and found["described"][0]["becomes"] == "left out: data.ignore"
+    assert facts(tmp_path, "id,a,y\n" + ROWS, columns=["a"])["columns"] == found["columns"]
+    with pytest.raises(Refused, match=r"no column 'idd' \(data.ignore\); did you mean 'id'"):
+        facts(tmp_path, "id,a,y\n" + ROWS, ignore=["idd"])
+    with pytest.raises(Refused, match="column 1 has no name"):
+        facts(tmp_path, ",a,y\n" + ROWS.replace("1,", "1.5,", 1))
+
+
+def test_targets(tmp_path):
+    prices = "".join(f'{n},"${1000 + 7 * n:,}"\n' for n in range(60))
+    assert facts(tmp_path, "a,y\n" + prices)["task"] == "regression"
+    assert facts(tmp_path, "2020,2021\n" + "1,0\n2,1\n3,0\n", target=2021)["classes"] == ["0", "1"]
+    letters = "".join(f"{n},{n % 26}\n" for n in range(600))
+    with pytest.raises(Refused, match="26 different whole numbers; set data.task=classification.*\n.*regression"):
+        facts(tmp_path, "a,y\n" + letters)
+    assert facts(tmp_path, "a,y\n" + letters, task="classification")["outputs"] == 26
+    assert facts(tmp_path, "a,y\n" + letters, task="regression")["outputs"] == 1
+    codes = "".join(f"{n / 7:.3f},{['1', '01', '1.0'][n % 3]}\n" for n in range(30))
+    assert facts(tmp_path, "a,y\n" + codes)["classes"] == ["01", "1"]
+    large = "".join(f"{n / 7:.3f},{2**53 + n % 2}\n" for n in range(30))
+    assert facts(tmp_path, "a,y\n" + large)["classes"] == [str(2**53), str(2**53 + 1)]
+    names = "".join(f"{n / 7:.3f},name{n}\n" for n in range(30))
+    with pytest.raises(Refused, match="column 'y' is different in 30 of 30 rows"):
+        facts(tmp_path, "a,y\n" + names)
+
+
+def test_many_words_need_a_word(tmp_path):
+    tickets = "".join(f"T{n % 150},{n % 2}\n" for n in range(600))
+    with pytest.raises(Refused, match=r"150 different words, .*\n.*data.ignore=\[a\], or set data.max_categories=150"):
+        facts(tmp_path, "a,y\n" + tickets)
+    assert facts(tmp_path, "a,y\n" + tickets, max_categories=150)["shape"] == [150]
+
+
+def test_every_problem_is_listed(tmp_path):
+    people = "".join(f"name{n},{'x' if n == 3 else n},T{n % 150},{n % 2}\n" for n in range(600))
+    path = written(tmp_path, "Name,Age,Ticket,y\n" + people)
+    found = inspect_table(path, "y", TASKS)
+    assert [("Name" in p, "Age" in p, "Ticket" in p) for p in found.problems] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    assert [row["column"] for row in found.described] == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"separator": ";;"}, "data.separator=;;: expected one sign"),
+        ({"separator": 1}, "data.separator=1: expected a text"),
+        ({"decimal": "x"}, "data.decimal=x: expected . or ,"),
+        ({"day_first": "maybe"}, "data.day_first=maybe"),
+        ({"header": 3}, "data.header=3"),
+        ({"max_categories": 0}, "data.max_categories=0"),
+        ({"na_values": "NA"}, "data.na_values=NA: expected a list"),
+        ({"ignore": "a"}, r"data.ignore=a: expected a list of columns, as data.ignore=\[a\]"),
+    ],
+)
+def test_words_that_are_none_are_refused(tmp_path, words, said):
+    with pytest.raises(Refused, match=said):
+        facts(tmp_path, "id,a,y\n" + ROWS, **words)
