@@ -50,7 +50,6 @@ KEYS: dict[Range, tuple[str, ...]] = {
             "data.features",
             "data.films",
             "data.most",
-            "data.max_categories",
             "task.factor",
             "task.stride",
             "task.most",
