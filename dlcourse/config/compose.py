@@ -156,10 +156,13 @@ def complete(composed: Composed) -> None:
             path = OmegaConf.select(cfg, key)
             of_name = key == "model.weights" and str(path).isidentifier()  # weights known by a name, not a file
             if path is not None and not of_name:
-                if not isinstance(path, str):
+                several = key == "data.path" and OmegaConf.is_list(path)
+                paths = list(path) if several else [path]
+                if not all(isinstance(each, str) for each in paths):
                     raise Refused(f"{key}={path}: expected the name of a file or folder")
-                check_resolved(path, key)  # update would evaluate ${
-                OmegaConf.update(cfg, key, str(Path(path).expanduser().resolve()))
+                check_resolved(paths, key)  # update would evaluate ${
+                absolute = [str(Path(each).expanduser().resolve()) for each in paths]
+                OmegaConf.update(cfg, key, absolute if several else absolute[0])
 
 
 def _named(key: str, group: str, name: Any, overrides: Overrides) -> Any:

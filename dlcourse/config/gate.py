@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -73,7 +73,8 @@ def _completed(composed: Composed) -> Composed:
     overrides, task = composed.overrides, composed.choices["task"]
     fitting = OmegaConf.select(composed.cfg, "data.facts.tasks")  # one for each kind of y
     chosen = "task" in overrides or OmegaConf.is_dict(fitting) and task not in fitting.values()
-    facts = _read_facts(composed.cfg, task if chosen else None)
+    reader, arguments = facts_call(composed.cfg, task if chosen else None)
+    facts = reader(**arguments)
     found = facts.pop("task")
     if not chosen and found != task:
         composed = compose(overrides.plus(f"task={found}"))._replace(overrides=overrides)
@@ -165,8 +166,8 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
 
 
-def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
-    """Read the facts about a user's files, by a shipped reader only; ``asked``: the task of an override, if any."""
+def facts_call(cfg: DictConfig, asked: str | None) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
+    """The shipped reader of the facts about a user's files, and its arguments; ``asked``: the task of an override."""
     node = cfg.data.facts
     facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
     target = str(facts.pop("_target_", None))
@@ -176,8 +177,7 @@ def _read_facts(cfg: DictConfig, asked: str | None) -> dict[str, Any]:
     _check_arguments("data.facts", facts, reader)
     if facts.get("task") is None and asked in facts.get("tasks", {}).values():
         facts["task"] = asked
-    found: dict[str, Any] = reader(**facts)
-    return found
+    return reader, facts
 
 
 def _set_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ def inspect_table(
                     _present(table, at)
             described.append(_description(column, becomes))
         except Refused as refusal:
+            described.append({"column": name, "becomes": "refused"})
             problems.append(str(refusal))
     if not inputs and not problems:
         problems.append(

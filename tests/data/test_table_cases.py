@@ -10,7 +10,8 @@ from dlcourse.data.columns import Reading, read_column
 from dlcourse.data.table_facts import inspect_table, table_facts
 from dlcourse.data.table_file import read_table
 from dlcourse.data.table_formats import Writing
-from dlcourse.errors import Refused
+from dlcourse.errors import CONFIG, Refused
+from tests.composing import checked
 
 TASKS = {"two": "binary", "classes": "classification", "values": "regression"}
 NA = {"na_values": ["NA", "?", "-"]}
@@ -316,7 +317,35 @@ def test_every_problem_is_listed(tmp_path):
         (False, True, False),
         (False, False, True),
     ]
-    assert [row["column"] for row in found.described] == ["y"]
+    assert [row["becomes"] for row in found.described] == ["refused", "refused", "refused", "the target"]
+
+
+def test_inspect_data_prints_what_would_be_read_and_all_that_is_wrong(tmp_path, capsys):
+    from scripts.inspect_data import main
+
+    path = written(tmp_path, "a;b;y\n0,5;x;1\n1,5;x;0\n2,5;z;1\n")
+    words = ["data=table", f"data.path={path}", "data.target=y"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "cells are separated by semicolons" in printed and "number (decimal comma)" in printed
+    assert "task=binary" in printed and "3 inputs" in printed
+    bad = written(tmp_path, "a;b;y\n0,5;x;1\n;;0\n2,5;z;1\n", "bad.csv")
+    assert main(["data=table", f"data.path={bad}", "data.target=y"]) == CONFIG
+    told = capsys.readouterr()
+    assert "row 3: column 'a' is missing" in told.err and "row 3: column 'b' is missing" in told.err
+    with pytest.raises(Refused, match="data=digits is no table of your own"):
+        main(["data=digits"])
+    with pytest.raises(Refused, match="data.path=FILE.csv"):
+        main(["data=table"])
+
+
+def test_a_list_of_files_and_a_pattern_are_paths(tmp_path):
+    for k in range(2):
+        written(tmp_path, "a,y\n" + "".join(f"{n},{n % 2}\n" for n in range(20 * k, 20 * k + 20)), f"part{k}.csv")
+    listed = f"[{tmp_path / 'part0.csv'},{tmp_path / 'part1.csv'}]"
+    for path in (listed, f"'{tmp_path / 'part*.csv'}'"):
+        found = checked(["data=table", f"data.path={path}", "data.target=y"]).cfg.data
+        assert found.described[0].distinct == 40
 
 
 @pytest.mark.parametrize(
