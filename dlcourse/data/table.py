@@ -1,6 +1,5 @@
 """The user's own table: CSV, Parquet, or a sheet of a workbook."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ class OwnTable(Data):
     def arrays(self) -> tuple[Split, Split | None]:
         table = read_table(self.path, self.words.writing)
         x, y = self._inputs(table), self._targets(table)
-        test = torch.tensor([in_test_set(row) for row in table.all("select * from t")])
+        test = torch.from_numpy(np.asarray(table.array(in_test_set(len(table.names)))))
         if table.rows < SMALL or not bool(test.any()):
             return (x, y), None
         return (x[~test], y[~test]), (x[test], y[test])
@@ -89,13 +88,13 @@ class OwnTable(Data):
         at = find(table, self.target, "data.target")
         if self.y == VALUES:
             return torch.from_numpy(self._values(table, at, NUMBER, None).astype(np.float32))[:, None]
-        known = self.classes or []
-        numbers = {}
-        for (text,) in table.all(f"select distinct c{at}::varchar from t"):
-            if text is not None and label(text) not in known:
-                self._unknown(table, at, f"c{at}::varchar = '{_quoted(text)}'", known)
-            numbers[text] = known.index(label(text)) if text is not None else -1
-        return torch.tensor([numbers[text] for (text,) in table.all(f"select c{at}::varchar from t")])
+        known, cell = self.classes or [], f"c{at}::varchar"
+        texts = [text for (text,) in table.all(f"select distinct {cell} as v from t order by v")]
+        for text in texts:
+            if label(str(text)) not in known:
+                self._unknown(table, at, f"{cell} is not distinct from {_quoted(text)}", known)
+        places = torch.from_numpy(np.asarray(table.array(_place(cell, texts))).astype(np.int64))
+        return torch.tensor([known.index(label(text)) for text in texts])[places]
 
     def _values(self, table: TableFile, at: int, kind: str, vocabulary: Sequence[str] | None) -> np.ndarray:
         """One number for each row: of a word its place in the vocabulary. Refused: missing values, unknown words."""
@@ -106,11 +105,9 @@ class OwnTable(Data):
             raise Refused(f"{table.path}, row {row}: column '{name}' is missing; fill it in or remove the row")
         value = column.value
         if vocabulary is not None:
-            listed = ", ".join(f"'{_quoted(word)}'" for word in vocabulary)
-            value = f"list_position([{listed}], {value})"
+            value = _place(value, vocabulary)
             if table.one(f"count({value})")[0] < table.rows:
                 self._unknown(table, at, f"{value} is null", vocabulary)
-            value = f"({value} - 1)"
         found: np.ndarray = np.asarray(table.array(value))
         return found
 
@@ -128,11 +125,16 @@ def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
     return "\n".join([*said, tabulate(columns, headers="keys", disable_numparse=True)] if columns else said)
 
 
-def in_test_set(row: Sequence[Any]) -> bool:
-    """Whether a row is for testing, by a hash of its own cells."""
-    digest = hashlib.sha256("\x1f".join(map(str, row)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") % TEST_PART == 0
+def in_test_set(columns: int) -> str:
+    """The SQL expression of whether a row is for testing, by a hash of its own cells."""
+    cells = ", ".join(f"coalesce(c{k}::varchar, '')" for k in range(columns))
+    return f"('0x' || substr(sha256(concat_ws(chr(31), {cells})), 1, 16))::ubigint % {TEST_PART} = 0"
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+def _place(value: str, words: Sequence[str]) -> str:
+    """The SQL expression of the place of a word in a list, from 0 on; null for another."""
+    return f"(list_position([{', '.join(map(_quoted, words))}], {value}) - 1)"
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
