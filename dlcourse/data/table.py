@@ -48,7 +48,9 @@ class OwnTable(Data):
         **facts: Any,
     ):
         super().__init__(**facts)
-        self.path, self.target, self.columns = path, str(target), list(columns)
+        several = isinstance(target, Sequence) and not isinstance(target, str)
+        self.path, self.columns = path, list(columns)
+        self.targets = [str(name) for name in (target if several else [target])]
         writing = (separator, encoding, comment, header, sheet, na_values)
         self.words = Words(*writing, decimal, day_first, max_categories)
         self.described = describe(described, said)
@@ -85,16 +87,18 @@ class OwnTable(Data):
         return x
 
     def _targets(self, table: TableFile) -> Tensor:
-        at = find(table, self.target, "data.target")
+        places = [find(table, name, "data.target") for name in self.targets]
         if self.y == VALUES:
-            return torch.from_numpy(self._values(table, at, NUMBER, None).astype(np.float32))[:, None]
+            values = [self._values(table, at, NUMBER, None).astype(np.float32) for at in places]
+            return torch.from_numpy(np.stack(values, 1))
+        at = places[0]
         known, cell = self.classes or [], f"c{at}::varchar"
         texts = [text for (text,) in table.all(f"select distinct {cell} as v from t order by v")]
         for text in texts:
             if label(str(text)) not in known:
                 self._unknown(table, at, f"{cell} is not distinct from {_quoted(text)}", known)
-        places = torch.from_numpy(np.asarray(table.array(_place(cell, texts))).astype(np.int64))
-        return torch.tensor([known.index(label(text)) for text in texts])[places]
+        numbers = torch.from_numpy(np.asarray(table.array(_place(cell, texts))).astype(np.int64))
+        return torch.tensor([known.index(label(text)) for text in texts])[numbers]
 
     def _values(self, table: TableFile, at: int, kind: str, vocabulary: Sequence[str] | None) -> np.ndarray:
         """One number for each row: of a word its place in the vocabulary. Refused: missing values, unknown words."""

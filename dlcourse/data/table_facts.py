@@ -74,9 +74,9 @@ def table_facts(
 ) -> dict[str, Any]:
     """Task, shape, outputs, classes and columns of a table whose column ``target`` is to be predicted.
 
-    A text target, or one of up to 20 different integers, is a class, two of them binary; other numbers are values.
-    Of the other columns, or those that are named, each is a number, a date, or a category with its words (one input
-    a word). Raises Refused (2), for the first problem that `inspect_table` finds.
+    A list of targets: as many values. A text target, or one of up to 20 different integers, is a class, two of them
+    binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
+    category with its words (one input a word). Raises Refused (2), for the first problem that `inspect_table` finds.
     """
     facts = inspect_table(path, target, tasks, task, columns, ignore, words)
     if facts.problems:
@@ -102,26 +102,30 @@ def inspect_table(
         if isinstance(names, str) or not isinstance(names, Sequence | None):
             raise Refused(f"data.{key}={names}: expected a list of columns, as data.{key}=[{names}]")
     table = read_table(path, said.writing)
-    if target is None:
+    if target is None or target == []:
         raise Refused(f"data.target: which column is to be predicted? {table.path} has {shown(table.names)}")
-    goal = find(table, target, "data.target")
+    names = target if isinstance(target, Sequence) and not isinstance(target, str) else [target]
+    goals = [find(table, name, "data.target") for name in names]
     if table.rows < 2:
         raise Refused(f"{table.path} has {table.rows} rows below its header, at least 2 are needed")
     left_out = [find(table, name, "data.ignore") for name in ignore]
     chosen = range(len(table.names)) if columns is None else [find(table, name, "data.columns") for name in columns]
+    for key, named in {"ignore": left_out, "columns": () if columns is None else chosen}.items():
+        if both := [table.names[at] for at in named if at in goals]:
+            raise Refused(f"data.{key} names {both[0]}, which is the target; leave it out there")
     described: list[dict[str, Any]] = []
     problems: list[str] = []
     inputs: list[dict[str, Any]] = []
     values: dict[str, Any] = {}
     for at, name in enumerate(table.names):
-        if at != goal and (at in left_out or at not in chosen):
+        if at not in goals and (at in left_out or at not in chosen):
             why = "data.ignore" if at in left_out else "not in data.columns"
             described.append({"column": name, "becomes": f"left out: {why}"})
             continue
         try:
-            if at == goal:
-                values, column = _goal(table, at, kind, tasks, said.reading)
-                becomes = "the target"
+            if at in goals:
+                found, column = _goal(table, at, VALUES if len(goals) > 1 else kind, tasks, said.reading)
+                values, becomes = {**found, "outputs": found["outputs"] * len(goals)}, "the target"
             else:
                 column = read_column(table, at, said.reading)
                 becomes = _why_left_out(table, at, column)
@@ -136,7 +140,7 @@ def inspect_table(
             problems.append(str(refusal))
     if not inputs and not problems:
         problems.append(
-            f"{table.path} has the target column '{table.names[goal]}' only, and no column to predict it from"
+            f"{table.path} has the target column '{table.names[goals[0]]}' only, and no column to predict it from"
         )
     shape = [sum(len(column["vocabulary"] or "1") for column in inputs)]
     return Facts({**values, "shape": shape, "columns": inputs, "said": table.said}, described, problems)

@@ -364,3 +364,18 @@ def test_a_list_of_files_and_a_pattern_are_paths(tmp_path):
 def test_words_that_are_none_are_refused(tmp_path, words, said):
     with pytest.raises(Refused, match=said):
         facts(tmp_path, "id,a,y\n" + ROWS, **words)
+
+
+def test_several_values_at_once(tmp_path, load):
+    body = "".join(f"{n / 7:.3f},{n},{3 * n + 0.5}\n" for n in range(60))
+    path = written(tmp_path, "a,s,d\n" + body)
+    found = table_facts(path, ["s", "d"], TASKS)
+    assert (found["task"], found["outputs"], found["shape"]) == ("regression", 2, [1])
+    assert [row["becomes"] for row in found["described"]] == ["1 input", "the target", "the target"]
+    data = load("table", path=path, target=["s", "d"])
+    (x, y), (x_test, y_test) = data.arrays()
+    assert y.shape[1] == 2 and bool((y[:, 1] == 3 * y[:, 0] + 0.5).all()) and len(y) + len(y_test) == 60
+    with pytest.raises(Refused, match="row 2: column 'w' holds numbers, but here 'x'"):
+        table_facts(written(tmp_path, "a,s,w\n1,2,x\n2,3,z\n", "w.csv"), ["s", "w"], TASKS)
+    with pytest.raises(Refused, match="data.ignore names s, which is the target"):
+        table_facts(path, ["s", "d"], TASKS, ignore=["s"])
