@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.columns import CATEGORY, NUMBER, read_as, row_of
-from dlcourse.data.facts import VALUES
+from dlcourse.data.column import CATEGORY, NUMBER, row_of
+from dlcourse.data.columns import read_as
+from dlcourse.data.facts import CLASSES, VALUES
 from dlcourse.data.splits import SMALL
-from dlcourse.data.table_facts import Words, find, label
+from dlcourse.data.table_facts import check_present, find, goal_column, labels_of
 from dlcourse.data.table_file import TableFile, read_table, shown
+from dlcourse.data.table_words import Words
 from dlcourse.errors import Refused
 
 TEST_PART = 5  # about one row in five is for testing
@@ -78,7 +80,7 @@ class OwnTable(Data):
         start = 0
         for column, width in zip(self.columns, widths, strict=True):
             at = find(table, column["name"])
-            value = self._values(table, at, column["kind"], column["vocabulary"])
+            value = self._values(table, at, column["kind"], column.get("form", ""), column["vocabulary"])
             if column["kind"] == CATEGORY:
                 x[torch.arange(table.rows), start + torch.from_numpy(value.astype(np.int64))] = 1
             else:
@@ -89,24 +91,23 @@ class OwnTable(Data):
     def _targets(self, table: TableFile) -> Tensor:
         places = [find(table, name, "data.target") for name in self.targets]
         if self.y == VALUES:
-            values = [self._values(table, at, NUMBER, None).astype(np.float32) for at in places]
+            values = [self._values(table, at, NUMBER, "", None).astype(np.float32) for at in places]
             return torch.from_numpy(np.stack(values, 1))
         at = places[0]
         known, cell = self.classes or [], f"c{at}::varchar"
-        texts = [text for (text,) in table.all(f"select distinct {cell} as v from t order by v")]
-        for text in texts:
-            if label(str(text)) not in known:
+        check_present(table, at)
+        labels = labels_of(table, goal_column(table, at, CLASSES, self.words.reading))
+        for text, name in labels.items():
+            if name not in known:
                 self._unknown(table, at, f"{cell} is not distinct from {_quoted(text)}", known)
+        texts = [*labels]
         numbers = torch.from_numpy(np.asarray(table.array(_place(cell, texts))).astype(np.int64))
-        return torch.tensor([known.index(label(text)) for text in texts])[numbers]
+        return torch.tensor([known.index(labels[text]) for text in texts])[numbers]
 
-    def _values(self, table: TableFile, at: int, kind: str, vocabulary: Sequence[str] | None) -> np.ndarray:
+    def _values(self, table: TableFile, at: int, kind: str, form: str, vocabulary: Sequence[str] | None) -> np.ndarray:
         """One number for each row: of a word its place in the vocabulary. Refused: missing values, unknown words."""
-        column = read_as(table, at, kind, self.words.reading)
-        name = table.names[at]
-        if column.missing:
-            row, _ = row_of(table, f"c{at} is null", f"c{at}")
-            raise Refused(f"{table.path}, row {row}: column '{name}' is missing; fill it in or remove the row")
+        column = read_as(table, at, kind, form, self.words.reading)
+        check_present(table, at)
         value = column.value
         if vocabulary is not None:
             value = _place(value, vocabulary)

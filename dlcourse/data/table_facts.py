@@ -4,55 +4,16 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from dlcourse.data.columns import CATEGORY, EMPTY, NUMBER, Column, Reading, read_as, read_column, row_of, words_of
+from dlcourse.data.column import CATEGORY, EMPTY, NUMBER, Column, Reading, count, row_of
+from dlcourse.data.columns import read_as, read_column, words_of
 from dlcourse.data.facts import CLASSES, TWO, VALUES, class_facts, kind_of, literal
 from dlcourse.data.table_file import TableFile, read_table, shown
-from dlcourse.data.table_formats import Writing
+from dlcourse.data.table_words import Words
+from dlcourse.data.written_numbers import could_be_thousands
 from dlcourse.errors import Refused
 
 MOST_CLASSES = 20  # up to this many different integers are classes, many more are values
 ROWS_A_CLASS = 5  # fewer than this many rows for each of more integers: values
-
-
-class Words(NamedTuple):
-    """What a person may say of a table file; each is a key of ``data``."""
-
-    separator: str | None = None
-    encoding: str | None = None
-    comment: str | None = None
-    header: bool = True
-    sheet: str | None = None
-    na_values: Sequence[Any] = ()
-    decimal: str | None = None
-    day_first: bool | None = None
-    max_categories: int = 100
-
-    def check(self) -> None:
-        """Refused: a word that is none of those that the key has."""
-        given = {"separator": self.separator, "decimal": self.decimal, "comment": self.comment, "sheet": self.sheet}
-        for key, value in given.items():
-            if value is not None and not (isinstance(value, str) and value):
-                raise Refused(f"data.{key}={value}: expected a text, in quotes: data.{key}='\"{value}\"'")
-        if self.separator is not None and len(self.separator) != 1:
-            raise Refused(f"data.separator={self.separator}: expected one sign, as ';' or a tab")
-        if self.decimal not in (None, ".", ","):
-            raise Refused(f"data.decimal={self.decimal}: expected . or ,")
-        if self.day_first not in (None, True, False) or self.header not in (True, False):
-            raise Refused(f"data.day_first={self.day_first}, data.header={self.header}: expected true or false")
-        if isinstance(self.max_categories, bool) or not isinstance(self.max_categories, int) or self.max_categories < 1:
-            raise Refused(f"data.max_categories={self.max_categories}: expected a number of words from 1 on")
-        if isinstance(self.na_values, str) or not isinstance(self.na_values, Sequence):
-            raise Refused(f"data.na_values={self.na_values}: expected a list, as data.na_values=[NA,none]")
-
-    @property
-    def writing(self) -> Writing:
-        """How the file is written."""
-        return Writing(*self[:5], tuple(map(str, self.na_values)))
-
-    @property
-    def reading(self) -> Reading:
-        """How its cells are read."""
-        return Reading(*self[6:])
 
 
 class Facts(NamedTuple):
@@ -106,6 +67,8 @@ def inspect_table(
         raise Refused(f"data.target: which column is to be predicted? {table.path} has {shown(table.names)}")
     names = target if isinstance(target, Sequence) and not isinstance(target, str) else [target]
     goals = [find(table, name, "data.target") for name in names]
+    if len(goals) > 1 and (kind in (CLASSES, TWO) or len({*goals}) < len(goals)):
+        raise Refused(f"data.target={[*names]}: several targets are values, each named once; leave data.task out")
     if table.rows < 2:
         raise Refused(f"{table.path} has {table.rows} rows below its header, at least 2 are needed")
     left_out = [find(table, name, "data.ignore") for name in ignore]
@@ -117,6 +80,7 @@ def inspect_table(
     problems: list[str] = []
     inputs: list[dict[str, Any]] = []
     values: dict[str, Any] = {}
+    read: list[Column] = []
     for at, name in enumerate(table.names):
         if at not in goals and (at in left_out or at not in chosen):
             why = "data.ignore" if at in left_out else "not in data.columns"
@@ -131,13 +95,21 @@ def inspect_table(
                 becomes = _why_left_out(table, at, column)
                 if not becomes:
                     vocabulary = words_of(table, column, said.reading) if column.kind == CATEGORY else None
-                    inputs.append({"name": name, "kind": column.kind, "vocabulary": vocabulary})
+                    inputs.append({"name": name, "kind": column.kind, "vocabulary": vocabulary, "form": column.form})
                     becomes = f"{len(vocabulary)} inputs" if vocabulary else "1 input"
-                    _present(table, at)
+                    check_present(table, at)
             described.append(_description(column, becomes))
+            read.append(column)
         except Refused as refusal:
             described.append({"column": name, "becomes": "refused"})
             problems.append(str(refusal))
+    if any(column.form.startswith(",") for column in read) and said.decimal is None:
+        unclear = [column.name for column in read if could_be_thousands(table, column)]
+        problems += [
+            f"{table.path}: the points in column '{name}' may stand between thousands, because other columns have "
+            "decimal\ncommas; set data.decimal=',' if they do, else write them with a comma"
+            for name in unclear
+        ]
     if not inputs and not problems:
         problems.append(
             f"{table.path} has the target column '{table.names[goals[0]]}' only, and no column to predict it from"
@@ -184,40 +156,57 @@ def _description(column: Column, becomes: str) -> dict[str, Any]:
     return {"column": column.name, "becomes": becomes, "kind": kind, **figures}
 
 
-def _present(table: TableFile, at: int) -> None:
+def check_present(table: TableFile, at: int) -> None:
+    """Refused: a column with a missing value."""
     if table.one(f"count(c{at})")[0] < table.rows:
         row, _ = row_of(table, f"c{at} is null", f"c{at}")
         name = table.names[at]
         raise Refused(f"{table.path}, row {row}: column '{name}' is missing; fill it in or remove the row")
 
 
+def labels_of(table: TableFile, column: Column) -> dict[str, str]:
+    """The class of each text of a target column: one for each number, however it is written, or for each word."""
+    cell = column.value if column.kind != NUMBER else f"c{table.names.index(column.name)}::varchar"
+    value = column.value if column.kind == NUMBER else "0.0"
+    found = {}
+    for text, number in table.all(f"select distinct {cell}, {value} from t"):
+        plain = column.kind != NUMBER or column.form in ("", ".") and "," not in text
+        found[text] = literal(table.path, label(text if plain else repr(number)))
+    return found
+
+
+def goal_column(table: TableFile, at: int, kind: str | None, reading: Reading) -> Column:
+    """The target column, read as what its task needs: of a task of classes as words, if not all of it are numbers."""
+    if kind == VALUES:
+        return read_as(table, at, NUMBER, "", reading)
+    try:
+        return read_column(table, at, reading)
+    except Refused:
+        if kind is None:
+            raise
+        return count(table, at)._replace(kind=CATEGORY, value=f"c{at}::varchar")
+
+
 def _goal(
     table: TableFile, at: int, kind: str | None, tasks: Mapping[str, str], reading: Reading
 ) -> tuple[dict[str, Any], Column]:
-    path, name, cell = table.path, table.names[at], f"c{at}"
-    _present(table, at)
-    as_words = Column(name, CATEGORY, f"{cell}::varchar", table.rows, 0, table.one(f"count(distinct {cell})")[0])
-    numeric = table.one(f"count(try_cast({cell}::varchar as double))")[0] == table.rows
-    column = as_words if kind in (CLASSES, TWO) and not numeric else read_column(table, at, reading)
-    if kind == VALUES and column.kind != NUMBER:
-        read_as(table, at, NUMBER, reading)
-    values = {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None}
+    path, name = table.path, table.names[at]
+    check_present(table, at)
+    column = goal_column(table, at, kind, reading)
     if column.kind == NUMBER and kind in (None, VALUES) and column.distinct > 1:
         whole = table.one(f"bool_and({column.value} = trunc({column.value}))")[0]
         many = column.distinct > MOST_CLASSES
         if kind == VALUES or not whole or many and column.distinct * ROWS_A_CLASS > table.rows:
-            return values, column
+            return {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None}, column
         if many:
             raise Refused(
                 f"{path}: the target column '{name}' has {column.distinct} different whole numbers; set "
                 f"data.task={tasks[CLASSES]} if each is a class,\nor data.task={tasks[VALUES]} if they are amounts"
             )
-    number = column.value if column.kind == NUMBER else "0.0"
-    cells = table.all(f"select distinct {cell}::varchar, {number} from t")
-    labels = {literal(path, label(text)): amount for text, amount in cells}
+    labels = {*labels_of(table, column).values()}
     if len(labels) < 2:
         raise Refused(f"{path}: the target column '{name}' is '{[*labels][0]}' in every row; there is nothing to learn")
     if column.kind != NUMBER:
-        words_of(table, as_words, reading)
-    order = sorted(labels, key=lambda text: (labels[text], text))
+        words_of(table, column._replace(kind=CATEGORY, value=f"c{at}::varchar"), reading)
+    order = sorted(labels, key=lambda text: (float(text) if column.kind == NUMBER else 0.0, text))
     return class_facts(path, f"values of '{name}'", order, kind, tasks), column

@@ -1,24 +1,23 @@
 """Formats of tables, each of which becomes the table t of DuckDB: text with separated cells, Parquet, workbooks."""
 
-import codecs
 import csv
-import gzip
 import re
 import tempfile
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import duckdb
 
 from dlcourse.data.facts import literal
+from dlcourse.data.text_encoding import as_utf8, lines_of
 from dlcourse.errors import Refused
 
 TEXT, PARQUET, EXCEL = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz"), (".parquet",), (".xlsx",)
 MOST_COLUMNS = 10_000
-PIECE = 1 << 20  # bytes that are looked at together
-BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+NO_HIVE = "hive_partitioning = false"  # a folder named x=7 is no column
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 
 Found = tuple[list[str], str, list[str]]  # names of the columns, separator, what there is to say
@@ -34,10 +33,14 @@ class Writing(NamedTuple):
     sheet: str | None = None
     na_values: tuple[str, ...] = ()  # cells that stand for a missing value, as empty ones do, in any case
 
-    def clean(self, column: str) -> str:
-        """The SQL expression of a cell of text: null where a value is missing."""
+    def clean(self, column: str, kind: str = "VARCHAR") -> str:
+        """The SQL expression of a cell: null where a value is missing, text without space around it."""
+        cell = f"trim({column})" if kind == "VARCHAR" else column
         words = ", ".join(_text(word.strip().lower()) for word in ("", *self.na_values))
-        return f"case when lower(trim({column})) in ({words}) then null else trim({column}) end"
+        missing = [f"lower({cell}) in ({words})"] * (kind == "VARCHAR")
+        if numbers := [word for word in self.na_values if re.fullmatch(r"[-+]?\d+(\.\d*)?", word.strip())]:
+            missing.append(f"try_cast({cell}::varchar as double) in ({', '.join(numbers)})")  # -999.0 is -999
+        return f"case when {' or '.join(missing)} then null else {cell} end" if missing else cell
 
     def names(self, file: str, first: list[str]) -> list[str]:
         """The names of the columns; column1, column2, … where the first line has values."""
@@ -51,8 +54,13 @@ def read_text(files: list[str], connection: duckdb.DuckDBPyConnection, writing: 
     options: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for k, file in enumerate(files):
-            readable = _as_utf8(file, writing.encoding, Path(folder, f"{k}.csv"), said)
-            options, first = _layout(connection, readable, writing)
+            readable = as_utf8(file, writing.encoding, Path(folder, f"{k}.csv"), said)
+            before, (options, first) = options, _layout(connection, readable, writing)
+            if before and before["delim"] != options["delim"]:
+                raise Refused(
+                    f"{file} is separated by {options['delim']!r}, {files[0]} by {before['delim']!r}; set "
+                    "data.separator, or give files that are written alike"
+                )
             _same(files[0], names, file, found := writing.names(file, first))
             names = found
             columns = {f"c{n}": "VARCHAR" for n in range(len(names))}
@@ -73,10 +81,17 @@ def read_text(files: list[str], connection: duckdb.DuckDBPyConnection, writing: 
 
 def read_parquet(files: list[str], connection: duckdb.DuckDBPyConnection, writing: Writing) -> Found:
     """The columns of Parquet files, with their types; each is read when it is asked for."""
-    source = f"read_parquet([{', '.join(_text(_escaped(file)) for file in files)}])"
+    source = f"read_parquet([{', '.join(_text(_escaped(file)) for file in files)}], {NO_HIVE})"
     found = connection.execute(f"select * from {source} limit 0").description or ()
     columns = [(str(column[0]), str(column[1])) for column in found]
-    cells = [_name(name) if kind != "VARCHAR" else writing.clean(_name(name)) for name, kind in columns]
+    for file in files[1:]:
+        other = connection.execute(
+            f"select * from read_parquet({_text(_escaped(file))}, {NO_HIVE}) limit 0"
+        ).description
+        if columns != (theirs := [(str(column[0]), str(column[1])) for column in other or ()]):
+            here, there = (", ".join(map(" ".join, each[:20])) for each in (columns, theirs))
+            raise Refused(f"{file} has the columns {there}; {files[0]} has {here}")
+    cells = [writing.clean(_name(name), kind) for name, kind in columns]
     connection.execute(
         f"create view t as select {', '.join(f'{cell} as c{k}' for k, cell in enumerate(cells))} from {source}"
     )
@@ -92,7 +107,12 @@ def read_sheet(files: list[str], connection: duckdb.DuckDBPyConnection, writing:
     names: list[str] = []
     said: list[str] = []
     for k, file in enumerate(files):
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
+            raise Refused(
+                f"{file} is no readable workbook ({error}); save it as .xlsx, or name it by its format"
+            ) from None
         if writing.sheet is not None and writing.sheet not in book.sheetnames:
             raise Refused(f"{file} has no sheet {writing.sheet}; it has {', '.join(book.sheetnames)}")
         sheet = writing.sheet or book.sheetnames[0]
@@ -138,9 +158,9 @@ def _layout(connection: duckdb.DuckDBPyConnection, file: str, writing: Writing) 
     the one that DuckDB's sniffer finds, if the first line has it, or else the most frequent one there.
     """
     sign = writing.comment or "#"
-    separator, skip, first = writing.separator, 0, ""
-    for line in _lines(file):
-        first = line.strip("\r\n")
+    separator, skip, first, before = writing.separator, 0, "", ""
+    for line in lines_of(file):
+        before, first = first, line.strip("\r\n")
         if said := re.fullmatch(r'"?sep=(.)"?', first):
             separator = separator or said[1]
         elif first.strip() and not first.startswith(sign):
@@ -148,6 +168,12 @@ def _layout(connection: duckdb.DuckDBPyConnection, file: str, writing: Writing) 
         skip += 1
     else:
         raise Refused(f"{file} has no line that names the columns")
+    alike = [each for each in SEPARATORS if each != " " and before.count(each) == first.count(each) > 0]
+    if before.startswith("#") and alike and writing.comment is None:
+        raise Refused(
+            f"{file}: a line that begins with # has as many cells as the next: set data.comment='#' if it is a\n"
+            "comment, or remove the # if it names the columns"
+        )
     if max(map(first.count, separator or SEPARATORS)) >= MOST_COLUMNS:
         raise Refused(f"{file}: its first line has more than {MOST_COLUMNS:,} cells; that many columns are not read")
     if separator is None:
@@ -155,54 +181,12 @@ def _layout(connection: duckdb.DuckDBPyConnection, file: str, writing: Writing) 
         separator = connection.execute(query, {"file": _escaped(file), "skip": skip}).fetchall()[0][0]
         if separator not in SEPARATORS or separator not in first:
             separator = max(SEPARATORS, key=first.count)
-    cells = next(csv.reader(islice(_lines(file), skip, None), delimiter=separator, skipinitialspace=True), [])
+    try:
+        cells = next(csv.reader(islice(lines_of(file), skip, None), delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        raise Refused(f"{file}: a quoted cell in the line of names has no end; correct the quotes") from None
     comment = {} if writing.comment is None else {"comment": writing.comment}
     return {"delim": separator, "skip": skip, **comment}, cells
-
-
-def _as_utf8(file: str, encoding: str | None, copy: Path, said: list[str]) -> str:
-    """The file itself if it is UTF-8, else a copy that is; Windows-1252 (Latin-1 and more) if nothing says so."""
-    try:
-        encoding = encoding or _encoding(file)
-        if encoding == "utf-8":
-            return file
-        if encoding == "cp1252":
-            said.append("the text is not UTF-8 and was read as Windows-1252; set data.encoding=… for another")
-        with _opened(file) as stream, copy.open("w", encoding="utf-8", newline="") as out:
-            for piece in codecs.getreader(encoding)(stream):
-                out.write(piece)
-    except (LookupError, UnicodeError) as error:
-        raise Refused(f"{file}: data.encoding={encoding}: {error}; set the file's own, such as latin-1") from None
-    except (OSError, EOFError) as error:
-        raise Refused(f"{file} cannot be read: {error}; name a file") from None
-    return str(copy)
-
-
-def _encoding(file: str) -> str:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with _opened(file) as stream:
-        piece = stream.read(PIECE)
-        if marked := [name for mark, name in BYTE_ORDER_MARKS.items() if piece.startswith(mark)]:
-            return marked[0]
-        if b"\0" in piece:
-            raise Refused(f"{file} is no text: it has bytes of value 0; save the table as CSV, or set data.encoding=")
-        try:
-            while piece:
-                decoder.decode(piece)
-                piece = stream.read(PIECE)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return "utf-8"
-
-
-def _lines(file: str) -> Any:
-    with _opened(file) as stream:
-        yield from codecs.getreader("utf-8")(stream)
-
-
-def _opened(file: str) -> Any:
-    return gzip.open(file, "rb") if file.endswith(".gz") else open(file, "rb")
 
 
 def _escaped(file: str) -> str:

@@ -35,7 +35,10 @@ def file(tmp_path):
 
 
 def number(name):
-    return {"name": name, "kind": "number", "vocabulary": None}
+    return {"name": name, "kind": "number", "vocabulary": None, "form": "."}
+
+
+COLOUR = {"name": "colour", "kind": "category", "vocabulary": ["blue", "red"], "form": ""}
 
 
 def test_numbers_and_categories(file):
@@ -58,7 +61,7 @@ def test_numbers_and_categories(file):
         "shape": [3],
         "outputs": 3,
         "classes": ["a", "b", "c"],
-        "columns": [number("size"), {"name": "colour", "kind": "category", "vocabulary": ["blue", "red"]}],
+        "columns": [number("size"), COLOUR],
     }
 
 

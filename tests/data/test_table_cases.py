@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from dlcourse.data.columns import Reading, read_column
+from dlcourse.data.column import Reading
+from dlcourse.data.columns import read_column
 from dlcourse.data.table_facts import inspect_table, table_facts
 from dlcourse.data.table_file import read_table
 from dlcourse.data.table_formats import Writing
@@ -44,6 +45,7 @@ def column(folder, cells, head="a", separator=",", **words):
     ("cells", "separator", "expected", "said"),
     [
         (["1", "2.5", "-3e2", ".5", "+4."], ",", [1, 2.5, -300, 0.5, 4], ""),
+        (['"0,123"', '"0,456"'], ",", [0.123, 0.456], "decimal comma"),
         (["0,3", "-1,25", "7"], ";", [0.3, -1.25, 7], "decimal comma"),
         (['"1,720"', "610", '"12,345,678"'], ",", [1720, 610, 12345678], "thousands marks"),
         (['"1,720.50"', '"2,000"'], ",", [1720.5, 2000], "thousands marks"),
@@ -89,7 +91,6 @@ def test_dates_become_days(tmp_path, cells, expected, said):
         (["1.5", "a", "b"], ""),
         (["yes", "no"], ""),
         (["2020-01-01", "0x1F", "~", "1:30", "<<"], ""),
-        (["2020-13-01", "2020-01-01"], ""),
     ],
 )
 def test_words_stay_words(tmp_path, cells, words):
@@ -110,6 +111,10 @@ def test_words_stay_words(tmp_path, cells, words):
         (["1e999", "1", "2"], ",", "row 2: column 'a' is 1e999"),
         (["1e39", "1", "2"], ",", "row 2: column 'a' is 1e39"),
         (["1_000", "1", "2"], ",", "row 2: column 'a' holds numbers, but here '1_000'"),
+        (["2020-13-01", "2020-01-01"], ",", "row 2: column 'a' seems to hold dates, but here '2020-13-01'"),
+        (["2024-01-31 10:00 PM", "2024-01-31"], ",", "row 2: column 'a' seems to hold dates"),
+        (["2024-01-31T10:00:00+02:00", "2024-01-31"], ",", "row 2: column 'a' seems to hold dates"),
+        (["31.01.24", "01.03.99"], ",", "row 2: column 'a' seems to hold dates, but here '31.01.24'"),
         (["01/02/2024", "03/04/2024"], ",", "day/month/year or month/day/year|data.day_first=true"),
     ],
 )
@@ -379,3 +384,108 @@ def test_several_values_at_once(tmp_path, load):
         table_facts(written(tmp_path, "a,s,w\n1,2,x\n2,3,z\n", "w.csv"), ["s", "w"], TASKS)
     with pytest.raises(Refused, match="data.ignore names s, which is the target"):
         table_facts(path, ["s", "d"], TASKS, ignore=["s"])
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "expected"),
+    [
+        ("x;y\n1.500;1\n2,5;0\n", "x\n1.500\n2.250\n", [1500, 2250]),
+        ("x;y\n1,5;1\n2,5;0\n", "x\n1.5\n2.25\n", [1.5, 2.25]),
+        ('x,y\n"1,720.5",1\n2,0\n', 'x\n"1,720"\n', [1720]),
+        ("x,y\n01/13/1970,1\n02/14/1970,0\n", "x\n01/02/1970\n", [1]),
+        ("x,y\n1,1\n2,0\n", "x\n01\n", [1]),
+        ("x,y\n$5,1\n$6,0\n", "x\n$7\n", [7]),
+        ("x,y\n$5,1\n$6,0\n", "x\n€5\n", "another unit than in the training table ('$' and '€')"),
+        ("x,y\n17%,1\n20%,0\n", "x\n0.17\n", "another unit"),
+        ("x,y\n1,1\n2,0\n", "x\n$5\n", "another unit"),
+        (
+            "x,y\n01/13/1970,1\n02/14/1970,0\n",
+            "x\n13/02/1970\n",
+            "dates as day/month/year, and in the training",
+        ),
+        ("x,y\n1970-01-02,1\n1970-01-03,0\n", "x\n1970-02-31\n", "row 2: column 'x' seems to hold dates"),
+        ("x,y\n1970-01-02,1\n1970-01-03,0\n", "x\nsoon\n", "holds dates, but here words: soon"),
+        ("x,y\n1.5,1\n2,0\n", "x\n3\nx\n", "row 3: column 'x' holds numbers, but here 'x'"),
+    ],
+)
+def test_a_new_table_is_read_as_the_one_that_was_trained_on(tmp_path, load, trained, new, expected):
+    data = load("table", path=written(tmp_path, trained), target="y")
+    path = written(tmp_path, new, "new.csv")
+    if isinstance(expected, str):
+        with pytest.raises(Refused) as refusal:
+            data.read(path)
+        assert expected in str(refusal.value)
+    else:
+        assert data.read(path).flatten().tolist() == expected
+
+
+def test_words_of_a_new_table_may_all_be_numbers(tmp_path, load):
+    data = load("table", path=written(tmp_path, "x,y\n1,1\np,0\nq,1\n"), target="y")
+    assert data.read(written(tmp_path, "x\n1\n1\np\n", "new.csv")).tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 0]]
+
+
+def test_classes_are_values_however_they_are_written(tmp_path):
+    assert facts(tmp_path, "x;y\n1;1.000\n2;1\n3;1.000.000\n4;1\n")["classes"] == ["1", "1000", "1000000"]
+    assert facts(tmp_path, "x;y\n1;1,0\n2;1\n3;2\n4;2,0\n")["classes"] == ["1", "2"]
+    with pytest.raises(Refused, match="several targets are values"):
+        facts(tmp_path, "x,s,d\n1,0,1\n2,1,0\n", target=["s", "d"], task="classification")
+    with pytest.raises(Refused, match="each named once"):
+        facts(tmp_path, "x,s,d\n1,0,1\n2,1,0\n", target=["s", "s"])
+    assert facts(tmp_path, "x,y\n0,01\n1,02\n2,03\n", task="regression")["outputs"] == 1
+
+
+def test_points_between_thousands_beside_decimal_commas(tmp_path):
+    content = "x;p;y\n1.720;0,5;a\n3.450;1,5;b\n"
+    with pytest.raises(Refused, match="points in column 'x' may stand between thousands"):
+        facts(tmp_path, content)
+    assert facts(tmp_path, content, decimal=",")["described"][0]["values"] == "1720 … 3450"
+    assert kinds(facts(tmp_path, "x;p;y\n0.720;0,5;a\n3.450;1,5;b\n")) == ["number", "number (decimal comma)"]
+
+
+def test_missing_values_that_are_numbers(tmp_path):
+    found = facts(tmp_path, "x,z,y\n1,-999.0,a\n1.5,2,b\n", na_values=[-999], ignore=["z"])
+    assert found["shape"] == [1]
+    with pytest.raises(Refused, match="row 2: column 'z' is missing"):
+        facts(tmp_path, "x,z,y\n1,-999.0,a\n1.5,2,b\n", na_values=[-999])
+    with pytest.raises(Refused, match="row 3: column 'x' is missing"):
+        facts(tmp_path, "x,y\n1,a\nNULL,b\n2,a\n", na_values=[None])
+
+
+def test_parquet_of_other_types(tmp_path):
+    import duckdb
+
+    folder = tmp_path / "x=7"
+    folder.mkdir()
+    duckdb.execute(f"copy (select 1 as x, 'a' as y from range(3)) to '{folder / 'f.parquet'}' (format parquet)")
+    table = read_table(folder / "f.parquet")
+    assert table.names == ["x", "y"] and table.all("select distinct c0 from t") == [(1,)]
+    duckdb.execute(f"copy (select 1.5::double as x, 'a' as y) to '{folder / 'g.parquet'}' (format parquet)")
+    with pytest.raises(Refused, match="g.parquet has the columns x DOUBLE.*has x INTEGER"):
+        read_table([str(folder / "f.parquet"), str(folder / "g.parquet")])
+    duckdb.execute(f"copy (select [1, 2] as x, 'a' as y) to '{folder / 'h.parquet'}' (format parquet)")
+    with pytest.raises(Refused, match=r"column 'x' is of type INTEGER\[\].*data.ignore"):
+        read_column(read_table(folder / "h.parquet"), 0, Reading())
+    duckdb.execute(
+        f"copy (select x, 'a' as y from (values (-999), (1)) v(x)) to '{folder / 'i.parquet'}' (format parquet)"
+    )
+    found = read_table(folder / "i.parquet", Writing(na_values=("-999",)))
+    assert found.all("select c0 from t") == [(None,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words", "said"),
+    [
+        ("own.xlsx", b"a,b\n1,2\n", {}, "is no readable workbook"),
+        ("own.csv.gz", b"\x1f\x8b\x08\x00broken", {}, "cannot be read"),
+        ("own.csv", b'"x,y\n' + b"1,a\n2,b\n" * 40_000, {}, "a quoted cell"),
+        ("own.csv", "ö,y\n1,2\n".encode("latin-1"), {"encoding": "utf-8"}, "is not UTF-8"),
+        ("own.csv", b"a,y\n1,2\n", {"encoding": "hex"}, "data.encoding=hex"),
+        ("own.csv", b"a,y\n1,2\n", {"encoding": "rot13"}, "data.encoding=rot13"),
+        ("own.csv", b"#x,y\n1,a\n2,b\n", {}, "a line that begins with # has as many cells as the next"),
+    ],
+)
+def test_broken_files_are_refused(tmp_path, name, content, words, said):
+    with pytest.raises(Refused, match=said):
+        read_table(written(tmp_path, content, name), Writing(**words))
+    bom = read_table(written(tmp_path, b"\xef\xbb\xbfa,y\n1,2\n", "bom.csv"), Writing(encoding="utf-8"))
+    assert bom.names == ["a", "y"]

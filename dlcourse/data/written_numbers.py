@@ -1,0 +1,105 @@
+"""Numbers in the cells of a column, as people write them: with units, decimal commas, marks between thousands."""
+
+from dlcourse.data.column import MANY_ROWS, NUMBER, Column, Reading, matches, quoted, ranged, row_of
+from dlcourse.data.table_file import TableFile
+from dlcourse.errors import Refused
+
+LARGEST = (2 - 2**-23) * 2.0**127  # of float32
+# One number, as a regular expression of RE2.
+_SIGN, _EXPONENT, _SPACE = r"[-+]?", r"([eE][-+]?\d+)?", r"[ '’\x{a0}\x{202f}]"
+WHOLE = rf"{_SIGN}\d+"
+_GROUP = r"[1-9]\d{0,2}"  # before the first mark between thousands
+POINT = rf"{_SIGN}(\d+\.?\d*|\.\d+){_EXPONENT}"
+WITH_POINT = rf"{POINT}|{_SIGN}{_GROUP}(,\d{{3}})+(\.\d*)?|{_SIGN}{_GROUP}({_SPACE}\d{{3}})+(\.\d*)?"
+GROUPED_BY_POINTS = rf"{_SIGN}{_GROUP}(\.\d{{3}})+"
+WITH_COMMA = (
+    rf"{WHOLE}|{_SIGN}(\d+,\d*|,\d+){_EXPONENT}|{GROUPED_BY_POINTS}(,\d*)?"
+    rf"|{_SIGN}{_GROUP}({_SPACE}\d{{3}})+(,\d*)?"
+)
+LEADING_ZERO = rf"{_SIGN}0\d+"  # a code: 01 is not 1
+UNITS = r"[$€£¥₹%]|USD|EUR|GBP|CHF|JPY"
+
+
+def written_number(table: TableFile, column: Column, reading: Reading) -> Column | None:
+    """Numbers with a unit, with marks between thousands or with a decimal comma; None if few of the cells are that."""
+    cell, present = column.value, column.rows - column.missing
+    bare = rf"regexp_replace({cell}, '^({_SIGN})({UNITS})\s*|\s*({UNITS})$', '\1', 'g')"
+    as_point, as_comma = matches(bare, WITH_POINT), matches(bare, WITH_COMMA)
+    numbers, points, commas, with_comma, with_point = table.one(
+        f"count(*) filter ({as_point} or {as_comma})",
+        f"count(*) filter ({as_point})",
+        f"count(*) filter ({as_comma})",
+        f"count(*) filter (contains({bare}, ','))",
+        f"count(*) filter (contains({bare}, '.'))",
+    )
+    if 2 * numbers < present:
+        return None
+    known = reading.known[:1] if reading.known and points == commas == present else None
+    decimal = reading.decimal or known or _decimal(table, column, present, points, commas, with_comma)
+    fits = as_comma if decimal == "," else as_point
+    if (commas if decimal == "," else points) < present:
+        row, text = row_of(table, f"{cell} is not null and not {fits}", cell)
+        raise Refused(
+            f"{table.path}, row {row}: column '{column.name}' holds numbers, but here '{text}'; correct it, set "
+            f"data.decimal,\nor, if it stands for a missing value, name it in data.na_values"
+        )
+    marks = f"{_SPACE}|{'[.]' if decimal == ',' else ','}"
+    value = f"replace(regexp_replace({bare}, '{quoted(marks)}', '', 'g'), ',', '.')::double"
+    grouped = with_point if decimal == "," else with_comma
+    grouped += table.one(f"count(*) filter (regexp_matches({bare}, '{quoted(_SPACE)}'))")[0]
+    unit = _unit(table, column)
+    said = [
+        f"{unit} (17% is 17)" if unit == "%" else unit,
+        "decimal comma" * (decimal == "," and with_comma > 0),
+        "thousands marks" * (grouped > 0),
+    ]
+    return number(table, column, value, ", ".join(filter(None, said)), f"{decimal}{unit}")
+
+
+def _decimal(table: TableFile, column: Column, present: int, points: int, commas: int, with_comma: int) -> str:
+    """The decimal mark that all cells can have; of 1,720 alone, which can have both, a point where commas separate."""
+    name = column.name
+    if points < present and commas < present:
+        return "." if points >= commas else ","
+    if points == commas and with_comma and table.separator != ",":
+        raise Refused(
+            f"{table.path}: in column '{name}' the comma may be a decimal mark or between thousands; set "
+            "data.decimal=',' or data.decimal=."
+        )
+    return "." if points == present else ","
+
+
+def _unit(table: TableFile, column: Column) -> str:
+    """The unit that all numbers have. Refused: different ones, or some without."""
+    query = f"select regexp_extract({column.value}, '{UNITS}') as unit, count(*) from t"
+    found = table.all(f"{query} where {column.value} is not null group by unit order by unit")
+    if len(found) > 1:
+        units = ", ".join(f"{count:,} with {unit or 'none'}" for unit, count in found)
+        raise Refused(
+            f"{table.path}: the numbers of column '{column.name}' have different units ({units}); correct them"
+        )
+    return str(found[0][0])
+
+
+def could_be_thousands(table: TableFile, column: Column) -> bool:
+    """Whether the points of a column of numbers may stand between thousands, as in 1.720."""
+    if not column.value.endswith("::double") or column.form != ".":
+        return False
+    cell = column.value.removesuffix("::double")
+    other, grouped = table.one(
+        f"count(*) filter (not {matches(cell, f'{WHOLE}|{GROUPED_BY_POINTS}')})",
+        f"count(*) filter ({matches(cell, GROUPED_BY_POINTS)})",
+    )
+    return other == 0 and grouped > 0
+
+
+def number(table: TableFile, column: Column, value: str, said: str, form: str) -> Column:
+    cell = column.value
+    least, most, whole = table.one(f"min({value})", f"max({value})", f"bool_and({value} = trunc({value}))")
+    if not (abs(least) <= LARGEST and abs(most) <= LARGEST):
+        row, text = row_of(table, f"not (abs({value}) <= {LARGEST!r})", cell)
+        raise Refused(f"{table.path}, row {row}: column '{column.name}' is {text}; correct it or remove the row")
+    present = column.rows - column.missing
+    if whole and column.distinct == present >= MANY_ROWS and most - least == present - 1:
+        said = f"{said}, looks like a row number".removeprefix(", ")
+    return ranged(table, column._replace(kind=NUMBER, value=value, said=said, form=form), value)
