@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dlcourse.errors import Interrupted, Refused, explain
+from dlcourse.errors import Interrupted, Refused, explain, printable
 
 if TYPE_CHECKING:
     from dlcourse.config.overrides import Overrides
@@ -34,7 +34,7 @@ def guarded(command: Callable[[list[str]], int]) -> int:
             traceback.print_exc()
         if known is None:
             return 1
-        print("\n".join(str(known).splitlines()[:3]), file=sys.stderr)
+        print("\n".join(printable(str(known)).splitlines()[:3]), file=sys.stderr)
         return known.code
 
 

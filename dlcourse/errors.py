@@ -50,6 +50,11 @@ def exit_code(error: BaseException) -> int:
     return error.code if known else 1  # type: ignore[attr-defined]
 
 
+def printable(text: str) -> str:
+    """The text with control characters as escapes, but for line ends: what a file holds must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def explain(error: BaseException) -> Refused | None:
     """The refusal for a known kind of error: Refused itself, a full disk, a wrong argument, out of memory."""
     from hydra.errors import InstantiationException

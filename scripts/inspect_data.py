@@ -8,7 +8,7 @@ Takes the words of train.py. 0: it can be trained on; 2: it cannot, for the reas
 import sys
 
 from dlcourse.cli import guarded
-from dlcourse.errors import CONFIG, Refused
+from dlcourse.errors import CONFIG, Refused, printable
 
 
 def main(words: list[str]) -> int:
@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     found = inspect_table(**arguments)
     print(describe(found.described, found.values["said"]))
     if found.problems:
-        print("\n".join(["", *found.problems]), file=sys.stderr)
+        print("\n".join(["", *map(printable, found.problems)]), file=sys.stderr)
         return CONFIG
     inputs, task = found.values["shape"][0], found.values["task"]
     print(f"\ntask={task}: {found.values['outputs']} output(s) from {inputs} inputs; train.py reads it so")

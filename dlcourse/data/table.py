@@ -16,7 +16,7 @@ from dlcourse.data.splits import SMALL
 from dlcourse.data.table_facts import check_present, find, goal_column, labels_of
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_words import Words
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, printable
 
 TEST_PART = 5  # about one row in five is for testing
 
@@ -127,7 +127,8 @@ def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
     """The columns as they were read, and what there is to say of the file, as text."""
     from tabulate import tabulate
 
-    return "\n".join([*said, tabulate(columns, headers="keys", disable_numparse=True)] if columns else said)
+    rows = [{key: printable(str(value)).replace("\n", "\\n") for key, value in row.items()} for row in columns]
+    return "\n".join([*map(printable, said), tabulate(rows, headers="keys", disable_numparse=True)] if rows else said)
 
 
 def in_test_set(columns: int) -> str:

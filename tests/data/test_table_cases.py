@@ -489,3 +489,17 @@ def test_broken_files_are_refused(tmp_path, name, content, words, said):
         read_table(written(tmp_path, content, name), Writing(**words))
     bom = read_table(written(tmp_path, b"\xef\xbb\xbfa,y\n1,2\n", "bom.csv"), Writing(encoding="utf-8"))
     assert bom.names == ["a", "y"]
+
+
+def test_what_a_file_holds_does_not_steer_the_terminal(tmp_path, load, capsys, monkeypatch):
+    escape = "\x1b[31mred\x1b[0m"
+    body = "".join(f"{escape if n % 2 else 'b'},{n % 3}\n" for n in range(30))
+    data = load("table", path=written(tmp_path, "a,y\n" + body), target="y")
+    assert "\x1b" not in data.described and "\\x1b[31mred" in data.described
+    path = written(tmp_path, "a,b,y\n1,2,0\n" + f"3,{escape},1\n5,6,0\n", "bad.csv")
+    from dlcourse.cli import guarded
+    from scripts.inspect_data import main
+
+    monkeypatch.setattr("sys.argv", ["inspect_data.py", "data=table", f"data.path={path}", "data.target=y"])
+    assert guarded(main) == CONFIG
+    assert "\x1b" not in capsys.readouterr().err
