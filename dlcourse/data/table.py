@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.column import CATEGORY, NUMBER, row_of
-from dlcourse.data.columns import read_as
 from dlcourse.data.facts import CLASSES, VALUES
 from dlcourse.data.splits import SMALL
+from dlcourse.data.table_column import CATEGORY, NUMBER, row_of
 from dlcourse.data.table_facts import check_present, find, goal_column, labels_of
 from dlcourse.data.table_file import TableFile, read_table, shown
+from dlcourse.data.table_reading import read_as
 from dlcourse.data.table_words import Words
 from dlcourse.errors import Refused, printable
 

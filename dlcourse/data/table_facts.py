@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from typing import Any, NamedTuple
 
-from dlcourse.data.column import CATEGORY, EMPTY, NUMBER, Column, Reading, count, row_of
-from dlcourse.data.columns import read_as, read_column, words_of
 from dlcourse.data.facts import CLASSES, TWO, VALUES, class_facts, kind_of, literal
+from dlcourse.data.table_column import CATEGORY, EMPTY, NUMBER, Column, Reading, count, row_of
 from dlcourse.data.table_file import TableFile, read_table, shown
+from dlcourse.data.table_numbers import could_be_thousands
+from dlcourse.data.table_reading import read_as, read_column, words_of
 from dlcourse.data.table_words import Words
-from dlcourse.data.written_numbers import could_be_thousands
 from dlcourse.errors import Refused
 
 MOST_CLASSES = 20  # up to this many different integers are classes, many more are values
@@ -24,27 +25,6 @@ class Facts(NamedTuple):
     problems: list[str]
 
 
-def table_facts(
-    path: str | Sequence[str] | None,
-    target: Any,
-    tasks: Mapping[str, str],
-    task: str | None = None,
-    columns: Sequence[Any] | None = None,
-    ignore: Sequence[Any] = (),
-    words: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Task, shape, outputs, classes and columns of a table whose column ``target`` is to be predicted.
-
-    A list of targets: as many values. A text target, or one of up to 20 different integers, is a class, two of them
-    binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
-    category with its words (one input a word). Raises Refused (2), for the first problem that `inspect_table` finds.
-    """
-    facts = inspect_table(path, target, tasks, task, columns, ignore, words)
-    if facts.problems:
-        raise Refused(facts.problems[0])
-    return {**facts.values, "described": facts.described}
-
-
 def inspect_table(
     path: str | Sequence[str] | None,
     target: Any,
@@ -54,7 +34,14 @@ def inspect_table(
     ignore: Sequence[Any] = (),
     words: Mapping[str, Any] | None = None,
 ) -> Facts:
-    """The same, with every problem of the columns. Refused: a file that cannot be read at all, a column it lacks."""
+    """Task, shape, outputs, classes and columns of a table whose column ``target`` is to be predicted.
+
+    A list of targets: as many values. A text target, or one of up to 20 different integers, is a class, two of them
+    binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
+    category with its words (one input a word).
+
+    ``problems``: all that is wrong with the columns. Refused: a file that cannot be read at all, a column it lacks.
+    """
     if path is None:
         raise Refused("data=table reads your own file: set data.path=FILE.csv and data.target=COLUMN")
     kind, said = kind_of(task, tasks), Words(**(words or {}))
@@ -116,6 +103,15 @@ def inspect_table(
         )
     shape = [sum(len(column["vocabulary"] or "1") for column in inputs)]
     return Facts({**values, "shape": shape, "columns": inputs, "said": table.said}, described, problems)
+
+
+@wraps(inspect_table, assigned=())
+def table_facts(*given: Any, **named: Any) -> dict[str, Any]:
+    """The values that `inspect_table` finds, for the configuration. Raises Refused (2), for the first problem."""
+    facts = inspect_table(*given, **named)
+    if facts.problems:
+        raise Refused(facts.problems[0])
+    return {**facts.values, "described": facts.described}
 
 
 def find(table: TableFile, name: Any, key: str = "") -> int:

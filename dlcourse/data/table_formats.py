@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import duckdb
 
 from dlcourse.data.facts import literal
-from dlcourse.data.text_encoding import as_utf8, lines_of
+from dlcourse.data.table_encoding import as_utf8, lines_of
 from dlcourse.errors import Refused
 
 TEXT, PARQUET, EXCEL = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz"), (".parquet",), (".xlsx",)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dlcourse.data.column import Reading
+from dlcourse.data.table_column import Reading
 from dlcourse.data.table_formats import Writing
 from dlcourse.errors import Refused
 

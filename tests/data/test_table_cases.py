@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from dlcourse.data.column import Reading
-from dlcourse.data.columns import read_column
+from dlcourse.data.table_column import Reading
 from dlcourse.data.table_facts import inspect_table, table_facts
 from dlcourse.data.table_file import read_table
 from dlcourse.data.table_formats import Writing
+from dlcourse.data.table_reading import read_column
 from dlcourse.errors import CONFIG, Refused
 from tests.composing import checked
 

@@ -1,6 +1,6 @@
 """Numbers in the cells of a column, as people write them: with units, decimal commas, marks between thousands."""
 
-from dlcourse.data.column import MANY_ROWS, NUMBER, Column, Reading, matches, quoted, ranged, row_of
+from dlcourse.data.table_column import MANY_ROWS, NUMBER, Column, Reading, matches, quoted, ranged, row_of
 from dlcourse.data.table_file import TableFile
 from dlcourse.errors import Refused
 
@@ -83,9 +83,9 @@ def _unit(table: TableFile, column: Column) -> str:
 
 def could_be_thousands(table: TableFile, column: Column) -> bool:
     """Whether the points of a column of numbers may stand between thousands, as in 1.720."""
-    if not column.value.endswith("::double") or column.form != ".":
+    if column.form != ".":
         return False
-    cell = column.value.removesuffix("::double")
+    cell = f"c{table.names.index(column.name)}::varchar"
     other, grouped = table.one(
         f"count(*) filter (not {matches(cell, f'{WHOLE}|{GROUPED_BY_POINTS}')})",
         f"count(*) filter ({matches(cell, GROUPED_BY_POINTS)})",

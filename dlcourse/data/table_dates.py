@@ -1,6 +1,6 @@
 """Dates in the cells of a column, with or without a time; their value is in days since 1970-01-01."""
 
-from dlcourse.data.column import DATE, Column, Reading, matches, ranged, row_of
+from dlcourse.data.table_column import DATE, Column, Reading, matches, ranged, row_of
 from dlcourse.data.table_file import TableFile
 from dlcourse.errors import Refused
 

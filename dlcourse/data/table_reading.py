@@ -3,7 +3,8 @@
 Imports neither torch nor lightning.
 """
 
-from dlcourse.data.column import (
+from dlcourse.data.facts import literal
+from dlcourse.data.table_column import (
     CATEGORY,
     DATE,
     EMPTY,
@@ -16,10 +17,9 @@ from dlcourse.data.column import (
     ranged,
     row_of,
 )
-from dlcourse.data.facts import literal
+from dlcourse.data.table_dates import DAY, ISO_SAID, date
 from dlcourse.data.table_file import TableFile
-from dlcourse.data.written_dates import DAY, ISO_SAID, date
-from dlcourse.data.written_numbers import LEADING_ZERO, POINT, WITH_COMMA, WITH_POINT, number, written_number
+from dlcourse.data.table_numbers import LEADING_ZERO, POINT, WITH_COMMA, WITH_POINT, number, written_number
 from dlcourse.errors import Refused
 
 PLURAL = {NUMBER: "numbers", DATE: "dates", CATEGORY: "words"}
@@ -42,7 +42,7 @@ def read_column(table: TableFile, at: int, reading: Reading) -> Column:
         ("DECIMAL", "DOUBLE", "FLOAT", "UINT", "USMALL", "UTINY", "UBIG", "UHUGE", *WHOLE_TYPES)
     ):
         return number(table, column, f"{cell}::double", "", "")
-    if kind not in ("VARCHAR", "ENUM"):
+    if kind != "VARCHAR":
         name = column.name
         raise Refused(
             f"{table.path}: column '{name}' is of type {kind}, which is no number, date or text; leave it out "
