@@ -203,11 +203,11 @@ class Data(pl.LightningDataModule):
         if train and len(rows) < world:
             raise Refused(f"data={self.name}: {len(rows)} training rows for {world} processes; lower trainer.devices")
         batch = EVALUATION_BATCH if not train else len(rows) if self.batch_size == "full" else int(self.batch_size)
-        order = {"seed": self.seed, "train": train, "reshuffle": self.reshuffle}
-        sampler = EpochSampler(len(rows), batch, **order, rank=rank, world=world)  # type: ignore[arg-type]
         workers = self.num_workers if train else 0  # evaluation reads contiguous memory, so workers would not help
         if self.trainer and self.trainer.strategy.root_device.type == "cuda" and not workers:
             rows = rows.to(self.trainer.strategy.root_device)  # once, instead of a copy a step
+        order = {"seed": self.seed, "train": train, "reshuffle": self.reshuffle, "device": rows.x.device}
+        sampler = EpochSampler(len(rows), batch, **order, rank=rank, world=world)  # type: ignore[arg-type]
         return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)
 
     def samples(self, stage: str) -> Batch:

@@ -59,7 +59,8 @@ class EpochSampler(Sampler[Tensor]):
     Training: a permutation drawn from (seed, epoch) (without ``reshuffle`` always the first epoch's), with the same
     number of samples for every process (the few left over change each epoch); a single last sample joins the previous
     batch, since batch norm cannot use it alone. Evaluation: each sample exactly once, and the same number of batches on
-    every process, so that collective calls match.
+    every process, so that collective calls match. The order is drawn on the CPU, the same for every device, and copied
+    to ``device`` once an epoch.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class EpochSampler(Sampler[Tensor]):
         reshuffle: bool = True,
         rank: int = 0,
         world: int = 1,
+        device: torch.device | str = "cpu",
     ):
-        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.rows, self.batch_size, self.seed, self.device = rows, batch_size, seed, device
         self.train, self.reshuffle = train, reshuffle
         self.rank, self.world = rank, world
         self.epoch = 0
@@ -113,7 +115,7 @@ class EpochSampler(Sampler[Tensor]):
             order = torch.randperm(self.rows, generator=generator)[: self.rows // self.world * self.world]
         else:
             order = torch.arange(self.rows)
-        batches = order[self.rank :: self.world].split(self.sizes())
+        batches = order.to(self.device)[self.rank :: self.world].split(self.sizes())
         yield from batches[self.begin :]
 
 

@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dlcourse.internals import softmax_decompositions, unsafe_view
-from dlcourse.metrics import Metrics, from_sums, joined
+from dlcourse.metrics import Metrics, exact, from_sums, joined
 from dlcourse.models.base import BatchLoss
 from dlcourse.models.functional import loss_with
 from dlcourse.tasks.base import Batch, logits
@@ -127,13 +127,13 @@ def simplified(recorded: GraphModule) -> GraphModule:
 
 def metrics_of_all(model: Any, stage: str, batches: Sequence[BatchLoss]) -> list[dict[str, float]]:
     """The metrics of each model from batches of all: losses and divisors (T,), outputs and targets (T, B, …)."""
-    losses = torch.stack([batch.loss for batch in batches]).double().cpu()
-    divisors = torch.stack([torch.as_tensor(batch.divisor) for batch in batches]).double().cpu()
+    losses = exact(torch.stack([batch.loss for batch in batches]))
+    divisors = exact(torch.stack([torch.as_tensor(batch.divisor) for batch in batches]))
     outputs, targets = (joined(parts, 1) for parts in zip(*((b.output, b.target) for b in batches), strict=True))
-    n = torch.tensor([logits(batch.output).shape[1] for batch in batches]).double()[:, None]
+    n = losses.new_tensor([logits(batch.output).shape[1] for batch in batches])[:, None]
     auxiliary = {}
     for name in batches[0].auxiliary:
-        values = torch.stack([batch.auxiliary[name] for batch in batches]).double().cpu()
+        values = exact(torch.stack([batch.auxiliary[name] for batch in batches]))
         losses = losses - values
         auxiliary[name] = (values * (n / n.sum())).sum(0)
     total = divisors.sum(0)

@@ -1,7 +1,8 @@
 """What dlcourse does on a GPU, in one command of at most six minutes: python scripts/benchmark.py gpu
 
-Each section is a process of its own with a time limit: one that fails or hangs loses its own row of the table. Without
-a CUDA device, or with --small, the sizes are small: a dry run, whose measurements mean nothing.
+Each section is a process of its own with a time limit: one that fails or hangs loses its own row of the table. Those
+that time nothing run side by side, after the others. Without a CUDA device, or with --small, the sizes are small: a dry
+run, whose measurements mean nothing.
 python -m scripts.benchmarks.gpu SECTION small|whole: one section; its last line is its measurements as JSON.
 """
 
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -62,10 +64,10 @@ def mnist(plan: Plan) -> Found:
 def overhead(plan: Plan) -> Found:
     """a step of a small network, beside a loop in plain PyTorch on the same device"""
     subprocess.run(python("-m", "scripts.benchmarks.prepare", str(plan.data), "digits"), cwd=CHECKOUT, check=True)
-    csv, _, rare, *loops = step_overhead(plan).contestants
-    for loop in loops:
-        loop.command = [*loop.command, "60000", "cpu" if plan.small else "cuda"]
-    return measured([csv, rare, *loops])
+    csv, *_, loop, fused = step_overhead(plan).contestants
+    for each in (loop, fused):
+        each.command = [*each.command, "60000", "cpu" if plan.small else "cuda"]
+    return measured([csv, loop, fused])
 
 
 def sweep_of_64(plan: Plan) -> Found:
@@ -74,17 +76,43 @@ def sweep_of_64(plan: Plan) -> Found:
 
 
 def sweep_of_1024(plan: Plan) -> Found:
-    """1,024 trials trained together, in two processes: 64 learning rates by 16 seeds, 10 epochs"""
-    return vectorized(4, 4, 1) if plan.small else vectorized(64, 16, 10)
+    """1,024 trials trained together, in eight processes: 64 learning rates by 16 seeds, 10 epochs"""
+    return vectorized(4, 4, 1) if plan.small else vectorized(64, 16, 10, workers=8)
 
 
-def vectorized(rates: int, seeds: int, epochs: int) -> Found:
+def vectorized(rates: int, seeds: int, epochs: int, workers: int = 2) -> Found:
     words, varied = digits_trials(spread_rates(rates), seeds, epochs)
-    found = measured([multirun("vectorized", "hydra/launcher=vectorized", *words, *varied, "sweep.workers=2")])
+    own = ("hydra/launcher=vectorized", f"sweep.workers={workers}")
+    found = measured([multirun("vectorized", *own, *words, *varied)])
     trained = found["vectorized"]["trials"]
     if trained != rates * seeds:
         raise Failed(f"{trained:g} of {rates * seeds} trials finished")
     return found
+
+
+def copies(plan: Plan) -> Found:
+    """copies and waits a step, by PyTorch's profiler: those of 120 steps less those of 20"""
+    from torch.profiler import ProfilerActivity, profile
+
+    import dlcourse
+
+    words = (*QUIET, "report=false", "data.batch_size=8", f"trainer.accelerator={'cpu' if plan.small else 'gpu'}")
+    activities = [ProfilerActivity.CPU] if plan.small else [ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    counted = []
+    for steps in (20, 120):
+        with tempfile.TemporaryDirectory() as folder, profile(activities=activities) as profiled:
+            dlcourse.run(*words, f"trainer.max_steps={steps}", f"run_dir={folder}/run")
+        counted.append({event.key: event.count for event in profiled.key_averages()})
+    events = {
+        "copies to the host": "Memcpy DtoH",
+        "copies to the device": "Memcpy HtoD",
+        "waits": "cudaStreamSynchronize",
+    }
+    few, many = (
+        {what: sum(n for key, n in each.items() if key.startswith(name)) for what, name in events.items()}
+        for each in counted
+    )
+    return {"model=mlp": {what: (many[what] - few[what]) / 100 for what in events}}
 
 
 def bf16(plan: Plan) -> Found:
@@ -159,6 +187,7 @@ def measured(contestants: list[Contestant]) -> Found:
 class Section(NamedTuple):
     run: Callable[[Plan], Found]
     limit: int  # seconds
+    timed: bool = True  # has the machine to itself
 
     @property
     def title(self) -> str:
@@ -166,14 +195,15 @@ class Section(NamedTuple):
 
 
 SECTIONS = {
-    "tests": Section(gpu_tests, 120),
     "mnist": Section(mnist, 40),
-    "resume": Section(resume, 60),
-    "overhead": Section(overhead, 80),
+    "overhead": Section(overhead, 90),
     "sweep64": Section(sweep_of_64, 50),
     "bf16": Section(bf16, 60),
-    "compile": Section(compiled, 80),
-    "sweep1024": Section(sweep_of_1024, 120),  # a tenth of a second a trial, for its configuration and its directory
+    "compile": Section(compiled, 60),
+    "sweep1024": Section(sweep_of_1024, 100),
+    "tests": Section(gpu_tests, 120, timed=False),
+    "resume": Section(resume, 120, timed=False),
+    "copies": Section(copies, 60, timed=False),
 }
 
 
@@ -225,19 +255,26 @@ def check(small: bool, tell: Callable[[str], None]) -> dict[str, Any]:
 
     dry = small or not torch.cuda.is_available()
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
-    deadline = time.monotonic() + (3600 if dry else WHOLE)
-    outcomes = {}
-    for name, section in SECTIONS.items():
-        limit = min(section.limit * (5 if dry else 1), deadline - time.monotonic())
-        command = python("-m", "scripts.benchmarks.gpu", name, "small" if dry else "whole")
-        outcomes[name] = outcome(command, limit)
-        tell(f"{name}: {outcomes[name].failure or 'done'}, {outcomes[name].seconds:.0f} s")
+    began = time.monotonic()
+    deadline = began + (3600 if dry else WHOLE)
+
+    def one(name: str) -> Outcome:
+        limit = min(SECTIONS[name].limit * (5 if dry else 1), deadline - time.monotonic())
+        found = outcome(python("-m", "scripts.benchmarks.gpu", name, "small" if dry else "whole"), limit)
+        tell(f"{name}: {found.failure or 'done'}, {found.seconds:.0f} s")
+        return found
+
+    outcomes = {name: one(name) for name, section in SECTIONS.items() if section.timed}
+    together = [name for name in SECTIONS if name not in outcomes]
+    with ThreadPoolExecutor(1 if dry else len(together)) as threads:
+        outcomes |= zip(together, threads.map(one, together), strict=True)
     return {
         "date": date.today().isoformat(),
         "dry": dry,
         "card": card,
         "cuda": torch.version.cuda,
         "machine": machine(),
+        "seconds": time.monotonic() - began,
         "sections": {name: asdict(each) for name, each in outcomes.items()},
     }
 
@@ -266,8 +303,7 @@ def table(result: dict[str, Any]) -> str:
         head = f"dry run on the CPU, in small sizes: the measurements mean nothing\n{head}"
     shown = tabulate(cells(result), headers=["section", "what", "measurements", "seconds"], disable_numparse=True)
     notes = "\n".join(f"- {name}: {section.title}" for name, section in SECTIONS.items())
-    seconds = sum(each["seconds"] for each in result["sections"].values())
-    return f"{head}\n\n{shown}\n\n{notes}\n\n{seconds:.0f} s in all, {result['date']}"
+    return f"{head}\n\n{shown}\n\n{notes}\n\n{result['seconds']:.0f} s in all, {result['date']}"
 
 
 def main(name: str, size: str) -> None:

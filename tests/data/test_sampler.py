@@ -163,3 +163,8 @@ def test_the_loader_leaves_the_global_random_numbers_alone(workers):
     state = torch.get_rng_state()
     list(loader(workers=workers))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_order_lies_where_the_rows_do():
+    """Or each batch would wait for its positions to be copied."""
+    assert {part.device.type for part in EpochSampler(20, 6, train=True, device="meta")} == {"meta"}
