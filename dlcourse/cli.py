@@ -41,6 +41,7 @@ def guarded(command: Callable[[list[str]], int]) -> int:
 def train(words: list[str]) -> int:
     """``python train.py``: a run, a multirun, or one of Hydra's own flags."""
     from dlcourse.config.gate import compose_checked
+    from dlcourse.config.groups import help_text
     from dlcourse.config.overrides import Overrides
 
     flags = hydra_flags(words)
@@ -54,7 +55,12 @@ def train(words: list[str]) -> int:
     if flags.shell_completion:
         asked = os.environ.get("COMP_LINE", "")
         return 0 if "hydra" in asked else hydra(lambda cfg: None)
-    if flags.help or flags.hydra_help:
+    if flags.help:
+        if overrides.parsed:  # a wrong one is what help is asked for
+            compose_checked(overrides)
+        print(help_text(overrides.groups))
+        return 0
+    if flags.hydra_help:
         compose_checked(overrides)
         return hydra(lambda cfg: None)
     shown = flags.cfg or flags.info is not None

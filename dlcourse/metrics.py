@@ -16,6 +16,11 @@ def exact(values: Tensor) -> Tensor:
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
 
 
+def real(x: Tensor) -> Tensor:
+    """In float32, or as it is in float64, which data has where float32 would lose digits."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def joined(parts: Sequence[Any], dim: int = 0) -> Any:
     """Batches one after another: tensors, or tuples of them field by field."""
     if isinstance(parts[0], Tensor):

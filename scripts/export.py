@@ -18,9 +18,10 @@ def export(words: list[str]) -> int:
     _, model, data = restore(path, given)
     worst = export_onnx(model, data, path / "model.onnx")
     shape = ", ".join(map(str, model.example_input_array.shape[1:]))
-    print(f"onnx: {path / 'model.onnx'}  (raw inputs x (batch, {shape}), float32)")
+    dtype = str(model.input_dtype).removeprefix("torch.")
+    print(f"onnx: {path / 'model.onnx'}  (raw inputs x (batch, {shape}), {dtype})")
     print(f"largest difference from the model on the test set: {worst:.1e} (allowed {TOLERANCE:g})")
-    print("outputs above 1 are compared relative to the largest")
+    print("values are compared in deviations; outputs above 1 relative to the largest")
     return 0
 
 

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, array, described, dims, picture, pictures_in
-from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut, positions
+from dlcourse.data.sets import leave_rows_out, split_into_sets
+from dlcourse.data.splits import positions
 from dlcourse.data.targets import check_targets
 from dlcourse.errors import Refused
+from dlcourse.metrics import real
 from dlcourse.tasks.base import Batch, Task
 
 Split = tuple[Tensor, Tensor]
@@ -39,6 +41,8 @@ class Data(pl.LightningDataModule):
     name: str
     note: str | None = None
     described: str = ""  # how a person's own files were read
+    fills = False  # whether inputs may be missing (NaN)
+    fill: Tensor | None = None  # (*shape), what stands for them
 
     def __init__(
         self,
@@ -86,9 +90,18 @@ class Data(pl.LightningDataModule):
         """Load, check and split the data, once."""
         if self.sets:
             return
-        self._split()
-        self._leave_rows_out()
-        self.sets = {name: self.sets[name] for name in ("train", "val", "test")}
+        train, test = self.arrays()
+        if self.y == "values":  # they may be whole numbers
+            train, test = (split and (split[0], real(split[1])) for split in (train, test))  # type: ignore[assignment]
+        for split in (train, test):
+            if split is not None:
+                self._check(*split)
+        sets, self.note = leave_rows_out(self, *split_into_sets(self, train, test))
+        if self.fills:
+            self.fill = self.fitted_fill(sets["train"].x)
+            for rows in {id(rows): rows for rows in sets.values()}.values():
+                rows.fill_(self.fill)
+        self.sets = {name: sets[name] for name in ("train", "val", "test")}
         for name, rows in self.sets.items():
             if not len(rows):
                 raise Refused(
@@ -105,65 +118,9 @@ class Data(pl.LightningDataModule):
                 "choose task=embedding, which compares samples of new classes"
             )
 
-    def _leave_rows_out(self) -> None:
-        """Keep the rows of the chosen classes in training and validation, of the others in the test; then draw.
-
-        Drawn are the training samples, and among these the ones that keep their label.
-        """
-        notes = [self.note]
-        if (chosen := self.classes_in_training) is not None:
-            left_out = 0
-            for name, rows in self.sets.items():
-                kept = (torch.isin(rows.y, torch.tensor(chosen)) != (name == "test")).nonzero()[:, 0]
-                left_out += len(rows) - len(kept)
-                self.sets[name] = rows.at(kept)
-            tested = self.outputs - len(chosen)
-            notes.append(f"{len(chosen)} classes in training, {tested} in the test, {left_out:,} rows left out")
-        if (count := self.train_samples) is not None:
-            rows = self.sets["train"]
-            if count > len(rows):
-                raise Refused(f"data.train_samples={count}: data={self.name} has {len(rows)} training samples")
-            drawn, others = self._cut(rows.y, torch.arange(len(rows)), 1 - count / len(rows), self.split_seed)
-            self.sets["train"] = rows.at(drawn)
-            notes.append(f"{count:,} training samples, {len(others):,} left out")
-        if (count := self.labelled) is not None:
-            x, y, index = (rows := self.sets["train"]).parts
-            if not self.task.learns_from_y:
-                raise Refused(f"data.labelled={count}: the task learns from every row without y; leave it out")
-            if count > len(rows):
-                raise Refused(f"data.labelled={count}: data={self.name} has {len(rows)} training samples")
-            weight = torch.zeros(len(rows))
-            weight[self._cut(y, torch.arange(len(rows)), count / len(rows), self.split_seed)[1]] = 1
-            self.sets["train"] = Rows(x, y, index, weight)
-            notes.append(f"{count:,} of {len(rows):,} training samples have a label")
-        self.note = "; ".join(filter(None, notes)) or None
-
-    def _split(self) -> None:
-        train, test = self.arrays()
-        if self.y == "values":  # they may be whole numbers
-            train, test = (split and (split[0], split[1].float()) for split in (train, test))  # type: ignore[assignment]
-        for split in (train, test):
-            if split is not None:
-                self._check(*split)
-        index = torch.arange(len(train[0]))
-        if len(index) < SMALL and test is None:
-            self.note = f"{len(index)} rows: training, validation and test use the same ones"
-            self.sets = dict.fromkeys(("train", "val", "test"), Rows(*train, index))
-            return
-        if test is None:
-            index, held_out = self._cut(train[1], index, TEST_FRACTION, TEST_SEED)
-            self.sets["test"] = Rows(train[0][held_out], train[1][held_out], held_out)
-        else:
-            self.sets["test"] = Rows(*test, torch.arange(len(test[0])))
-        index, held_out = self._cut(train[1], index, self.val_fraction, self.split_seed)
-        self.sets["val"] = Rows(train[0][held_out], train[1][held_out], held_out)
-        self.sets["train"] = Rows(train[0][index], train[1][index], index)
-
-    def _cut(self, y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
-        try:
-            return cut(y, index, fraction, seed)
-        except ValueError as error:
-            raise Refused(f"data={self.name}: {error}; set data.split_seed=0") from None
+    def fitted_fill(self, x: Tensor) -> Tensor:
+        """What stands for missing inputs (*shape), from the training inputs, where data ``fills`` any."""
+        raise NotImplementedError
 
     def _check(self, x: Tensor, y: Tensor) -> None:
         """Refuse data that would train wrongly without an error: shapes, non-finite inputs, targets out of range."""
@@ -172,8 +129,8 @@ class Data(pl.LightningDataModule):
         if tuple(x.shape[1:]) != self.shape:
             hint = ", channels come first (N, C, H, W)" if sorted(x.shape[1:]) == sorted(self.shape) else ""
             raise Refused(f"data={self.name}: expected inputs (N, {dims(self.shape)}), found {tuple(x.shape)}{hint}")
-        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-            row, *input_index = (~torch.isfinite(x)).nonzero()[0].tolist()
+        if x.is_floating_point() and bool((wrong := self._wrong(x)).any()):
+            row, *input_index = wrong.nonzero()[0].tolist()
             value = x[(row, *input_index)].item()
             raise Refused(f"data={self.name}: input {input_index} of row {row} is {value}; remove or fill it")
         try:
@@ -181,6 +138,10 @@ class Data(pl.LightningDataModule):
             self.task.check(x, y)
         except ValueError as error:
             raise Refused(f"data={self.name}: {error}") from None
+
+    def _wrong(self, x: Tensor) -> Tensor:
+        """Which inputs are not finite, besides missing ones that are filled."""
+        return x.isinf() if self.fills else ~x.isfinite()
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:

@@ -36,8 +36,16 @@ class Rows(Dataset):
         weight = None if self.weight is None else self.weight[rows]
         return Batch(self.x[rows], self.y[rows], self.index[rows], weight)
 
+    def fill_(self, values: Tensor) -> None:
+        """Put values (*shape) where inputs are missing (NaN)."""
+        for part in self.x.split(4096):
+            part.copy_(torch.where(part.isnan(), values.to(part), part))
+
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel (or column) of x, (C, 1, …); deviation 1 for a constant one."""
+        """Mean and deviation of each channel (or column) of x, (C, 1, …); deviation 1 for a constant one.
+
+        The mean is float64 if x is, whose digits go beyond float32's.
+        """
         axes = [d for d in range(self.x.ndim) if d != 1]
         n = self.x.numel() / self.x.shape[1]
         parts = self.x.split(4096)  # in float64, but never the whole set at once
@@ -45,7 +53,7 @@ class Rows(Dataset):
         wide = mean.reshape(-1, *[1] * (self.x.ndim - 2))
         std = (sum((((part.double() - wide) ** 2).sum(axes) for part in parts), torch.zeros(())) / n).sqrt()
         std = torch.where(std > 0, std, torch.ones_like(std))
-        return wide.float(), std.reshape(wide.shape).float()
+        return wide if self.x.dtype == torch.float64 else wide.float(), std.reshape(wide.shape).float()
 
     def first(self, count: int) -> Batch:
         """The first samples as one batch."""

@@ -1,6 +1,6 @@
 """The user's own table: CSV, Parquet, or a sheet of a workbook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,27 @@ from torch import Tensor
 from dlcourse.data.base import Data, Split
 from dlcourse.data.facts import CLASSES, VALUES
 from dlcourse.data.splits import SMALL
-from dlcourse.data.table_column import CATEGORY, NUMBER, row_of
-from dlcourse.data.table_facts import check_present, find, goal_column, labels_of
+from dlcourse.data.table_column import NUMBER, row_of
+from dlcourse.data.table_facts import check_missing, complete, find, goal_column, labels_of, width
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_reading import read_as
-from dlcourse.data.table_words import Words
+from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, Words
 from dlcourse.errors import Refused, printable
 
 TEST_PART = 5  # about one row in five is for testing
 
 
 class OwnTable(Data):
-    """Rows of a table: numbers as they are, dates in days, categories one-hot by their words (N, inputs), float32.
+    """Rows of a table: numbers as they are, dates in days, categories one-hot by their words (N, inputs).
 
+    Inputs and target values are float32, or float64 if float32 would lose digits of some column (see `needs_float64`).
     ``dlcourse.data.table_facts.table_facts`` reads the columns and refuses invalid files; ``described`` is what it
     found of each, ``said`` of the file. ``separator`` to ``max_categories``: how to read it, see `Words`. A hash of
     each row decides whether it is in the test set: about a fifth are, and other rows do not matter.
+
+    ``missing``: what becomes of missing inputs. ``refuse``, ``drop_rows``; ``median``, ``mean`` or ``most_frequent``:
+    that of the training rows stands for a missing number, and the most frequent word for a missing word; ``indicator``:
+    the median, no word at all, and in both cases one more input, which is 1 where the value is missing.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class OwnTable(Data):
         decimal: str | None = None,
         day_first: bool | None = None,
         max_categories: int = 100,
+        missing: str = REFUSE,
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
         ignore: Sequence[Any] = (),
@@ -54,14 +60,19 @@ class OwnTable(Data):
         self.path, self.columns = path, list(columns)
         self.targets = [str(name) for name in (target if several else [target])]
         writing = (separator, encoding, comment, header, sheet, na_values)
-        self.words = Words(*writing, decimal, day_first, max_categories)
+        self.words = Words(*writing, decimal, day_first, max_categories, missing)
+        self.fills = missing not in (REFUSE, DROP_ROWS)
         self.described = describe(described, said)
 
     def arrays(self) -> tuple[Split, Split | None]:
         table = read_table(self.path, self.words.writing)
         x, y = self._inputs(table), self._targets(table)
         test = torch.from_numpy(np.asarray(table.array(in_test_set(len(table.names)))))
-        if table.rows < SMALL or not bool(test.any()):
+        if self.words.missing == DROP_ROWS:
+            used = [find(table, name) for name in (*self.targets, *(column["name"] for column in self.columns))]
+            kept = torch.from_numpy(np.asarray(table.array(complete(used))))
+            x, y, test = x[kept], y[kept], test[kept]
+        if len(x) < SMALL or not bool(test.any()):
             return (x, y), None
         return (x[~test], y[~test]), (x[test], y[test])
 
@@ -72,48 +83,81 @@ class OwnTable(Data):
         table = read_table(path, self.words.writing)
         if not table.rows:
             raise Refused(f"{path} has no rows below its header")
+        if self.words.missing == DROP_ROWS:
+            for column in self.columns:
+                check_missing(table, find(table, column["name"]), REFUSE, ())
         return self._inputs(table)
 
-    def _inputs(self, table: TableFile) -> Tensor:
-        widths = [len(column["vocabulary"] or "1") for column in self.columns]
-        x = torch.zeros(table.rows, sum(widths))
+    def fitted_fill(self, x: Tensor) -> Tensor:
+        fill = torch.zeros(x.shape[1], dtype=x.dtype)
         start = 0
-        for column, width in zip(self.columns, widths, strict=True):
-            at = find(table, column["name"])
-            value = self._values(table, at, column["kind"], column.get("form", ""), column["vocabulary"])
-            if column["kind"] == CATEGORY:
-                x[torch.arange(table.rows), start + torch.from_numpy(value.astype(np.int64))] = 1
+        for column in self.columns:
+            words = len(column["vocabulary"] or "")
+            values = x[:, start : start + max(words, 1)]
+            values = values[~values[:, 0].isnan()]
+            if not len(values):
+                raise Refused(
+                    f"data={self.name}: column '{column['name']}' is missing in all training rows; leave it out"
+                )
+            if words and self.words.missing != INDICATOR:
+                fill[start + int(values.sum(0).argmax())] = 1
+            elif not words:
+                fill[start] = FILLS[self.words.missing](values[:, 0])
+            start += width(column)
+        return fill
+
+    def _inputs(self, table: TableFile) -> Tensor:
+        x = torch.zeros(table.rows, sum(map(width, self.columns)))
+        start = 0
+        for column in self.columns:
+            at, words = find(table, column["name"]), column["vocabulary"]
+            value = torch.from_numpy(self._values(table, at, column["kind"], column.get("form", ""), words))
+            missing = value.isnan()
+            if words:
+                x[torch.arange(table.rows), start + value.nan_to_num(0).long()] = 1
+                x[missing, start : start + len(words)] = torch.nan
             else:
-                x[:, start] = torch.from_numpy(value.astype(np.float32))
-            start += width
+                x = x.double() if needs_float64(value) else x
+                x[:, start] = value
+            start += width(column)
+            if column.get("indicator"):
+                x[missing, start - 1] = 1
+            elif self.words.missing == INDICATOR:
+                check_missing(table, at, REFUSE, ())
         return x
 
     def _targets(self, table: TableFile) -> Tensor:
         places = [find(table, name, "data.target") for name in self.targets]
+        if self.words.missing != DROP_ROWS:
+            for at in places:
+                check_missing(table, at, REFUSE, (DROP_ROWS,))
         if self.y == VALUES:
-            values = [self._values(table, at, NUMBER, "", None).astype(np.float32) for at in places]
-            return torch.from_numpy(np.stack(values, 1))
+            columns = [torch.from_numpy(self._values(table, at, NUMBER, "", None)) for at in places]
+            y = torch.stack(columns, 1)
+            return y if any(map(needs_float64, columns)) else y.float()
         at = places[0]
         known, cell = self.classes or [], f"c{at}::varchar"
-        check_present(table, at)
         labels = labels_of(table, goal_column(table, at, CLASSES, self.words.reading))
         for text, name in labels.items():
             if name not in known:
                 self._unknown(table, at, f"{cell} is not distinct from {_quoted(text)}", known)
         texts = [*labels]
-        numbers = torch.from_numpy(np.asarray(table.array(_place(cell, texts))).astype(np.int64))
-        return torch.tensor([known.index(labels[text]) for text in texts])[numbers]
+        numbers = np.ma.filled(table.array(_place(cell, texts)), 0).astype(np.int64)  # rows without one are left out
+        return torch.tensor([known.index(labels[text]) for text in texts])[torch.from_numpy(numbers)]
 
     def _values(self, table: TableFile, at: int, kind: str, form: str, vocabulary: Sequence[str] | None) -> np.ndarray:
-        """One number for each row: of a word its place in the vocabulary. Refused: missing values, unknown words."""
+        """One number for each row: of a word its place in the vocabulary; NaN where it is missing.
+
+        Refused: unknown words, and missing values unless data.missing says what becomes of them.
+        """
         column = read_as(table, at, kind, form, self.words.reading)
-        check_present(table, at)
+        check_missing(table, at, self.words.missing)
         value = column.value
         if vocabulary is not None:
             value = _place(value, vocabulary)
-            if table.one(f"count({value})")[0] < table.rows:
-                self._unknown(table, at, f"{value} is null", vocabulary)
-        found: np.ndarray = np.asarray(table.array(value))
+            if table.one(f"count({value})")[0] < table.one(f"count({column.value})")[0]:
+                self._unknown(table, at, f"{value} is null and {column.value} is not null", vocabulary)
+        found: np.ndarray = np.ma.filled(np.ma.asarray(table.array(f"({value})::double")), np.nan)
         return found
 
     def _unknown(self, table: TableFile, at: int, condition: str, known: Sequence[str]) -> None:
@@ -121,6 +165,31 @@ class OwnTable(Data):
         raise Refused(
             f"{table.path}, row {row}: '{text}' in column '{table.names[at]}' is unknown; known: {shown(known)}"
         )
+
+
+def needs_float64(values: Tensor) -> bool:
+    """Whether float32 would lose more than 6e-5 of the standard deviation of a column, or 2⁻¹⁴ of it."""
+    there = values[~values.isnan()]
+    return len(there) > 1 and bool(there.abs().max() > 2**10 * there.std() > 0)
+
+
+def _median(values: Tensor) -> Tensor:
+    n = len(values)
+    return values.sort().values[[(n - 1) // 2, n // 2]].mean()
+
+
+def _most_frequent(values: Tensor) -> Tensor:
+    found, counts = values.unique(return_counts=True)
+    return found[counts.argmax()]
+
+
+#: What stands for a missing number, from those of the training rows.
+FILLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "median": _median,
+    "mean": torch.mean,
+    "most_frequent": _most_frequent,
+    INDICATOR: _median,
+}
 
 
 def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:

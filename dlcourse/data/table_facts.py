@@ -10,7 +10,7 @@ from dlcourse.data.table_column import CATEGORY, EMPTY, NUMBER, Column, Reading,
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_numbers import could_be_thousands
 from dlcourse.data.table_reading import read_as, read_column, words_of
-from dlcourse.data.table_words import Words
+from dlcourse.data.table_words import DROP_ROWS, INDICATOR, POLICIES, Words
 from dlcourse.errors import Refused
 
 MOST_CLASSES = 20  # up to this many different integers are classes, many more are values
@@ -38,7 +38,7 @@ def inspect_table(
 
     A list of targets: as many values. A text target, or one of up to 20 different integers, is a class, two of them
     binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
-    category with its words (one input a word).
+    category with its words (one input a word), and, by missing=indicator, one input more if values are missing.
 
     ``problems``: all that is wrong with the columns. Refused: a file that cannot be read at all, a column it lacks.
     """
@@ -63,6 +63,7 @@ def inspect_table(
     for key, named in {"ignore": left_out, "columns": () if columns is None else chosen}.items():
         if both := [table.names[at] for at in named if at in goals]:
             raise Refused(f"data.{key} names {both[0]}, which is the target; leave it out there")
+    given = said.reading, said.missing
     described: list[dict[str, Any]] = []
     problems: list[str] = []
     inputs: list[dict[str, Any]] = []
@@ -75,7 +76,7 @@ def inspect_table(
             continue
         try:
             if at in goals:
-                found, column = _goal(table, at, VALUES if len(goals) > 1 else kind, tasks, said.reading)
+                found, column = _goal(table, at, VALUES if len(goals) > 1 else kind, tasks, *given)
                 values, becomes = {**found, "outputs": found["outputs"] * len(goals)}, "the target"
             else:
                 column = read_column(table, at, said.reading)
@@ -84,7 +85,12 @@ def inspect_table(
                     vocabulary = words_of(table, column, said.reading) if column.kind == CATEGORY else None
                     inputs.append({"name": name, "kind": column.kind, "vocabulary": vocabulary, "form": column.form})
                     becomes = f"{len(vocabulary)} inputs" if vocabulary else "1 input"
-                    check_present(table, at)
+                    if column.missing:
+                        check_missing(table, at, said.missing)
+                        inputs[-1] |= {"indicator": True} if said.missing == INDICATOR else {}
+                        becomes += (
+                            ", and 1 where missing" if said.missing == INDICATOR else f", missing: {said.missing}"
+                        )
             described.append(_description(column, becomes))
             read.append(column)
         except Refused as refusal:
@@ -101,8 +107,14 @@ def inspect_table(
         problems.append(
             f"{table.path} has the target column '{table.names[goals[0]]}' only, and no column to predict it from"
         )
-    shape = [sum(len(column["vocabulary"] or "1") for column in inputs)]
-    return Facts({**values, "shape": shape, "columns": inputs, "said": table.said}, described, problems)
+    shape = [sum(width(column) for column in inputs)]
+    used = [*goals, *(find(table, column["name"]) for column in inputs)]
+    notes = [*table.said]
+    if said.missing == DROP_ROWS and (lost := table.rows - table.one(f"count(*) filter ({complete(used)})")[0]):
+        notes.append(f"{lost:,} of {table.rows:,} rows are left out, a value is missing in them")
+        if lost == table.rows:
+            problems.append(f"{table.path}: data.missing=drop_rows leaves no row; a value is missing in each")
+    return Facts({**values, "shape": shape, "columns": inputs, "said": notes}, described, problems)
 
 
 @wraps(inspect_table, assigned=())
@@ -152,12 +164,22 @@ def _description(column: Column, becomes: str) -> dict[str, Any]:
     return {"column": column.name, "becomes": becomes, "kind": kind, **figures}
 
 
-def check_present(table: TableFile, at: int) -> None:
-    """Refused: a column with a missing value."""
-    if table.one(f"count(c{at})")[0] < table.rows:
+def width(column: Mapping[str, Any]) -> int:
+    """The number of inputs that a column becomes."""
+    return len(column["vocabulary"] or "1") + bool(column.get("indicator"))
+
+
+def complete(columns: Sequence[int]) -> str:
+    """The SQL condition of rows in which none of these columns is missing."""
+    return " and ".join(f"c{at} is not null" for at in columns)
+
+
+def check_missing(table: TableFile, at: int, missing: str, ways: Sequence[str] = POLICIES[1:]) -> None:
+    """Refused: a column with a missing value, where data.missing does not say what becomes of it."""
+    if missing not in ways and table.one(f"count(c{at})")[0] < table.rows:
         row, _ = row_of(table, f"c{at} is null", f"c{at}")
-        name = table.names[at]
-        raise Refused(f"{table.path}, row {row}: column '{name}' is missing; fill it in or remove the row")
+        way = f"set data.missing={ways[0]}" + f" ({', '.join(ways[1:])})" * (len(ways) > 1) if ways else "fill it in"
+        raise Refused(f"{table.path}, row {row}: column '{table.names[at]}' is missing; {way}, or remove the row")
 
 
 def labels_of(table: TableFile, column: Column) -> dict[str, str]:
@@ -165,7 +187,7 @@ def labels_of(table: TableFile, column: Column) -> dict[str, str]:
     cell = column.value if column.kind != NUMBER else f"c{table.names.index(column.name)}::varchar"
     value = column.value if column.kind == NUMBER else "0.0"
     found = {}
-    for text, number in table.all(f"select distinct {cell}, {value} from t"):
+    for text, number in table.all(f"select distinct {cell} as text, {value} from t where text is not null"):
         plain = column.kind != NUMBER or column.form in ("", ".") and "," not in text
         found[text] = literal(table.path, label(text if plain else repr(number)))
     return found
@@ -184,10 +206,10 @@ def goal_column(table: TableFile, at: int, kind: str | None, reading: Reading) -
 
 
 def _goal(
-    table: TableFile, at: int, kind: str | None, tasks: Mapping[str, str], reading: Reading
+    table: TableFile, at: int, kind: str | None, tasks: Mapping[str, str], reading: Reading, missing: str
 ) -> tuple[dict[str, Any], Column]:
     path, name = table.path, table.names[at]
-    check_present(table, at)
+    check_missing(table, at, missing, (DROP_ROWS,))
     column = goal_column(table, at, kind, reading)
     if column.kind == NUMBER and kind in (None, VALUES) and column.distinct > 1:
         whole = table.one(f"bool_and({column.value} = trunc({column.value}))")[0]

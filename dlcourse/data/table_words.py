@@ -7,6 +7,10 @@ from dlcourse.data.table_column import Reading
 from dlcourse.data.table_formats import Writing
 from dlcourse.errors import Refused
 
+#: What becomes of missing inputs: nothing is, the row is left out, or a value of the training rows stands for them.
+REFUSE, DROP_ROWS, INDICATOR = "refuse", "drop_rows", "indicator"
+POLICIES = (REFUSE, "median", "mean", "most_frequent", INDICATOR, DROP_ROWS)
+
 
 class Words(NamedTuple):
     """What a person may say of a table file; each is a key of ``data``."""
@@ -20,6 +24,7 @@ class Words(NamedTuple):
     decimal: str | None = None
     day_first: bool | None = None
     max_categories: int = 100
+    missing: str = REFUSE
 
     def check(self) -> None:
         """Refused: a word that is none of those that the key has."""
@@ -37,6 +42,8 @@ class Words(NamedTuple):
             raise Refused(f"data.day_first={self.day_first}, data.header={self.header}: expected true or false")
         if isinstance(self.max_categories, bool) or not isinstance(self.max_categories, int) or self.max_categories < 1:
             raise Refused(f"data.max_categories={self.max_categories}: expected a number of words from 1 on")
+        if self.missing not in POLICIES:
+            raise Refused(f"data.missing={self.missing}: expected one of {', '.join(POLICIES)}")
         if isinstance(self.na_values, str) or not isinstance(self.na_values, Sequence):
             raise Refused(f"data.na_values={self.na_values}: expected a list, as data.na_values=[NA,none]")
 
@@ -48,4 +55,4 @@ class Words(NamedTuple):
     @property
     def reading(self) -> Reading:
         """How its cells are read."""
-        return Reading(*self[6:])
+        return Reading(*self[6:9])

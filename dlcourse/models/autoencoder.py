@@ -59,7 +59,7 @@ class Autoencoder(Model):
         """The codes (N, code) of raw inputs x (N, *shape); ``beside`` (N, beside), by default zeros."""
         encoder: Any = self.network.encoder
         dense = next(k for k, part in enumerate(encoder) if isinstance(part, nn.Linear))
-        rows = encoder[:dense]((x.to(self.mean.dtype) - self.mean) / self.std)
+        rows = encoder[:dense](self.standardised(x))
         return encoder[dense:](widened(rows, beside, encoder[dense].in_features))
 
     def decode(self, h: Tensor, beside: Tensor | None = None) -> Tensor:

@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
 from dlcourse.chosen_metrics import ChosenMetrics
+from dlcourse.errors import Refused
 from dlcourse.internals import CURRENT_HOOK, forget_train_loader, spare_broadcast
 from dlcourse.losses import Loss, weigh_processes
 from dlcourse.metrics import Metrics, detached
 from dlcourse.models.dry_run import freeze_unreached
 from dlcourse.models.memory_format import to_channels_last
+from dlcourse.models.standardised import Standardised
 from dlcourse.schedulers import depends_on_total
 from dlcourse.tasks.base import Batch, Predictions, Task, logits
 from dlcourse.tasks.predictions import eval_mode
@@ -30,17 +31,14 @@ class BatchLoss(NamedTuple):
     auxiliary: dict[str, Tensor]
 
 
-class Model(pl.LightningModule):
+class Model(Standardised):
     """A network that maps inputs x (N, *shape) to logits z (N, *task.places, outputs), and what it takes to train it.
 
     Its output is z, or a NamedTuple whose first field is z. A subclass builds ``network`` and passes all other
-    arguments on; a loss of its own goes into ``auxiliary_losses``. Inputs are raw: the standardisation (x − mean) / std
-    of the training set is part of the model (buffers), so exported files need no preparation. What is learned from a
-    row is the ``task``'s. The loss of a batch, ``loss_of(batch)``, depends on parameters and batch alone.
+    arguments on; a loss of its own goes into ``auxiliary_losses``. Inputs are raw: what the training set says of them,
+    ``standardised``, is part of the model (buffers), so exported files need no preparation. What is learned from a row
+    is the ``task``'s. The loss of a batch, ``loss_of(batch)``, depends on parameters and batch alone.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -72,9 +70,7 @@ class Model(pl.LightningModule):
         init(network)
         if len(shape) == 3:
             to_channels_last(network)
-        per_channel = (shape[0], *[1] * (len(shape) - 1))
-        self.register_buffer("mean", torch.zeros(per_channel))
-        self.register_buffer("std", torch.ones(per_channel))
+        self.register_moments(shape)
         # They are equal in all processes, so DistributedDataParallel need not broadcast them at every step.
         spare_broadcast(self, self.of_the_data)
         self.frozen = freeze_unreached(self, outputs)
@@ -90,12 +86,13 @@ class Model(pl.LightningModule):
 
     def forward(self, x: Tensor) -> Any:
         """Raw inputs x (N, *shape) to logits z (N, *task.places, outputs), or a NamedTuple with z as first field."""
-        return self.network((x.to(self.mean.dtype) - self.mean) / self.std)
+        return self.network(self.standardised(x))
 
-    @property
-    def of_the_data(self) -> list[str]:
-        """The names of the buffers that depend only on the training set."""
-        return ["mean", "std", *(f"task.{name}" for name, _ in self.task.named_buffers())]
+    def standardised(self, x: Tensor) -> Tensor:
+        """(x − mean) / std of raw inputs; the mean is taken off in its own precision."""
+        x = x.to(self.mean.dtype)
+        x = x if self.fill is None else torch.where(x.isnan(), self.fill, x)
+        return (x - self.mean).to(self.std.dtype) / self.std
 
     def load_pretrained(self) -> str | None:
         """Take weights that were trained elsewhere, if it names any, and say so in a line; once, at a run's start."""
@@ -199,20 +196,16 @@ class Model(pl.LightningModule):
         """Take the standardisation from the training set; a checkpoint loaded later brings its own."""
         if stage == "fit":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
+            precise = torch.float64 in (data.sets["train"].x.dtype, data.sets["train"].y.dtype)
+            if precise and (precision := str(self.trainer.precision)).endswith("16-true"):
+                needs = f"has columns with more digits than {precision} keeps"
+                raise Refused(f"data={data.name} {needs}; set trainer.precision={precision.replace('true', 'mixed')}")
             self.standardise(data)
             if self.chosen_metrics["val"].metrics:
                 inputs, target = self.task.prepare_batch(data.sets["val"].first(2))
                 with eval_mode(self):
                     answer = self.task.answer(self, inputs)
                 self.chosen_metrics["val"].check(answer, target)
-
-    def standardise(self, data: Any) -> None:
-        """Take mean and deviation of inputs and target values from data that is set up."""
-        for name in ("mean", "std"):
-            if name in self.of_the_data:
-                getattr(self, name).copy_(getattr(data, name))
-        rows = data.sets["train"]
-        self.task.fit(rows.x, rows.y, rows.weight)
 
     def build_optimizer(self, **values: Any) -> torch.optim.Optimizer:
         """The optimizer over named parameters, with ``values`` for some of its hyperparameters.

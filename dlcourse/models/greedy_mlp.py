@@ -53,7 +53,7 @@ class GreedyMLP(MLP):
         layer = epoch // self.epochs_per_layer
         start, stop = self.starts[layer : layer + 2]
         with torch.no_grad():
-            a = layers[:start]((inputs.to(self.mean.dtype) - self.mean) / self.std)
+            a = layers[:start](self.standardised(inputs))
             target = a if layer == 0 else (a - a.mean(0)) / (a.std(0, correction=0) + 1e-6)
             shown = uniform(batch.seed, batch.epoch, batch.index, a.shape[1], stream=6) >= self.masked
         restored = self.decoders[layer](layers[start:stop](a * shown))

@@ -53,7 +53,7 @@ class VAE(Autoencoder):
 
     def output_of(self, inputs: Tensor, batch: Batch) -> Any:
         epsilon = normal(batch.seed, batch.epoch, batch.index, self.code, stream=1)
-        return self(inputs, epsilon.to(self.mean.dtype), self.told(batch))
+        return self(inputs, epsilon.to(self.std.dtype), self.told(batch))
 
     def told(self, batch: Batch) -> Tensor | None:
         """The classes that the model is told, one-hot (N, classes), zeros where they are hidden; None: no classes."""
@@ -68,4 +68,4 @@ class VAE(Autoencoder):
 
     def draw(self, count: int, seed: int, told: Tensor | None = None) -> Tensor:
         """Codes (count, code) of new samples, here of N(0, I); ``told`` (count, classes): one-hot classes, if any."""
-        return normal(seed, 0, torch.arange(count, device=self.device), self.code, stream=3).to(self.mean.dtype)
+        return normal(seed, 0, torch.arange(count, device=self.device), self.code, stream=3).to(self.std.dtype)

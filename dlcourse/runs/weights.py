@@ -22,7 +22,8 @@ def differences(model: Any, weights: dict[str, Any], skip: Sequence[str] = ()) -
     """The names and shapes in which weights differ from a model's own, as text; empty if they fit."""
     own = model.state_dict()
     missing = [name for name in own if name not in weights and not name.startswith(tuple(skip))]
-    unexpected = [name for name in weights if name not in own]
+    # A model gets "fill" from data with missing values, or from the weights.
+    unexpected = [name for name in weights if name not in own and name != "fill"]
     different = [
         f"{name} is {tuple(w.shape)} there and {tuple(own[name].shape)} here"
         for name, w in weights.items()

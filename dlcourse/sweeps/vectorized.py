@@ -50,8 +50,8 @@ class VectorizedTraining:
             pl.seed_everything(trial.tree["seed"], workers=True, verbose=False)
             model = build_part(trial.tree, "model", task)
             model.load_pretrained()
-            model.standardise(self.data)
-            models.append(model.to(self.device, dtype))
+            model.to(self.device, dtype).standardise(self.data)
+            models.append(model)
         self.stacked = Stacked(models)
         if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
             torch.set_num_threads(1)
@@ -90,7 +90,7 @@ class VectorizedTraining:
         restore(self)
 
     def _floating(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        return x.to(self.device, dtype if x.is_floating_point() else x.dtype)
+        return x.to(self.device, dtype if x.dtype == torch.float32 else x.dtype)
 
     def _batch_size(self) -> int:
         size = self.data.batch_size

@@ -117,6 +117,10 @@ class Task(nn.Module):
         """
         return logits(output), target, None
 
+    def in_target_units(self, values: Tensor) -> Tensor:
+        """Readable predictions or targets as the loss compares them: values in deviations from their mean."""
+        return values
+
     @property
     def has_own_answer(self) -> bool:
         """Whether the answer is not the model's output, which the loss has computed already."""

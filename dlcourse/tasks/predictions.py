@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlcourse.metrics import real
 from dlcourse.tasks.base import Predictions, logits
 
 BATCH = 512
@@ -26,11 +27,12 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def forward_batches(model: Any, x: Tensor) -> Predictions:
-    """The outputs of a model for raw inputs x (N, *shape), as float32 on the CPU."""
+    """The outputs of a model for raw inputs x (N, *shape), on the CPU: float32, or float64 where the data needs it."""
     first = next(model.parameters())
     with eval_mode(model):
-        z = [logits(model.task.answer(model, part.to(first.device, first.dtype))) for part in x.split(BATCH)]
-        a = [model.output(part).float().cpu() for part in z]
+        dtype = x.dtype if x.dtype == torch.float64 else first.dtype
+        z = [logits(model.task.answer(model, part.to(first.device, dtype))) for part in x.split(BATCH)]
+        a = [real(model.output(part)).cpu() for part in z]
         return Predictions(torch.cat([part.float().cpu() for part in z]), torch.cat(a), model.loss.probabilities)
 
 

@@ -38,7 +38,7 @@ class Reconstruction(Task):
         if self.white is None:
             rows = x.flatten(1).double()
             std = rows.std(0, correction=0)
-            self.x_mean.copy_(rows.mean(0))
+            self.x_mean = self.x_mean.to(torch.promote_types(self.x_mean.dtype, rows.dtype)).copy_(rows.mean(0))
             self.x_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
     def check(self, x: Tensor, y: Tensor) -> None:
@@ -52,7 +52,7 @@ class Reconstruction(Task):
     def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         rows = batch.x.flatten(1)
         rows = rows if rows.is_floating_point() else rows.float()
-        return batch.x, (rows - self.x_mean) / self.x_std if self.white is None else rows / self.white
+        return batch.x, self.in_target_units(rows)
 
     def postprocess(self, a: Tensor) -> Tensor:
         """The reconstructed rows (N, *shape), in the units of x."""
@@ -60,9 +60,8 @@ class Reconstruction(Task):
         return rows.unflatten(-1, self.shape)
 
     def in_target_units(self, x: Tensor) -> Tensor:
-        """Reconstructed rows as the loss sees them, (N, P)."""
         rows = x.flatten(1)
-        return (rows - self.x_mean) / self.x_std if self.white is None else rows / self.white
+        return (rows - self.x_mean).to(self.x_std.dtype) / self.x_std if self.white is None else rows / self.white
 
     def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
         return {"sq": (exact(self.in_target_units(read(output))) - exact(target)).square().mean(1)}

@@ -1,5 +1,6 @@
 """Supervised tasks: a class, one of two classes, several labels, or values for each sample."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +114,10 @@ class Multilabel(Task):
 class Regression(Task):
     """K values for each sample, y (N, K) in the data's own units. Lecture: L6, L9.
 
-    With ``standardise=true`` the loss compares deviations from the training targets' mean, (y − ȳ)/s. Logs ``mae`` in
-    the target's units and ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)². Of several values ``mae/k`` and ``r2/k`` are those of
-    target k, ``mae`` the mean of mae/k over the standard deviation of target k in the training set, ``r2`` the mean.
-    ``r2`` is left out where a target is the same in all rows.
+    With ``standardise=true`` the loss compares deviations from the training targets' mean, (y − ȳ)/s; the mean is
+    float64 where the targets are. Logs ``mae`` in the target's units and ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)². Of several
+    values ``mae/k`` and ``r2/k`` are those of target k, ``mae`` the mean of mae/k over the standard deviation of target
+    k in the training set, ``r2`` the mean. ``r2`` is left out where a target is the same in all rows.
     """
 
     y_mean: Tensor
@@ -132,11 +133,14 @@ class Regression(Task):
         if self.standardise:
             y = y if weight is None else y[weight > 0]
             std = y.std(0, correction=0)
-            self.y_mean.copy_(y.mean(0))
+            self.y_mean = self.y_mean.to(torch.promote_types(self.y_mean.dtype, y.dtype)).copy_(y.mean(0))
             self.y_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
     def loss_inputs(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor, None]:
-        return logits(output), (target - self.y_mean) / self.y_std, None
+        return logits(output), self.in_target_units(target), None
+
+    def in_target_units(self, values: Tensor) -> Tensor:
+        return (values - self.y_mean).to(self.y_std.dtype) / self.y_std
 
     def postprocess(self, a: Tensor) -> Tensor:
         return a * self.y_std + self.y_mean
@@ -146,8 +150,16 @@ class Regression(Task):
         values = predictions.a, target
         return values if self.outputs > 1 else (values[0][:, 0], values[1][:, 0])
 
+    def format_predictions(self, predictions: Predictions) -> Iterable[str]:
+        """The values, to six digits, or to a millionth of their deviation where that is more."""
+        places = [max(0, 5 - math.floor(math.log10(std))) for std in self.y_std.tolist()]
+        for row in predictions.a.tolist():
+            few = [f"{value:.6g}" for value in row]
+            many = [f"{value:.{n}f}" for value, n in zip(row, places, strict=True)]
+            yield "\t".join(many if predictions.a.dtype == torch.float64 else few)
+
     def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-        y, error = exact(target), exact(target - read(output))
+        y, error = exact(target) - exact(self.y_mean), exact(target - read(output))
         return {"abs": error.abs(), "sq": error**2, "y": y, "yy": y**2}
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
