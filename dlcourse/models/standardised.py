@@ -40,7 +40,7 @@ class Standardised(pl.LightningModule):
         return ["mean", "std", "fill", *(f"task.{name}" for name, _ in self.task.named_buffers())]
 
     def standardise(self, data: Any) -> None:
-        """Take the moments of inputs and target values, and what stands for missing inputs, from data that is set up."""
+        """Take moments of inputs and targets, and what stands for missing inputs, from data that is set up."""
         for name in ("mean", "std"):
             if name in self.of_the_data:
                 value = getattr(data, name)
