@@ -26,6 +26,11 @@ def normal(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int, strea
     return (-2 * torch.log1p(-u[:, :k])).sqrt() * (2 * math.pi * u[:, k:]).cos()
 
 
+def hashed(keys: Tensor, seed: int) -> Tensor:
+    """Another 64-bit number for each key (N,), by a seed; different ones for different keys."""
+    return _mix(_mix(torch.zeros_like(keys) + seed + _GOLDEN) + keys)
+
+
 def _mix(h: Tensor) -> Tensor:
     h = (h ^ _right(h, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
     h = (h ^ _right(h, 27)) * (0x94D049BB133111EB - 2**64)

@@ -78,6 +78,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
     Range(-1, whole=True): ("callbacks.summary.max_depth",),
     Range(0, 64, whole=True): ("data.num_workers",),
     Range(2, whole=True): ("data.n_samples", "data.n_test_samples"),
+    Range(2, whole=True, special=(None,)): ("data.folds",),
     Range(2, 1000, whole=True): ("callbacks.boundary.grid",),
     Range(3, 1000, whole=True): ("callbacks.landscape.points",),
     POSITIVE: (

@@ -64,6 +64,7 @@ def _rename(node: Any) -> None:
     if isinstance(node, dict):
         if node.get("_target_") in MOVED:
             node["_target_"] = MOVED[node["_target_"]]
+            node |= {"by_row": True} if node["_target_"] == "dlcourse.data.table.OwnTable" else {}
         for part in node.values():
             _rename(part)
     elif isinstance(node, list):

@@ -36,6 +36,7 @@ class Data(pl.LightningDataModule):
     ``classes_in_training`` names classes: training and validation leave out the rows of all others, the test leaves out
     the rows of these; no row changes its set. ``labelled`` training rows, stratified, by ``split_seed``, have weight 1,
     all others weight 0: a loss does not count them, but a model may learn from their inputs.
+    ``folds`` divides the rows, by class, and fold number ``fold`` is the test set.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Data(pl.LightningDataModule):
     described: str = ""  # how a person's own files were read
     fills = False  # whether inputs may be missing (NaN)
     fill: Tensor | None = None  # (*shape), what stands for them
+    # Of the rows that ``arrays`` returns for training and validation, where the data says so:
+    keys: Tensor | None = None  # (N,) whole numbers; rows of one key are in one set
+    in_groups = False  # whether keys stand for groups of rows, and not for equal rows
+    times: Tensor | None = None  # (N,); later rows validate and test
+    weights: Tensor | None = None  # (N,), of training rows in the loss
+    val: Split | None = None  # the validation set, if it is given
 
     def __init__(
         self,
@@ -62,6 +69,8 @@ class Data(pl.LightningDataModule):
         train_samples: int | None = None,
         classes_in_training: Sequence[Any] | None = None,
         labelled: int | None = None,
+        folds: int | None = None,
+        fold: int = 0,
         standardise: bool | float | str = True,
         reshuffle: bool = True,
         augment: Callable[[Tensor, int, int, Tensor], Tensor] | None = None,
@@ -73,7 +82,9 @@ class Data(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.split_seed, self.val_fraction, self.train_samples = split_seed, val_fraction, train_samples
         self.standardise, self.reshuffle, self.augment = standardise, reshuffle, augment
-        self.labelled = labelled
+        if folds is not None and not 0 <= fold < folds:
+            raise ValueError(f"data.fold={fold} must be one of 0 … {folds - 1}, of data.folds={folds}")
+        self.labelled, self.folds, self.fold = labelled, folds, fold
         names = self.classes or [str(k) for k in range(outputs)] if y == "classes" else []
         self.classes_in_training = positions(classes_in_training, names)
         self.sets: dict[str, Rows] = {}
@@ -93,7 +104,7 @@ class Data(pl.LightningDataModule):
         train, test = self.arrays()
         if self.y == "values":  # they may be whole numbers
             train, test = (split and (split[0], real(split[1])) for split in (train, test))  # type: ignore[assignment]
-        for split in (train, test):
+        for split in (train, test, self.val):
             if split is not None:
                 self._check(*split)
         sets, self.note = leave_rows_out(self, *split_into_sets(self, train, test))

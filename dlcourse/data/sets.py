@@ -6,28 +6,64 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.loading import Rows
-from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut
+from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut, fold_of, share, share_late
 from dlcourse.errors import Refused
+from dlcourse.noise import hashed
 
 Split = tuple[Tensor, Tensor]
 
 
 def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[str, Rows], str | None]:
-    """The sets by name, with positions in the arrays, and a note on them."""
-    index = torch.arange(len(train[0]))
-    if len(index) < SMALL and test is None:
-        sets = dict.fromkeys(("train", "val", "test"), Rows(*train, index))
-        return sets, f"{len(index)} rows: training, validation and test use the same ones"
-    sets = {}
-    if test is None:
-        index, held_out = _cut(data, train[1], index, TEST_FRACTION, TEST_SEED)
-        sets["test"] = Rows(train[0][held_out], train[1][held_out], held_out)
+    """The sets by name, with positions in the arrays, and a note on them.
+
+    ``data.folds``: fold ``data.fold`` is the test set. Where ``data`` has ``keys`` of its rows, those of one key stay
+    together; where it has ``times``, later rows test and validate what earlier ones taught.
+    """
+    x, y = train
+    index, sets = torch.arange(len(x)), dict[str, Rows]()
+    few = len(index) if data.keys is None else len(data.keys.unique())
+    if few < SMALL and test is None and data.val is None and data.folds is None:
+        different = "" if few == len(index) else " different"
+        sets = dict.fromkeys(("train", "val", "test"), Rows(x, y, index))
+        return sets, f"{few}{different} rows: training, validation and test use the same ones"
+    if data.folds is not None:
+        if test is not None:
+            raise Refused(f"data.folds={data.folds}: data={data.name} has a test set of its own; leave folds out")
+        keys = index if data.keys is None else data.keys
+        in_fold = fold_of(hashed(keys, TEST_SEED), _strata(data, y), data.folds) == data.fold
+        index, held_out = index[~in_fold], index[in_fold]
+        sets["test"] = Rows(x[held_out], y[held_out], held_out)
+    elif test is None:
+        index, held_out = _cut(data, y, index, TEST_FRACTION, TEST_SEED)
+        sets["test"] = Rows(x[held_out], y[held_out], held_out)
     else:
-        sets["test"] = Rows(*test, torch.arange(len(test[0])))
-    index, held_out = _cut(data, train[1], index, data.val_fraction, data.split_seed)
-    sets["val"] = Rows(train[0][held_out], train[1][held_out], held_out)
-    sets["train"] = Rows(train[0][index], train[1][index], index)
-    return sets, None
+        sets["test"] = Rows(test[0], test[1], torch.arange(len(test[0])))
+    if data.val is None:
+        index, held_out = _cut(data, y, index, data.val_fraction, data.split_seed)
+        sets["val"] = Rows(x[held_out], y[held_out], held_out)
+    else:
+        sets["val"] = Rows(data.val[0], data.val[1], torch.arange(len(data.val[0])))
+    sets["train"] = Rows(x[index], y[index], index)
+    return sets, _lacking(data, sets)
+
+
+def _strata(data: Any, y: Tensor) -> Tensor:
+    """The class of each sample (N,), of which each set is to have its share; 0 where y has none, or groups decide."""
+    return y.long() if y.ndim == 1 and not data.in_groups else torch.zeros(len(y), dtype=torch.long)
+
+
+def _lacking(data: Any, sets: dict[str, Rows]) -> str | None:
+    """Which classes a set has no row of, though others have."""
+    if data.y != "classes" or data.classes_in_training is not None:
+        return None
+    present = {name: {*rows.y.unique().tolist()} for name, rows in sets.items()}
+    names = data.classes or [str(k) for k in range(data.outputs)]
+    found = []
+    for name, title in (("train", "training"), ("val", "validation"), ("test", "test")):
+        if lost := sorted(set().union(*present.values()) - present[name]):
+            few = ", ".join(f"'{names[k]}'" for k in lost[:3]) + (", …" if len(lost) > 3 else "")
+            found.append(f"the {title} set has no row of class {few}")
+    return "; ".join(found) or None
 
 
 def leave_rows_out(data: Any, sets: dict[str, Rows], note: str | None) -> tuple[dict[str, Rows], str | None]:
@@ -48,7 +84,7 @@ def leave_rows_out(data: Any, sets: dict[str, Rows], note: str | None) -> tuple[
         rows = sets["train"]
         if count > len(rows):
             raise Refused(f"data.train_samples={count}: data={data.name} has {len(rows)} training samples")
-        drawn, others = _cut(data, rows.y, torch.arange(len(rows)), 1 - count / len(rows), data.split_seed)
+        drawn, others = _draw(data, rows.y, 1 - count / len(rows))
         sets["train"] = rows.at(drawn)
         notes.append(f"{count:,} training samples, {len(others):,} left out")
     if (count := data.labelled) is not None:
@@ -58,14 +94,32 @@ def leave_rows_out(data: Any, sets: dict[str, Rows], note: str | None) -> tuple[
         if count > len(rows):
             raise Refused(f"data.labelled={count}: data={data.name} has {len(rows)} training samples")
         weight = torch.zeros(len(rows))
-        weight[_cut(data, y, torch.arange(len(rows)), count / len(rows), data.split_seed)[1]] = 1
+        weight[_draw(data, y, count / len(rows))[1]] = 1
         sets["train"] = Rows(x, y, index, weight)
         notes.append(f"{count:,} of {len(rows):,} training samples have a label")
+    if data.weights is not None:
+        rows = sets["train"]
+        weight = data.weights[rows.index]
+        sets["train"] = Rows(rows.x, rows.y, rows.index, weight if rows.weight is None else weight * rows.weight)
     return sets, "; ".join(filter(None, notes)) or None
+
+
+def _draw(data: Any, y: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    try:
+        return cut(y, torch.arange(len(y)), fraction, data.split_seed)
+    except ValueError as error:
+        raise Refused(f"data={data.name}: {error}; set data.split_seed=0") from None
 
 
 def _cut(data: Any, y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Tensor, Tensor]:
     try:
-        return cut(y, index, fraction, seed)
+        if data.times is not None:
+            chosen = share_late(data.times[index], fraction)
+        elif data.keys is not None and seed is not None:
+            chosen = share(hashed(data.keys[index], seed), _strata(data, y)[index], fraction)
+        else:
+            return cut(y, index, fraction, seed)
     except ValueError as error:
-        raise Refused(f"data={data.name}: {error}; set data.split_seed=0") from None
+        way = "leave data.time out" if data.times is not None else "set data.split_seed=0"
+        raise Refused(f"data={data.name}: {error}; {way}") from None
+    return index[~chosen], index[chosen]

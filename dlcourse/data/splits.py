@@ -32,6 +32,51 @@ def cut(y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Te
     return index[~chosen], index[chosen]
 
 
+def share(keys: Tensor, groups: Tensor, fraction: float) -> Tensor:
+    """Which samples (N,) are cut off, so that samples of one key stay together: a ``fraction`` of each group's keys.
+
+    The keys of a group are sorted, and the first ones cut off: of two or more keys at least one is, and one stays. So
+    a sample that is added moves only keys at the cut. A key belongs to the first of its samples' groups.
+    """
+    rank, size = ranked(keys, groups)
+    quota = (size * fraction).round().clamp_min(1).minimum(size - 1)
+    return rank < quota
+
+
+def share_late(times: Tensor, fraction: float) -> Tensor:
+    """Which samples (N,) are the latest ``fraction`` of them; samples of one time stay together.
+
+    ValueError: all samples are of one time.
+    """
+    ordered = times.sort().values
+    start = ordered[len(ordered) - max(1, round(fraction * len(ordered)))]
+    if start == ordered[0]:
+        later = ordered[ordered > start]
+        if not len(later):
+            raise ValueError("all rows are of the same time")
+        start = later[0]
+    return times >= start
+
+
+def fold_of(keys: Tensor, groups: Tensor, folds: int) -> Tensor:
+    """The fold 0 … folds − 1 of each sample (N,): samples of one key are in one, the keys of a group in all alike."""
+    rank, size = ranked(keys, groups)
+    return rank * folds // size
+
+
+def ranked(keys: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """For each sample the rank of its key among the keys of its group, and their number, (N,) both."""
+    distinct, which = keys.unique(return_inverse=True)
+    group = torch.full((len(distinct),), torch.iinfo(groups.dtype).max, dtype=groups.dtype)
+    group = group.scatter_reduce(0, which, groups, "amin")
+    order = group.argsort(stable=True)
+    _, of, counts = group[order].unique_consecutive(return_inverse=True, return_counts=True)
+    rank, size = torch.empty_like(order), torch.empty_like(order)
+    rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[of]
+    size[order] = counts[of]
+    return rank[which], size[which]
+
+
 def positions(chosen: Sequence[Any] | None, names: Sequence[str]) -> list[int] | None:
     """The numbers of the classes that are chosen by name, in order; None, as given: all of them.
 

@@ -1,6 +1,6 @@
 """The user's own table: CSV, Parquet, or a sheet of a workbook."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,15 @@ from dlcourse.data.splits import SMALL
 from dlcourse.data.table_column import NUMBER, row_of
 from dlcourse.data.table_facts import check_missing, complete, find, goal_column, labels_of, width
 from dlcourse.data.table_file import TableFile, read_table, shown
+from dlcourse.data.table_fill import fitted_fill
 from dlcourse.data.table_reading import read_as
+from dlcourse.data.table_split import groups_of, keys_of, times_of, weights_of
 from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, Words
 from dlcourse.errors import Refused, printable
 
-TEST_PART = 5  # about one row in five is for testing
+TEST_PART = 5  # about one row in five is for testing, of runs of before
+#: Words that both say which rows are the test set.
+CLASHES = (("group", "time"), ("time", "folds"), ("folds", "test_path"), ("group", "test_path"), ("time", "test_path"))
 
 
 class OwnTable(Data):
@@ -26,8 +30,12 @@ class OwnTable(Data):
 
     Inputs and target values are float32, or float64 if float32 would lose digits of some column (see `needs_float64`).
     ``dlcourse.data.table_facts.table_facts`` reads the columns and refuses invalid files; ``described`` is what it
-    found of each, ``said`` of the file. ``separator`` to ``max_categories``: how to read it, see `Words`. A hash of
-    each row decides whether it is in the test set: about a fifth are, and other rows do not matter.
+    found of each, ``said`` of the file. ``separator`` to ``max_categories``: how to read it, see `Words`.
+
+    Rows whose inputs are equal are in one set: the different rows of each class are sorted by a hash of their inputs,
+    and the first fifth is for testing. ``group`` names a column whose groups stay together instead, ``time`` one by
+    which the latest rows test, ``test_path`` and ``val_path`` files of their own, ``weight`` a column of weights in the
+    loss. ``by_row``: as runs of before were split, each row by a hash of all its cells.
 
     ``missing``: what becomes of missing inputs. ``refuse``, ``drop_rows``; ``median``, ``mean`` or ``most_frequent``:
     that of the training rows stands for a missing number, and the most frequent word for a missing word; ``indicator``:
@@ -53,9 +61,23 @@ class OwnTable(Data):
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
         ignore: Sequence[Any] = (),
+        weight: Any = None,
+        group: Any = None,
+        time: Any = None,
+        test_path: str | Sequence[str] | None = None,
+        val_path: str | Sequence[str] | None = None,
+        by_row: bool = False,
         **facts: Any,
     ):
         super().__init__(**facts)
+        self.weight, self.group, self.time = weight, group, time
+        self.test_path, self.val_path, self.by_row = test_path, val_path, by_row
+        given = {"group": group, "time": time, "folds": self.folds, "test_path": test_path}
+        for one, other in CLASHES:
+            if given[one] is not None and given[other] is not None:
+                raise Refused(
+                    f"data.{one} and data.{other} both say which rows are the test set; leave one of them out"
+                )
         several = isinstance(target, Sequence) and not isinstance(target, str)
         self.path, self.columns = path, list(columns)
         self.targets = [str(name) for name in (target if several else [target])]
@@ -66,15 +88,45 @@ class OwnTable(Data):
 
     def arrays(self) -> tuple[Split, Split | None]:
         table = read_table(self.path, self.words.writing)
-        x, y = self._inputs(table), self._targets(table)
-        test = torch.from_numpy(np.asarray(table.array(in_test_set(len(table.names)))))
+        x, y, kept = self._rows(table)
+        used = [find(table, column["name"]) for column in self.columns]
+        if self.by_row:
+            test = torch.from_numpy(np.asarray(table.array(in_test_set(len(table.names)))))[kept]
+            whole = len(x) < SMALL or not bool(test.any())
+            return ((x, y), None) if whole else ((x[~test], y[~test]), (x[test], y[test]))
+        self.keys = keys_of(table, used)[kept]
+        if (repeated := len(self.keys) - len(self.keys.unique())) and self.group is None:
+            self.note = f"{repeated:,} rows repeat the inputs of another and are in its set"
+        if self.group is not None:
+            self.keys, self.in_groups = groups_of(table, find(table, self.group, "data.group"))[kept], True
+        if self.time is not None:
+            self.times = times_of(table, find(table, self.time, "data.time"), self.words)[kept]
+            self.note = None
+        if self.weight is not None:
+            self.weights = weights_of(table, find(table, self.weight, "data.weight"), self.words)[kept]
+        own = self.keys
+        files = {"validation": self.val_path, "test": self.test_path}
+        found: dict[str, Split] = {}
+        for name, path in files.items():
+            if path is not None:
+                other = read_table(path, self.words.writing)
+                *split, there = self._rows(other)
+                found[name] = (split[0], split[1])
+                keys = keys_of(other, [find(other, column["name"]) for column in self.columns])[there]
+                if not self.in_groups and (known := int(torch.isin(keys, own).sum())):
+                    more = f"{known:,} of {len(keys):,} {name} rows have the inputs of a training row"
+                    self.note = "; ".join(filter(None, [self.note, more]))
+        self.val = found.get("validation")
+        return (x, y), found.get("test")
+
+    def _rows(self, table: TableFile) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, targets, and which rows of the table they are of: all, or those without missing values."""
+        kept = torch.arange(table.rows)
         if self.words.missing == DROP_ROWS:
             used = [find(table, name) for name in (*self.targets, *(column["name"] for column in self.columns))]
-            kept = torch.from_numpy(np.asarray(table.array(complete(used))))
-            x, y, test = x[kept], y[kept], test[kept]
-        if len(x) < SMALL or not bool(test.any()):
-            return (x, y), None
-        return (x[~test], y[~test]), (x[test], y[test])
+            kept = kept[torch.from_numpy(np.asarray(table.array(complete(used))))]
+        x, y = self._inputs(table), self._targets(table)
+        return (x, y, kept) if len(kept) == table.rows else (x[kept], y[kept], kept)
 
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
@@ -89,22 +141,7 @@ class OwnTable(Data):
         return self._inputs(table)
 
     def fitted_fill(self, x: Tensor) -> Tensor:
-        fill = torch.zeros(x.shape[1], dtype=x.dtype)
-        start = 0
-        for column in self.columns:
-            words = len(column["vocabulary"] or "")
-            values = x[:, start : start + max(words, 1)]
-            values = values[~values[:, 0].isnan()]
-            if not len(values):
-                raise Refused(
-                    f"data={self.name}: column '{column['name']}' is missing in all training rows; leave it out"
-                )
-            if words and self.words.missing != INDICATOR:
-                fill[start + int(values.sum(0).argmax())] = 1
-            elif not words:
-                fill[start] = FILLS[self.words.missing](values[:, 0])
-            start += width(column)
-        return fill
+        return fitted_fill(x, self.columns, self.words.missing)
 
     def _inputs(self, table: TableFile) -> Tensor:
         x = torch.zeros(table.rows, sum(map(width, self.columns)))
@@ -171,25 +208,6 @@ def needs_float64(values: Tensor) -> bool:
     """Whether float32 would lose more than 6e-5 of the standard deviation of a column, or 2⁻¹⁴ of it."""
     there = values[~values.isnan()]
     return len(there) > 1 and bool(there.abs().max() > 2**10 * there.std() > 0)
-
-
-def _median(values: Tensor) -> Tensor:
-    n = len(values)
-    return values.sort().values[[(n - 1) // 2, n // 2]].mean()
-
-
-def _most_frequent(values: Tensor) -> Tensor:
-    found, counts = values.unique(return_counts=True)
-    return found[counts.argmax()]
-
-
-#: What stands for a missing number, from those of the training rows.
-FILLS: dict[str, Callable[[Tensor], Tensor]] = {
-    "median": _median,
-    "mean": torch.mean,
-    "most_frequent": _most_frequent,
-    INDICATOR: _median,
-}
 
 
 def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:

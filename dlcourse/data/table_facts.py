@@ -33,12 +33,15 @@ def inspect_table(
     columns: Sequence[Any] | None = None,
     ignore: Sequence[Any] = (),
     words: Mapping[str, Any] | None = None,
+    apart: Mapping[str, Any] | None = None,
 ) -> Facts:
     """Task, shape, outputs, classes and columns of a table whose column ``target`` is to be predicted.
 
     A list of targets: as many values. A text target, or one of up to 20 different integers, is a class, two of them
     binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
     category with its words (one input a word), and, by missing=indicator, one input more if values are missing.
+    ``apart`` names the columns of sample weights, of groups and of the time, which are inputs only if ``columns`` names
+    them.
 
     ``problems``: all that is wrong with the columns. Refused: a file that cannot be read at all, a column it lacks.
     """
@@ -60,7 +63,9 @@ def inspect_table(
         raise Refused(f"{table.path} has {table.rows} rows below its header, at least 2 are needed")
     left_out = [find(table, name, "data.ignore") for name in ignore]
     chosen = range(len(table.names)) if columns is None else [find(table, name, "data.columns") for name in columns]
-    for key, named in {"ignore": left_out, "columns": () if columns is None else chosen}.items():
+    aside = {find(table, name, f"data.{key}"): key for key, name in (apart or {}).items() if name is not None}
+    named_apart = {f"{key}": [at] for at, key in aside.items()}
+    for key, named in {"ignore": left_out, "columns": () if columns is None else chosen, **named_apart}.items():
         if both := [table.names[at] for at in named if at in goals]:
             raise Refused(f"data.{key} names {both[0]}, which is the target; leave it out there")
     given = said.reading, said.missing
@@ -70,9 +75,10 @@ def inspect_table(
     values: dict[str, Any] = {}
     read: list[Column] = []
     for at, name in enumerate(table.names):
-        if at not in goals and (at in left_out or at not in chosen):
-            why = "data.ignore" if at in left_out else "not in data.columns"
-            described.append({"column": name, "becomes": f"left out: {why}"})
+        is_apart = at in aside and (columns is None or at not in chosen)
+        if at not in goals and (at in left_out or at not in chosen or is_apart):
+            why = f"left out: {'data.ignore' if at in left_out else 'not in data.columns'}"
+            described.append({"column": name, "becomes": f"the {aside[at]}" if at in aside else why})
             continue
         try:
             if at in goals:

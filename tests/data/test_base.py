@@ -234,7 +234,8 @@ def test_a_small_set_uses_its_rows_for_everything():
     assert all(index(data, name) == list(range(19)) for name in ("train", "val", "test"))
     assert data.note is not None and "19 rows" in data.note
     data = ready(classes(20))
-    assert data.note is None and [len(data.sets[n]) for n in ("train", "val", "test")] == [14, 2, 4]
+    assert [len(data.sets[n]) for n in ("train", "val", "test")] == [14, 2, 4]
+    assert data.note == "the validation set has no row of class '2'"
 
 
 def test_setup_happens_once():

@@ -124,7 +124,7 @@ MANY = "".join(f"name{n},{n % 2}\n" for n in range(30))
         ("a,b,y\n1,2,0\n3,1_000,1\n5,6,0\n", "y", None, "row 3|column 'b'|'1_000'"),
         ("a,b,y\n1,2,0\n3,4\n", "y", None, "row 3|2 cells|3"),
         ("a,b,y\n1,2,0\n3,4,1,9\n", "y", None, "row 3|4 cells|3"),
-        ("a,b,y\n1,,0\n3,4,1\n", "y", None, "row 2|column 'b'|missing|fill it in or remove"),
+        ("a,b,y\n1,,0\n3,4,1\n", "y", None, "row 2|column 'b'|missing|set data.missing=median|remove"),
         ("a,b,y\n1,2,0\n3,NA,1\n", "y", None, "row 3|column 'b'|missing"),
         ("a,b,y\n1,2,0\n3,nan,1\n", "y", None, "row 3|column 'b'|missing"),
         ("a,b,y\n1,red,0\n3,,1\n", "y", None, "row 3|column 'b'|missing"),

@@ -378,8 +378,8 @@ def test_several_values_at_once(tmp_path, load):
     assert (found["task"], found["outputs"], found["shape"]) == ("regression", 2, [1])
     assert [row["becomes"] for row in found["described"]] == ["1 input", "the target", "the target"]
     data = load("table", path=path, target=["s", "d"])
-    (x, y), (x_test, y_test) = data.arrays()
-    assert y.shape[1] == 2 and bool((y[:, 1] == 3 * y[:, 0] + 0.5).all()) and len(y) + len(y_test) == 60
+    (x, y), test = data.arrays()
+    assert y.shape == (60, 2) and bool((y[:, 1] == 3 * y[:, 0] + 0.5).all()) and test is None
     with pytest.raises(Refused, match="row 2: column 'w' holds numbers, but here 'x'"):
         table_facts(written(tmp_path, "a,s,w\n1,2,x\n2,3,z\n", "w.csv"), ["s", "w"], TASKS)
     with pytest.raises(Refused, match="data.ignore names s, which is the target"):
