@@ -21,6 +21,7 @@ from dlcourse.runs.files import read_rows, series, write
 LEADERBOARD_ROWS = 50  # rows of the leaderboard
 MAX_LINES = 10  # most groups of trials in one plot
 MAX_SLICES = 8  # hyperparameters with a plot of their own
+REPEATS = ("seed", "data.fold")  # keys whose values repeat a trial, to be averaged over
 Row = dict[str, Any]
 
 
@@ -81,11 +82,12 @@ def build_sweep_report(
 
 
 def trial_overrides(rows: Sequence[Row]) -> tuple[list[dict[str, str]], list[str], list[str]]:
-    """The overrides of each trial by key, the keys in which trials differ, and those without the seed."""
+    """The overrides of each trial by key, the keys in which trials differ, and those that are not for repetition."""
     overrides = [dict(override.split("=", 1) for override in row["words"] if "=" in override) for row in rows]
     keys = dict.fromkeys(key for each in overrides for key in each)
     varied = [key for key in keys if len({each.get(key) for each in overrides}) > 1]
-    return overrides, varied, [key for key in varied if key != "seed"] or varied
+    compared = [key for key in varied if key not in REPEATS]
+    return overrides, varied, compared or [key for key in varied if key == "seed"]
 
 
 def finite(value: Any) -> float | None:
@@ -104,7 +106,7 @@ def leaderboard(
     sign: int,
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """A row for each group of trials that differ only in the seed, the best mean first."""
+    """A row for each group of trials that differ only in REPEATS, the best mean first."""
     groups: dict[tuple[str | None, ...], list[Row]] = {}
     for row, each in done:
         groups.setdefault(tuple(each.get(key) for key in parameters), []).append(row)
@@ -128,7 +130,7 @@ def leaderboard(
 def training_plots(
     folder: Path, done: Sequence[tuple[Row, dict[str, str]]], parameters: Sequence[str], metric: str
 ) -> list[Plot]:
-    """The metric over training steps, and numbered measurements: a line for trials that differ only in the seed."""
+    """The metric over training steps, and numbered measurements: a line for trials that differ only in REPEATS."""
     groups: dict[str, list[Row]] = {}
     for row, each in done:
         groups.setdefault(" ".join(each.get(key, "–") for key in parameters), []).append(row)

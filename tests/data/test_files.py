@@ -43,7 +43,7 @@ def test_csv_arrays(load, flowers):
 
 
 def test_a_run_of_before_keeps_its_test_rows(tmp_path):
-    """Against hashlib: where the first eight bytes of SHA-256 of the cells, one after another, are a multiple of five."""
+    """By hashlib: where the first eight bytes of SHA-256 of the cells, one after another, are a multiple of five."""
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f" {n} ,a\n" for n in range(10000)))
     found = read_table(tmp_path / "t.csv").array(in_test_set(2))
     digests = [hashlib.sha256(f"{n}\x1fa".encode()).digest() for n in range(10000)]

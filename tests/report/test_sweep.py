@@ -72,6 +72,13 @@ def test_lines_of_the_leaderboard_are_means_over_seeds(page):
     assert "seed" not in re.search(r"<thead>(.*?)</thead>", board, re.DOTALL)[1]
 
 
+def test_folds_are_one_line_with_mean_and_deviation(page):
+    values = [0.2, 0.3, 0.25, 0.4, 0.35]
+    text = page([trial(k, ["data.folds=5", f"data.fold={k}"], value) for k, value in enumerate(values)])
+    board = text[text.index('id="board"') :]
+    assert board.count("±") >= 1 and f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.4g}" in board
+
+
 def test_all_figures_are_there(page):
     text = page(rows())
     for alt in (
