@@ -1,8 +1,10 @@
 """What an experiment expects: read, judged on figures, and nothing else is run."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from dlcourse.config.claims import Expectation, judge, table
+from dlcourse.config.groups import CONF
 from dlcourse.errors import Refused
 
 STUDY = [
@@ -90,3 +92,24 @@ def test_a_quotient_that_is_none_hides_nothing(text):
 def test_a_number_that_is_none():
     with pytest.raises(Refused, match="expect"):
         Expectation(f"test/acc > {'9' * 400}")
+
+
+def test_a_trial_is_named_as_yaml_writes_it():
+    """Hydra's sweeper writes true, false and null as Python does."""
+    rows = [{"words": ["model.shortcut=True", "model.weights=None"], "test/acc": 0.7}]
+    (verdict,) = judge(["test/acc[model.shortcut=true,model.weights=null] >= 0.7"], rows)
+    assert verdict.met
+
+
+def test_experiments_expect_of_trials_that_their_sweep_has():
+    """A claim on a trial that is never run could not be met."""
+    for path in sorted((CONF / "experiment").glob("*.yaml")):
+        file = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        choices = {
+            f"{key}={choice.strip()}"
+            for key, values in file.get("hydra", {}).get("sweeper", {}).get("params", {}).items()
+            for choice in str(values).split(",")
+        }
+        for text in file.get("expect", []):
+            named = [word for _, words in Expectation(text).metrics for word in words]
+            assert {*named} <= choices or not choices, f"{path.stem}: {text}"

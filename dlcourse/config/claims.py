@@ -92,7 +92,7 @@ class Expectation:
         rows = list(trials)
 
         def find(metric: str, words: list[str]) -> list[float]:
-            chosen = [row for row in rows if set(words) <= set(row.get("words", ()))]
+            chosen = [row for row in rows if {*map(_plain, words)} <= {*map(_plain, row.get("words", ()))}]
             values = [row.get(metric) for row in chosen]
             if not chosen or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
                 where = f" of {', '.join(words)}" if words else ""
@@ -120,6 +120,12 @@ def table(claim: str | None, verdicts: Sequence[Verdict]) -> str:
     rows = [(v.expected, v.obtained, "yes" if v.met else "NO") for v in verdicts]
     shown = tabulate(rows, headers=["expected", "obtained", "met"], disable_numparse=True)
     return f"{claim}\n{shown}" if claim else shown
+
+
+def _plain(word: str) -> str:
+    """An override as YAML writes it: Hydra's sweeper writes true, false and null as Python does."""
+    key, _, value = word.partition("=")
+    return f"{key}={ {'True': 'true', 'False': 'false', 'None': 'null'}.get(value, value) }"
 
 
 def _short(value: float) -> str:

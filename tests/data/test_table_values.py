@@ -127,6 +127,14 @@ def test_a_run_fills_in_what_is_missing_in_a_table_to_predict_and_in_onnx(tmp_pa
     assert session.run(None, {"x": x.numpy()})[0] == pytest.approx(forward_batches(model, x).a.numpy(), abs=1e-5)
 
 
+def test_the_report_shows_the_table_with_the_columns_that_are_left_out(tmp_path):
+    words = ["data=table", f"data.path={gaps(tmp_path / 'gaps.csv')}", "data.target=y", "data.missing=indicator"]
+    words = [*words, "data.ignore=[b]", "trainer.max_epochs=1", "logger=none", "callbacks=none"]
+    done = dlcourse.run(*words, "report=true", f"run_dir={tmp_path / 'run'}")
+    page = (done.run_dir / "report.html").read_text()
+    assert "left out: data.ignore" in page and "1 input, and 1 where missing" in page and "word missing" in page
+
+
 def test_missing_inputs_without_an_indicator_are_refused_where_it_is_the_policy(table, tmp_path):
     data = table("indicator")
     path = gaps(tmp_path / "more.csv", cells={(2, "b"): ""})

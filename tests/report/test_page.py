@@ -288,6 +288,8 @@ def test_many_points_are_thinned_and_large_pictures_made_small(tmp_path: Path) -
 def test_inputs_carry_their_columns_names() -> None:
     columns = [{"name": "age", "kind": "number"}, {"name": "town", "kind": "category", "vocabulary": ["A", "B"]}]
     assert input_names(SimpleNamespace(columns=columns), 3) == ["age", "town=A", "town=B"]
+    columns[1]["indicator"] = True
+    assert input_names(SimpleNamespace(columns=columns), 4) == ["age", "town=A", "town=B", "town missing"]
     assert input_names(SimpleNamespace(), 2) == ["x1", "x2"]
 
 
