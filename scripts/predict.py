@@ -1,9 +1,10 @@
 """Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE
 
-With output=FOLDER it also writes what can be drawn, a PNG for each: pictures, masks, pictures with boxes; with
-output=FILE.npy the predictions as an array: probabilities, values, pictures, codes. A picture file is converted to the
-size that the model takes: boxes are in the pixels of the file, turned upright, all that is drawn is of the converted
-picture.
+With output=FILE.csv or FILE.parquet it writes the class and the probabilities, or the values, of each row, after the
+columns of the table that was read. With output=FOLDER it also writes what can be drawn, a PNG for each: pictures,
+masks, pictures with boxes; with output=FILE.npy the predictions as an array: probabilities, values, pictures, codes. A
+picture file is converted to the size that the model takes: boxes are in the pixels of the file, turned upright, all
+that is drawn is of the converted picture.
 """
 
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 
 from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused
+
+TABLES = (".csv", ".parquet")
 
 
 def predict(words: list[str]) -> int:
@@ -42,6 +45,8 @@ def predict(words: list[str]) -> int:
         )
     found = forward_batches(model, x)
     files = pictures_in(path) if path.is_dir() else [path] * (path.suffix.lower() in SUFFIXES)
+    if output is not None and output.suffix in TABLES:
+        return write_predictions(output, model, data.table(path), [file.name for file in files], found)
     names = [file.name for file in files] if path.is_dir() else None
     if output is not None and output.suffix != ".npy":
         if (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
@@ -59,14 +64,32 @@ def predict(words: list[str]) -> int:
     return 0
 
 
+def write_predictions(output: Path, model: Any, table: Any, names: Sequence[str], found: Any) -> int:
+    """The predictions as a table: after the columns of a table, or after the names of pictures or numbers of rows."""
+    import numpy as np
+
+    from dlcourse.data.table_output import write_table
+
+    if (columns := model.task.as_columns(found)) is None:
+        raise Refused(f"output={output}: {type(model.task).__name__} makes no table; write output=FILE.npy or a folder")
+    first = {"file": np.array(names, dtype=object)} if names else {"row": np.arange(len(found.z))}
+    write_table(output, columns if table is not None else {**first, **columns}, table)
+    print(f"{len(found.z):,} predictions: {output}")
+    return 0
+
+
 def check_output(output: Path, path: Path) -> Path:
     """The place to write to. Refused: it holds the input, is no place for a file or folder, or has no folder."""
     if output.resolve() in (path.resolve(), path.resolve().parent):
         raise Refused(f"output={output} holds the input; choose another name")
-    if output.suffix == ".npy" and not output.parent.is_dir():
+    if output.suffix in TABLES and output.exists():
+        raise Refused(f"output={output} exists; choose another name, or remove it")
+    if output.suffix in (".npy", *TABLES) and not output.parent.is_dir():
         raise Refused(f"output={output}: there is no folder {output.parent}; make it first, or choose another")
     if output.suffix == ".npy" and output.is_dir():
         raise Refused(f"output={output} is a folder; choose the name of a file")
+    if output.suffix in TABLES:
+        return output
     file = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
     if output.suffix != ".npy" and file:
         raise Refused(f"output={output}: {file} is a file where a folder is wanted; for an array write output=FILE.npy")

@@ -205,6 +205,10 @@ class Data(pl.LightningDataModule):
             return batch
         return batch._replace(x=self.augment(batch.x, batch.seed, batch.epoch, batch.index))
 
+    def table(self, path: str | Path) -> Any:
+        """The table in a file, whose columns predictions are written after; None if the data reads none."""
+        return None
+
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""
         path, shape = Path(path), self.task.input_shape or self.shape

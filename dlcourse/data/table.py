@@ -128,6 +128,9 @@ class OwnTable(Data):
         x, y = self._inputs(table), self._targets(table)
         return (x, y, kept) if len(kept) == table.rows else (x[kept], y[kept], kept)
 
+    def table(self, path: str | Path) -> TableFile | None:
+        return None if Path(path).suffix == ".npy" else read_table(path, self.words.writing)
+
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
         if Path(path).suffix == ".npy":

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dlcourse.errors import Refused
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
     from dlcourse.plots.section import Section
@@ -166,6 +167,10 @@ class Task(nn.Module):
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """A line for each sample, as predict.py prints it."""
         return ("\t".join(f"{value:.6g}" for value in row) for row in predictions.a.flatten(1).tolist())
+
+    def as_columns(self, predictions: Predictions) -> "dict[str, np.ndarray] | None":
+        """Predictions as columns of a table, (N,) each, for predict.py; None if they are no table."""
+        return None
 
     def draw(self, x: Tensor, predictions: Predictions, white: float) -> "list[Image] | None":
         """A picture for each sample, for predict.py; None if nothing can be drawn. ``white``: its value in x."""

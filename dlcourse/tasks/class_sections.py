@@ -50,7 +50,7 @@ class Classified:
 
 
 def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
-    """The confusion matrix, the regions of points in the plane, and the worst mistakes."""
+    """The confusion matrix, the regions of points in the plane, the worst mistakes, and each class."""
     task, test = model.task, data.sets["test"]
     found = Classified(
         test.x, test.y, task.predicted_class(predictions.z), task.scores(predictions), predictions.z, list(task.classes)
@@ -63,7 +63,33 @@ def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
             classes=(found.names, found.true.tolist(), found.predicted.tolist()),
         ),
         mistakes(found, data, predictions.probabilities),
+        each_class(found, data.sets["train"].y),
     ]
+
+
+def each_class(found: Classified, y_train: Tensor) -> Section:
+    """How many rows each class has, its precision, recall and F1, and what always answering the commonest would give.
+
+    Precision: the share of a class's answers that are right; recall: the share of its rows that are found; F1: their
+    harmonic mean, 2PR/(P + R).
+    """
+    counts, trained = found.confusion(), torch.bincount(y_train.long(), minlength=len(found.names))
+    usual = int(trained.argmax())
+    right, base = counts.trace() / counts.sum(), counts[usual].sum() / counts.sum()
+    text = f"The commonest class in training, {found.names[usual]}, is {base:.1%} of the test rows. " + (
+        f"Answering it always would be right as often as this model, in {right:.1%}, or more often."
+        if right <= base
+        else f"This model is right in {right:.1%}."
+    )
+    section = Section("classes", "Each class", text)
+    section.table = Table(["class", "training rows", "test rows", "precision", "recall", "F1"], [])
+    for k, name in enumerate(found.names):
+        hits, asked, there = counts[k, k], counts[:, k].sum(), counts[k].sum()
+        parts = [(hits, asked), (hits, there), (2 * hits, asked + there)]
+        shares = [Cell(None, "–") if not of else Cell(share / of, f"{share / of:.3f}") for share, of in parts]
+        row = [Cell(name, name), Cell(int(trained[k]), f"{trained[k]:,}"), Cell(int(there), f"{there:,}"), *shares]
+        section.table.rows.append(row)
+    return section
 
 
 def class_plots(model: Any, found: Classified, probabilities: bool) -> list[Any]:

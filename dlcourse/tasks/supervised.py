@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,6 +50,13 @@ class Classification(Task):
         for k, row in zip(classes, self.scores(predictions).tolist(), strict=True):
             named = zip(self.classes, row, strict=True)
             yield "\t".join([self.classes[k], *(f"{name}={value:.4f}" for name, value in named)])
+
+    def as_columns(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        """The class, and the probability (or the score) of each."""
+        kind = "probability" if predictions.probabilities else "score"
+        scores = self.scores(predictions).numpy()
+        found = np.array(self.classes, dtype=object)[self.predicted_class(predictions.z).numpy()]
+        return {"predicted": found, **{f"{kind} {name}": scores[:, k] for k, name in enumerate(self.classes)}}
 
     def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.class_sections import sections
@@ -157,6 +165,12 @@ class Regression(Task):
             few = [f"{value:.6g}" for value in row]
             many = [f"{value:.{n}f}" for value, n in zip(row, places, strict=True)]
             yield "\t".join(many if predictions.a.dtype == torch.float64 else few)
+
+    def as_columns(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        """The values; of several ``predicted 1``, ``predicted 2``, …"""
+        values = predictions.a.numpy()
+        several = self.outputs > 1
+        return {f"predicted {k + 1}" if several else "predicted": values[:, k] for k in range(self.outputs)}
 
     def statistics(self, output: Any, target: Tensor, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
         y, error = exact(target) - exact(self.y_mean), exact(target - read(output))

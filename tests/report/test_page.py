@@ -23,7 +23,7 @@ from dlcourse.plots import classes, values
 from dlcourse.report.html import command, number
 from dlcourse.report.page import build_report
 from dlcourse.report.sections import filters
-from dlcourse.tasks.class_sections import PICTURES, ROWS, Classified, input_names
+from dlcourse.tasks.class_sections import PICTURES, ROWS, Classified, each_class, input_names
 from dlcourse.tasks.predictions import eval_mode
 from tests import objects
 
@@ -90,12 +90,12 @@ END = ["Environment and configuration"]
 @pytest.mark.parametrize(
     ("name", "headings", "shown"),
     [
-        ("pictures", ["Worst mistakes", "The first layer"], ["Accuracy", "Confusion matrix"]),
-        ("convolution", ["Worst mistakes", "The first layer"], ["Accuracy", "Confusion matrix"]),
-        ("plane", ["Worst mistakes"], ["Accuracy", "Confusion matrix", "Decision boundary"]),
+        ("pictures", ["Worst mistakes", "Each class", "The first layer"], ["Accuracy", "Confusion matrix"]),
+        ("convolution", ["Worst mistakes", "Each class", "The first layer"], ["Accuracy", "Confusion matrix"]),
+        ("plane", ["Worst mistakes", "Each class"], ["Accuracy", "Confusion matrix", "Decision boundary"]),
         ("values", [], ["R²", "Predicted against true values", "Residuals"]),
         ("curve", [], ["R²", "Fitted curve", "Predicted against true values"]),
-        ("threshold", ["Worst mistakes"], ["Accuracy", "Decision boundary"]),
+        ("threshold", ["Worst mistakes", "Each class"], ["Accuracy", "Decision boundary"]),
     ],
 )
 def test_sections(runs: dict[str, Any], name: str, headings: list[str], shown: list[str]) -> None:
@@ -226,7 +226,7 @@ def odd_data(kind: str, outputs: int, shape: tuple[int, ...], scale: float = 1.0
         "classes": torch.arange(rows) % outputs,
         "values": scale * torch.arange(rows * outputs).reshape(rows, outputs).float(),
     }[kind]
-    sets = {"test": Rows(x, y, torch.arange(rows))}
+    sets = {stage: Rows(x, y, torch.arange(rows)) for stage in ("train", "test")}
     data = SimpleNamespace(y=kind, outputs=outputs, shape=shape, sets=sets, note=None)
     data.samples = lambda stage: data.sets[stage].first(rows)
     return data
@@ -307,3 +307,25 @@ def test_the_worst_mistakes_of_equal_probability_are_told_apart_by_their_logits(
     z = torch.tensor([[60.0, 0.0], [90.0, 0.0], [0.0, 50.0], [70.0, 0.0]])
     answers = Classified(z, torch.tensor([1, 1, 1, 1]), z.argmax(1), z.softmax(1), z, ["a", "b"])
     assert answers.worst(5) == [1, 3, 0]
+
+
+def test_each_class_has_its_figures_and_the_commonest_one_is_the_yardstick() -> None:
+    """Precision, recall and F1 as scikit-learn computes them; a model that is no better than one answer is told."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    true = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+    predicted = torch.tensor([0, 0, 0, 1, 0, 1, 0, 1, 0, 0])
+    score = torch.zeros(10, 4)
+    found = Classified(torch.zeros(10, 2), true, predicted, score, score, ["a", "b", "c", "d"])
+    section = each_class(found, torch.tensor([0, 0, 1, 2]))
+    expected = precision_recall_fscore_support(true, predicted, labels=range(3), zero_division=np.nan)
+    for k in range(3):
+        row = [cell.value for cell in section.table.rows[k]]
+        assert row[1:3] == [[2, 1, 1][k], [5, 3, 2][k]]
+        for value, other in zip(row[3:], (each[k] for each in expected[:3]), strict=True):
+            assert value is None and np.isnan(other) or value == pytest.approx(other)
+    assert (
+        section.text == "The commonest class in training, a, is 50.0% of the test rows. This model is right in 60.0%."
+    )
+    always = Classified(torch.zeros(10, 2), true, torch.zeros_like(true), score, score, ["a", "b", "c", "d"])
+    assert "Answering it always would be right as often as this model" in each_class(always, true).text
