@@ -163,8 +163,8 @@ def print_summary(result: Any, tree: dict[str, Any]) -> int:
     if first_process():
         print(f"best weights: epoch {result.metrics['best_epoch'] + 1} of {result.metrics['epochs']}")
         table(result.metrics, result.data.note)
-        if expect := tree.get("expect"):
-            print(claims.table(tree["claim"], claims.judge(expect, [result.metrics])))
+        if verdicts := claims.judge_run(tree.get("expect") or (), result.metrics):
+            print(claims.table(tree["claim"], verdicts))
         print(f"run: {from_here(result.run_dir)}")
         if (page := result.run_dir / "report.html").exists():
             print(f"report: {from_here(page)}", flush=True)

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from dlcourse.config.claims import Expectation, judge, table
+from dlcourse.config.claims import Expectation, judge, judge_run, table
 from dlcourse.config.groups import CONF
 from dlcourse.errors import Refused
 
@@ -113,3 +113,8 @@ def test_experiments_expect_of_trials_that_their_sweep_has():
         for text in file.get("expect", []):
             named = [word for _, words in Expectation(text).metrics for word in words]
             assert {*named} <= choices or not choices, f"{path.stem}: {text}"
+
+
+def test_a_run_is_judged_by_what_one_run_can_meet():
+    found = judge_run(["test/acc >= 0.9", "test/acc[seed=0] >= 0.9", "max(steps) == 10"], STUDY[2])
+    assert [(each.expected, each.met) for each in found] == [("test/acc >= 0.9", True), ("max(steps) == 10", True)]

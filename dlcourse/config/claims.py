@@ -113,6 +113,12 @@ def judge(expect: Iterable[Any], trials: Iterable[Mapping[str, Any]]) -> list[Ve
     return [Expectation(text).judge(rows) for text in expect]
 
 
+def judge_run(expect: Iterable[Any], metrics: Mapping[str, Any]) -> list[Verdict]:
+    """The verdicts on those expectations that one run can meet; those that name trials are left to the sweep."""
+    every = [Expectation(text) for text in expect]
+    return [each.judge([metrics]) for each in every if not any(words for _, words in each.metrics)]
+
+
 def table(claim: str | None, verdicts: Sequence[Verdict]) -> str:
     """The claim with its verdicts as a table for the terminal."""
     from tabulate import tabulate

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dlcourse.config.claims import judge
+from dlcourse.config.claims import judge_run
 from dlcourse.measures.diagnosis import layer_warnings
 from dlcourse.plots.comparison import line
 from dlcourse.plots.section import Section, draw, warn_section_failed
@@ -72,7 +72,7 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
         },
         claim=config.get("claim"),
         lecture=config.get("lecture", []),
-        verdicts=judge(config.get("expect", []), [metrics]) if metrics else [],
+        verdicts=judge_run(config.get("expect", []), metrics) if metrics else [],
         table=metric_table(metrics),
         measurements=measurements(metrics),
         measurement_plots=[draw(name, partial(line, {"": found}, name)) for name, found in series(metrics).items()],
