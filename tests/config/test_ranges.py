@@ -32,6 +32,7 @@ TABLE = {  # key: the words it needs, good values, bad values
     "data.split_seed": ("", [*SEED[0], None], [bad for bad in SEED[1] if bad is not None]),
     "data.val_fraction": ("", [0.1, 0.9], [0, 1, -0.1, 2, None]),
     "data.train_samples": ("", [1, 2000, None], [0, -1, 1.5]),
+    "data.folds": ("", [2, 10, None], [1, 0, -1, 2.5, [5]]),
     "model.hidden": ("", *WIDTHS),
     "model.code": ("model=autoencoder", *WHOLE),
     "model.classes": ("model=vae", [0, 10], [-1, 0.5, None, [10]]),
