@@ -55,6 +55,19 @@ def test_predictions_stand_after_the_columns_of_the_table(table, tmp_path, capsy
             assert float(answer) == pytest.approx(float(line), rel=1e-4)
 
 
+def test_names_that_differ_in_case_stay(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("a,A,Predicted,y\n" + "".join(f"{n},{n % 5},x,{'ab'[n % 2]}\n" for n in range(30)))
+    words = ["data=table", f"data.path={path}", "data.target=y", "data.columns=[a,A]", f"run_dir={tmp_path / 'run'}"]
+    dlcourse.run(*QUIET, *words)
+    found = [f"run={tmp_path / 'run'}", f"input={path}"]
+    assert predict([*found, f"output={tmp_path / 'found.csv'}"]) == 0
+    head = (tmp_path / "found.csv").read_text().splitlines()[0]
+    assert head == "a,A,Predicted,y,predicted 2,probability a,probability b"
+    with pytest.raises(Refused, match="differ in upper and lower case only"):
+        predict([*found, f"output={tmp_path / 'found.parquet'}"])
+
+
 def test_parquet(table, tmp_path):
     output = tmp_path / "found.parquet"
     assert predict([f"run={table / 'kind'}", f"input={table / 'own.csv'}", f"output={output}"]) == 0

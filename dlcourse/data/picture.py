@@ -51,10 +51,10 @@ def upright_size(path: str | Path) -> tuple[int, int]:
         return upright.height, upright.width
 
 
-def array(path: Path, shape: Sequence[int]) -> Tensor:
-    """The numbers (N, *shape) of a .npy file, or of one sample in it, in float32. Refused: others, or not finite."""
+def array(path: Path, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """The numbers (N, *shape) of a .npy file, or of one sample in it. Refused: others, or not finite."""
     try:
-        x = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+        x = torch.from_numpy(np.load(path, allow_pickle=False)).to(dtype)
     except (ValueError, TypeError, EOFError) as error:
         raise Refused(f"{path} holds no array of numbers ({error})") from None
     x = x[None] if tuple(x.shape) == tuple(shape) else x

@@ -21,7 +21,8 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
     """
     x, y = train
     index, sets = torch.arange(len(x)), dict[str, Rows]()
-    few = len(index) if data.keys is None else len(data.keys.unique())
+    by_inputs = data.keys is not None and not data.in_groups and data.times is None
+    few = len(data.keys.unique()) if by_inputs else len(index)
     if few < SMALL and test is None and data.val is None and data.folds is None:
         different = "" if few == len(index) else " different"
         sets = dict.fromkeys(("train", "val", "test"), Rows(x, y, index))
@@ -39,12 +40,18 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
     else:
         sets["test"] = Rows(test[0], test[1], torch.arange(len(test[0])))
     if data.val is None:
+        if data.split_seed is None and data.in_groups:
+            raise Refused("data.split_seed=null takes the last rows to validate, and data.group keeps groups together")
         index, held_out = _cut(data, y, index, data.val_fraction, data.split_seed)
         sets["val"] = Rows(x[held_out], y[held_out], held_out)
     else:
         sets["val"] = Rows(data.val[0], data.val[1], torch.arange(len(data.val[0])))
     sets["train"] = Rows(x[index], y[index], index)
-    return sets, _lacking(data, sets)
+    notes = [_lacking(data, sets)]
+    if data.split_seed is None and by_inputs and data.val is None:
+        count = int(torch.isin(data.keys[sets["val"].index], data.keys[index]).sum())
+        notes += [f"{count:,} of {len(sets['val']):,} validation rows have the inputs of a training row"] * bool(count)
+    return sets, "; ".join(filter(None, notes)) or None
 
 
 def _strata(data: Any, y: Tensor) -> Tensor:
@@ -100,6 +107,8 @@ def leave_rows_out(data: Any, sets: dict[str, Rows], note: str | None) -> tuple[
     if data.weights is not None:
         rows = sets["train"]
         weight = data.weights[rows.index]
+        if not bool((weight > 0).any()):
+            raise Refused(f"data={data.name}: the weight of every training row is 0, so no row would be learned")
         sets["train"] = Rows(rows.x, rows.y, rows.index, weight if rows.weight is None else weight * rows.weight)
     return sets, "; ".join(filter(None, notes)) or None
 

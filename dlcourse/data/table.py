@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dlcourse.data.base import Data, Split
 from dlcourse.data.facts import CLASSES, VALUES
+from dlcourse.data.picture import array
 from dlcourse.data.splits import SMALL
 from dlcourse.data.table_column import NUMBER, row_of
 from dlcourse.data.table_facts import check_missing, complete, find, goal_column, labels_of, width
@@ -21,14 +22,18 @@ from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, Words
 from dlcourse.errors import Refused, printable
 
 TEST_PART = 5  # about one row in five is for testing, of runs of before
-#: Words that both say which rows are the test set.
-CLASHES = (("group", "time"), ("time", "folds"), ("folds", "test_path"), ("group", "test_path"), ("time", "test_path"))
+#: Words that both say which rows test or validate.
+CLASHES = (
+    *(("group", "time"), ("time", "folds"), ("folds", "test_path"), ("group", "test_path"), ("time", "test_path")),
+    *(("folds", "val_path"), ("group", "val_path"), ("time", "val_path")),
+)
 
 
 class OwnTable(Data):
     """Rows of a table: numbers as they are, dates in days, categories one-hot by their words (N, inputs).
 
-    Inputs and target values are float32, or float64 if float32 would lose digits of some column (see `needs_float64`).
+    Inputs are float32, or float64 if float32 would lose digits of some column of the table that was trained on; so are
+    target values (``float64_target``).
     ``dlcourse.data.table_facts.table_facts`` reads the columns and refuses invalid files; ``described`` is what it
     found of each, ``said`` of the file. ``separator`` to ``max_categories``: how to read it, see `Words`.
 
@@ -67,34 +72,36 @@ class OwnTable(Data):
         test_path: str | Sequence[str] | None = None,
         val_path: str | Sequence[str] | None = None,
         by_row: bool = False,
+        float64_target: bool | None = False,
         **facts: Any,
     ):
         super().__init__(**facts)
         self.weight, self.group, self.time = weight, group, time
         self.test_path, self.val_path, self.by_row = test_path, val_path, by_row
-        given = {"group": group, "time": time, "folds": self.folds, "test_path": test_path}
+        given = {"group": group, "time": time, "folds": self.folds, "test_path": test_path, "val_path": val_path}
         for one, other in CLASHES:
             if given[one] is not None and given[other] is not None:
                 raise Refused(
-                    f"data.{one} and data.{other} both say which rows are the test set; leave one of them out"
+                    f"data.{one} and data.{other} both say which rows test or validate; leave one of them out"
                 )
         several = isinstance(target, Sequence) and not isinstance(target, str)
         self.path, self.columns = path, list(columns)
         self.targets = [str(name) for name in (target if several else [target])]
         writing = (separator, encoding, comment, header, sheet, na_values)
         self.words = Words(*writing, decimal, day_first, max_categories, missing)
+        self.dtype = torch.float64 if any(column.get("float64") for column in self.columns) else torch.float32
+        self.float64_target = bool(float64_target)
         self.fills = missing not in (REFUSE, DROP_ROWS)
         self.described = describe(described, said)
 
     def arrays(self) -> tuple[Split, Split | None]:
         table = read_table(self.path, self.words.writing)
         x, y, kept = self._rows(table)
-        used = [find(table, column["name"]) for column in self.columns]
         if self.by_row:
             test = torch.from_numpy(np.asarray(table.array(in_test_set(len(table.names)))))[kept]
             whole = len(x) < SMALL or not bool(test.any())
             return ((x, y), None) if whole else ((x[~test], y[~test]), (x[test], y[test]))
-        self.keys = keys_of(table, used)[kept]
+        self.keys = keys_of(x)
         if (repeated := len(self.keys) - len(self.keys.unique())) and self.group is None:
             self.note = f"{repeated:,} rows repeat the inputs of another and are in its set"
         if self.group is not None:
@@ -104,18 +111,17 @@ class OwnTable(Data):
             self.note = None
         if self.weight is not None:
             self.weights = weights_of(table, find(table, self.weight, "data.weight"), self.words)[kept]
-        own = self.keys
-        files = {"validation": self.val_path, "test": self.test_path}
+        own = {"data.path": self.keys}
         found: dict[str, Split] = {}
-        for name, path in files.items():
+        for name, path in {"test": self.test_path, "validation": self.val_path}.items():
             if path is not None:
-                other = read_table(path, self.words.writing)
-                *split, there = self._rows(other)
-                found[name] = (split[0], split[1])
-                keys = keys_of(other, [find(other, column["name"]) for column in self.columns])[there]
-                if not self.in_groups and (known := int(torch.isin(keys, own).sum())):
-                    more = f"{known:,} of {len(keys):,} {name} rows have the inputs of a training row"
-                    self.note = "; ".join(filter(None, [self.note, more]))
+                *split, _ = self._rows(read_table(path, self.words.writing))
+                found[name], keys = (split[0], split[1]), keys_of(split[0])
+                for where, known in own.items():
+                    if count := int(torch.isin(keys, known).sum()):
+                        more = f"{count:,} of {len(keys):,} {name} rows have the inputs of a row of {where}"
+                        self.note = "; ".join(filter(None, [self.note, more]))
+                own[f"data.{name}_path"] = keys
         self.val = found.get("validation")
         return (x, y), found.get("test")
 
@@ -134,7 +140,7 @@ class OwnTable(Data):
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
         if Path(path).suffix == ".npy":
-            return super().read(path)
+            return array(Path(path), self.shape, self.dtype)
         table = read_table(path, self.words.writing)
         if not table.rows:
             raise Refused(f"{path} has no rows below its header")
@@ -147,7 +153,7 @@ class OwnTable(Data):
         return fitted_fill(x, self.columns, self.words.missing)
 
     def _inputs(self, table: TableFile) -> Tensor:
-        x = torch.zeros(table.rows, sum(map(width, self.columns)))
+        x = torch.zeros(table.rows, sum(map(width, self.columns)), dtype=self.dtype)
         start = 0
         for column in self.columns:
             at, words = find(table, column["name"]), column["vocabulary"]
@@ -157,7 +163,6 @@ class OwnTable(Data):
                 x[torch.arange(table.rows), start + value.nan_to_num(0).long()] = 1
                 x[missing, start : start + len(words)] = torch.nan
             else:
-                x = x.double() if needs_float64(value) else x
                 x[:, start] = value
             start += width(column)
             if column.get("indicator"):
@@ -172,9 +177,8 @@ class OwnTable(Data):
             for at in places:
                 check_missing(table, at, REFUSE, (DROP_ROWS,))
         if self.y == VALUES:
-            columns = [torch.from_numpy(self._values(table, at, NUMBER, "", None)) for at in places]
-            y = torch.stack(columns, 1)
-            return y if any(map(needs_float64, columns)) else y.float()
+            y = torch.stack([torch.from_numpy(self._values(table, at, NUMBER, "", None)) for at in places], 1)
+            return y if self.float64_target else y.float()
         at = places[0]
         known, cell = self.classes or [], f"c{at}::varchar"
         labels = labels_of(table, goal_column(table, at, CLASSES, self.words.reading))
@@ -205,12 +209,6 @@ class OwnTable(Data):
         raise Refused(
             f"{table.path}, row {row}: '{text}' in column '{table.names[at]}' is unknown; known: {shown(known)}"
         )
-
-
-def needs_float64(values: Tensor) -> bool:
-    """Whether float32 would lose more than 6e-5 of the standard deviation of a column, or 2⁻¹⁴ of it."""
-    there = values[~values.isnan()]
-    return len(there) > 1 and bool(there.abs().max() > 2**10 * there.std() > 0)
 
 
 def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:

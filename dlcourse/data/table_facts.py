@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 from dlcourse.data.facts import CLASSES, TWO, VALUES, class_facts, kind_of, literal
-from dlcourse.data.table_column import CATEGORY, EMPTY, NUMBER, Column, Reading, count, row_of
+from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, Reading, count, row_of
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_numbers import could_be_thousands
 from dlcourse.data.table_reading import read_as, read_column, words_of
@@ -83,13 +83,16 @@ def inspect_table(
         try:
             if at in goals:
                 found, column = _goal(table, at, VALUES if len(goals) > 1 else kind, tasks, *given)
-                values, becomes = {**found, "outputs": found["outputs"] * len(goals)}, "the target"
+                wide = values.get("float64_target", False) or found["y"] == VALUES and needs_float64(table, column)
+                values = {**found, "outputs": found["outputs"] * len(goals), "float64_target": wide}
+                becomes = "the target"
             else:
                 column = read_column(table, at, said.reading)
                 becomes = _why_left_out(table, at, column)
                 if not becomes:
                     vocabulary = words_of(table, column, said.reading) if column.kind == CATEGORY else None
                     inputs.append({"name": name, "kind": column.kind, "vocabulary": vocabulary, "form": column.form})
+                    inputs[-1] |= {"float64": True} if needs_float64(table, column) else {}
                     becomes = f"{len(vocabulary)} inputs" if vocabulary else "1 input"
                     if column.missing:
                         check_missing(table, at, said.missing)
@@ -168,6 +171,14 @@ def _description(column: Column, becomes: str) -> dict[str, Any]:
     kind = f"{column.kind} ({column.said})" if column.said else column.kind
     figures = {"missing": column.missing, "distinct": column.distinct, "values": column.shown}
     return {"column": column.name, "becomes": becomes, "kind": kind, **figures}
+
+
+def needs_float64(table: TableFile, column: Column) -> bool:
+    """Whether float32 may lose more than 6e-5 of the standard deviation of a column of numbers or dates."""
+    if column.kind not in (NUMBER, DATE):
+        return False
+    value = f"({column.value})::double"
+    return bool(table.one(f"max(abs({value})) > 1024 * stddev_samp({value}) and stddev_samp({value}) > 0")[0])
 
 
 def width(column: Mapping[str, Any]) -> int:

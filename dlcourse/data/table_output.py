@@ -1,6 +1,8 @@
 """Predictions as a table: CSV or Parquet, beside the columns that they are for."""
 
+import csv
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,30 +11,39 @@ import duckdb
 import numpy as np
 
 from dlcourse.data.table_file import SETTINGS, TableFile
+from dlcourse.errors import Refused
 
 
 def write_table(path: Path, columns: Mapping[str, np.ndarray], table: TableFile | None = None) -> None:
     """Write columns of equal length to a .csv or .parquet file, after the columns of the table that they belong to.
 
-    The rows keep their order. A name that the table has already gets a number. ``path`` is complete or not there.
+    The rows keep their order; a column without a name is left out, and cells that stand for missing values are empty. A
+    name that the table has already, in upper or lower case, gets a number.
     """
     connection = table.connection if table is not None else duckdb.connect(config=SETTINGS)
     own = {f"p{k}": np.asarray(values) for k, values in enumerate(columns.values())}
-    there = table.names if table is not None else []
-    selected = [f"t.c{k} as {_name(name)}" for k, name in enumerate(there) if name]
+    selected = {f"t.c{k}": name for k, name in enumerate(table.names if table is not None else []) if name}
+    taken = {name.casefold() for name in selected.values()}
     for key, name in zip(own, columns, strict=True):
-        unique = next(
-            each for n in range(1, len(there) + 2) if (each := name if n == 1 else f"{name} {n}") not in there
-        )
-        selected.append(f"o.{key} as {_name(unique)}")
+        numbered = [name, *(f"{name} {n}" for n in range(2, len(taken) + 3))]
+        selected[f"o.{key}"] = next(each for each in numbered if each.casefold() not in taken)
+        taken.add(selected[f"o.{key}"].casefold())
+    if path.suffix == ".parquet" and len(taken) < len(selected):  # DuckDB would rename them
+        raise Refused(f"output={path}: two columns differ in upper and lower case only; write output=FILE.csv")
     joined = "own o" if table is None else "t positional join own o"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     connection.register("own", own)  # type: ignore[arg-type]
     try:
-        form = "format parquet" if path.suffix == ".parquet" else "format csv, header"
+        listed = ", ".join(f"{cell} as {_name(name)}" for cell, name in selected.items())
+        form = "format parquet" if path.suffix == ".parquet" else "format csv, header false"
         place = str(temporary).replace("'", "''")
-        connection.execute(f"copy (select {', '.join(selected)} from {joined}) to '{place}' ({form})")
-        temporary.replace(path)
+        connection.execute(f"copy (select {listed} from {joined}) to '{place}' ({form})")
+        if path.suffix == ".parquet":
+            temporary.replace(path)
+            return
+        with path.open("w", newline="", encoding="utf-8") as file, temporary.open(encoding="utf-8", newline="") as rows:
+            csv.writer(file, lineterminator="\n").writerow(selected.values())
+            shutil.copyfileobj(rows, file)
     finally:
         connection.unregister("own")
         temporary.unlink(missing_ok=True)

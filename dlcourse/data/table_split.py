@@ -9,13 +9,16 @@ from dlcourse.data.table_file import TableFile
 from dlcourse.data.table_reading import read_as, read_column
 from dlcourse.data.table_words import Words
 from dlcourse.errors import Refused
+from dlcourse.noise import hashed
 
 
-def keys_of(table: TableFile, columns: list[int]) -> Tensor:
-    """A 64-bit hash of each row's cells in these columns, (N,): the same for equal cells."""
-    cells = ", ".join(f"coalesce(c{at}::varchar, chr(30))" for at in columns)
-    hashes = f"('0x' || substr(sha256(concat_ws(chr(31), {cells})), 1, 16))::ubigint"
-    return torch.from_numpy(np.asarray(table.array(hashes)).view(np.int64))
+def keys_of(x: Tensor) -> Tensor:
+    """A 64-bit number for each row of inputs x (N, inputs), (N,): the same for equal inputs."""
+    keys = torch.zeros(len(x), dtype=torch.int64)
+    for k, column in enumerate(x.unbind(1)):
+        values = column.double() + 0.0  # so that -0 is 0
+        keys = hashed(keys ^ values.where(~values.isnan(), torch.nan).view(torch.int64), k)
+    return keys
 
 
 def times_of(table: TableFile, at: int, words: Words) -> Tensor:
@@ -46,7 +49,8 @@ def weights_of(table: TableFile, at: int, words: Words) -> Tensor:
 def groups_of(table: TableFile, at: int) -> Tensor:
     """A 64-bit hash of the group of each row, (N,). Refused: rows without one, or fewer than three groups."""
     _check_present(table, at, "group")
-    groups = keys_of(table, [at])
+    hashes = f"('0x' || substr(sha256(c{at}::varchar), 1, 16))::ubigint"
+    groups = torch.from_numpy(np.asarray(table.array(hashes)).view(np.int64))
     if (count := len(groups.unique())) < 3:
         raise Refused(
             f"{table.path}: column '{table.names[at]}' has {count} group{'s' * (count > 1)}; training, validation and "

@@ -85,6 +85,27 @@ def test_fewer_than_twenty_different_rows_are_shared(split):
     assert data.note.endswith("4 different rows: training, validation and test use the same ones")
 
 
+def test_equal_inputs_are_equal_however_they_are_written(split):
+    rows = [(n, n % 2) for n in range(50)] + [(f"{n}.0", n % 2) for n in range(50)]
+    _, sets = split("p,y", rows, ignore=[])
+    assert [len(set(sets[stage])) for stage in STAGES] == [36, 4, 10]
+    assert not set(sets["train"]) & set(sets["test"]) and not set(sets["train"]) & set(sets["val"])
+
+
+def test_few_groups_and_few_inputs_with_a_time_are_divided_all_the_same(split):
+    rows = [(f"g{k % 5}", k, *row) for k, row in enumerate(measured(100))]
+    _, sets = split("who,t,p,q,y", rows, group="who", ignore=["t"])
+    assert [len(sets[stage]) for stage in STAGES] == [60, 20, 20]
+    rows = [(k, k % 4, "ab"[k % 2]) for k in range(100)]
+    _, sets = split("t,p,y", rows, time="t")
+    assert [len(sets[stage]) for stage in STAGES] == [72, 8, 20]
+
+
+def test_equal_rows_that_the_last_rows_validate_are_told(split):
+    data, _ = split("p,q,y", measured(50) * 2, split_seed=None)
+    assert "validation rows have the inputs of a training row" in data.note
+
+
 def test_a_group_is_in_one_set_and_no_input(split):
     rows = [(f"patient {k % 30}", *row) for k, row in enumerate(measured(300))]
     data, sets = split("who,p,q,y", rows, group="who")
@@ -115,7 +136,9 @@ def test_files_of_their_own_test_and_validate(split, tmp_path):
     data, sets = split("p,q,y", rows, test_path=test, val_path=val)
     assert [len(sets[stage]) for stage in STAGES] == [100, 30, 10]
     assert sets["test"] == sets["train"][:10]
-    assert data.note == "10 of 10 test rows have the inputs of a training row"
+    assert data.note == "10 of 10 test rows have the inputs of a row of data.path"
+    both, _ = split("p,q,y", rows, test_path=val, val_path=val)
+    assert both.note == "30 of 30 validation rows have the inputs of a row of data.test_path"
 
 
 def test_weights_reach_the_loss_of_training_rows_only(load, tmp_path):
@@ -146,9 +169,11 @@ def test_weights_reach_the_loss_of_training_rows_only(load, tmp_path):
         ({"group": "s"}, "column 's' has 2 groups; training, validation and test need one each"),
         ({"time": "s"}, "data.time=s is a column of words"),
         ({"time": "one"}, "all rows are of the same time; leave data.time out"),
-        ({"time": "p", "folds": 5}, "data.time and data.folds both say which rows are the test set"),
+        ({"time": "p", "folds": 5}, "data.time and data.folds both say which rows test or validate"),
         ({"group": "s", "test_path": "t.csv"}, "data.group and data.test_path both say"),
         ({"group": "s", "time": "p"}, "data.group and data.time both say"),
+        ({"group": "s", "val_path": "t.csv"}, "data.group and data.val_path both say"),
+        ({"group": "q", "split_seed": "null"}, "takes the last rows to validate, and data.group keeps groups together"),
     ],
 )
 def test_words_that_do_not_fit_are_refused(tmp_path, words, reported):
