@@ -63,7 +63,7 @@ def columns_of(path):
     [("median", statistics.median), ("mean", statistics.fmean), ("most_frequent", statistics.mode)],
 )
 def test_what_stands_for_a_missing_value_is_that_of_the_training_rows(table, tmp_path, missing, of_numbers):
-    data = table(missing, cells={(n, "a"): "4.5" for n in (20, 21, 22)})
+    data = table(missing, cells={(n, "a"): "4.5" for n in range(20, 30)})
     columns = columns_of(tmp_path / "gaps.csv")
     (train, _), rows = data.arrays(), data.sets["train"].index.tolist()
     present = [float(columns["a"][n]) for n in rows if columns["a"][n]]
