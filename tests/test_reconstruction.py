@@ -57,7 +57,7 @@ def test_a_few_epochs_are_enough_to_be_below_two_components(tmp_path: Path) -> N
 def test_a_table_of_ones_own_is_reconstructed(tmp_path: Path) -> None:
     """The model's task stays, though the table has a column of classes: without a word for the task."""
     rng = np.random.default_rng(0)
-    table = [f"{a:.3f},{2 * a:.3f},{'xyz'[k % 3]}" for k, a in enumerate(rng.normal(size=60))]
+    table = [f"{a:.3f},{2 * a:.3f},{'xyz'[k % 3]}" for k, a in enumerate(rng.normal(size=200))]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,kind", *table]))
     words = ["data=csv", f"data.path={tmp_path / 't.csv'}", "data.target=kind", "model.code=1", "trainer.max_epochs=40"]
     done = dlcourse.run("model=autoencoder", "optimizer.lr=0.01", *words, f"run_dir={tmp_path / 'run'}")

@@ -113,7 +113,8 @@ class OwnTable(Data):
             self.weights = weights_of(table, find(table, self.weight, "data.weight"), self.words)[kept]
         own = {"data.path": self.keys}
         found: dict[str, Split] = {}
-        for name, path in {"test": self.test_path, "validation": self.val_path}.items():
+        files = (("test", "data.test_path", self.test_path), ("validation", "data.val_path", self.val_path))
+        for name, key, path in files:
             if path is not None:
                 *split, _ = self._rows(read_table(path, self.words.writing))
                 found[name], keys = (split[0], split[1]), keys_of(split[0])
@@ -121,7 +122,7 @@ class OwnTable(Data):
                     if count := int(torch.isin(keys, known).sum()):
                         more = f"{count:,} of {len(keys):,} {name} rows have the inputs of a row of {where}"
                         self.note = "; ".join(filter(None, [self.note, more]))
-                own[f"data.{name}_path"] = keys
+                own[key] = keys
         self.val = found.get("validation")
         return (x, y), found.get("test")
 

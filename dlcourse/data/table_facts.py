@@ -84,7 +84,9 @@ def inspect_table(
             if at in goals:
                 found, column = _goal(table, at, VALUES if len(goals) > 1 else kind, tasks, *given)
                 wide = values.get("float64_target", False) or found["y"] == VALUES and needs_float64(table, column)
-                values = {**found, "outputs": found["outputs"] * len(goals), "float64_target": wide}
+                values = {**found, "outputs": found["outputs"] * len(goals)} | (
+                    {"float64_target": True} if wide else {}
+                )
                 becomes = "the target"
             else:
                 column = read_column(table, at, said.reading)

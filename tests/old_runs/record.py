@@ -67,7 +67,7 @@ INPUTS = {
 AGAIN = ["optimizer=sgd", "optimizer.lr=0.01", "trainer=cpu", "logger=none", "callbacks=none", "report=false"]
 FROM = {
     "digits": ["model.hidden=[16]"],
-    "csv": [*TABLE, "model.hidden=[8]"],
+    "csv": [*TABLE, "model.hidden=[8]", "+data.by_row=true"],  # a new run, but its rows divided as they were then
     "folder": [*FOLDER, *CNN, "data.batch_size=4"],
     "perceptron": ["model=perceptron", "data=and"],
     "ddp": ["data=sine", "model.hidden=[8]", "activation=tanh"],
