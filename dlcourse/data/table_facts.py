@@ -64,7 +64,7 @@ def inspect_table(
     left_out = [find(table, name, "data.ignore") for name in ignore]
     chosen = range(len(table.names)) if columns is None else [find(table, name, "data.columns") for name in columns]
     aside = {find(table, name, f"data.{key}"): key for key, name in (apart or {}).items() if name is not None}
-    named_apart = {f"{key}": [at] for at, key in aside.items()}
+    named_apart = {key: [at] for at, key in aside.items()}
     for key, named in {"ignore": left_out, "columns": () if columns is None else chosen, **named_apart}.items():
         if both := [table.names[at] for at in named if at in goals]:
             raise Refused(f"data.{key} names {both[0]}, which is the target; leave it out there")
@@ -75,8 +75,7 @@ def inspect_table(
     values: dict[str, Any] = {}
     read: list[Column] = []
     for at, name in enumerate(table.names):
-        is_apart = at in aside and (columns is None or at not in chosen)
-        if at not in goals and (at in left_out or at not in chosen or is_apart):
+        if at not in goals and (at in left_out or at not in chosen or at in aside and columns is None):
             why = f"left out: {'data.ignore' if at in left_out else 'not in data.columns'}"
             described.append({"column": name, "becomes": f"the {aside[at]}" if at in aside else why})
             continue

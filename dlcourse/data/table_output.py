@@ -18,7 +18,7 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray], table: TableFile 
     """Write columns of equal length to a .csv or .parquet file, after the columns of the table that they belong to.
 
     The rows keep their order; a column without a name is left out, and cells that stand for missing values are empty. A
-    name that the table has already, in upper or lower case, gets a number.
+    name that the table has already, in upper or lower case, gets a number. ``path`` is complete or not there.
     """
     connection = table.connection if table is not None else duckdb.connect(config=SETTINGS)
     own = {f"p{k}": np.asarray(values) for k, values in enumerate(columns.values())}
@@ -31,22 +31,23 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray], table: TableFile 
     if path.suffix == ".parquet" and len(taken) < len(selected):  # DuckDB would rename them
         raise Refused(f"output={path}: two columns differ in upper and lower case only; write output=FILE.csv")
     joined = "own o" if table is None else "t positional join own o"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    rows, whole = (path.with_name(f".{path.name}.{os.getpid()}{end}") for end in ("", ".whole"))
     connection.register("own", own)  # type: ignore[arg-type]
     try:
         listed = ", ".join(f"{cell} as {_name(name)}" for cell, name in selected.items())
         form = "format parquet" if path.suffix == ".parquet" else "format csv, header false"
-        place = str(temporary).replace("'", "''")
+        place = str(rows).replace("'", "''")
         connection.execute(f"copy (select {listed} from {joined}) to '{place}' ({form})")
-        if path.suffix == ".parquet":
-            temporary.replace(path)
-            return
-        with path.open("w", newline="", encoding="utf-8") as file, temporary.open(encoding="utf-8", newline="") as rows:
-            csv.writer(file, lineterminator="\n").writerow(selected.values())
-            shutil.copyfileobj(rows, file)
+        if path.suffix == ".csv":  # DuckDB would rename columns in the header, too
+            with whole.open("w", newline="", encoding="utf-8") as file, rows.open(encoding="utf-8", newline="") as read:
+                csv.writer(file, lineterminator="\n").writerow(selected.values())
+                shutil.copyfileobj(read, file)
+            whole.replace(rows)
+        rows.replace(path)
     finally:
         connection.unregister("own")
-        temporary.unlink(missing_ok=True)
+        for part in (rows, whole):
+            part.unlink(missing_ok=True)
 
 
 def _name(name: Any) -> str:

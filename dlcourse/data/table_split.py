@@ -32,7 +32,7 @@ def times_of(table: TableFile, at: int, words: Words) -> Tensor:
 
 
 def weights_of(table: TableFile, at: int, words: Words) -> Tensor:
-    """The weight of each row in the loss, (N,). Refused: missing or negative ones, or no positive one."""
+    """The weight of each row in the loss, (N,). Refused: missing or negative ones."""
     column = read_as(table, at, NUMBER, "", words.reading)
     _check_present(table, at, "weight")
     if table.one(f"count(*) filter ({column.value} < 0)")[0]:
@@ -40,10 +40,7 @@ def weights_of(table: TableFile, at: int, words: Words) -> Tensor:
         raise Refused(
             f"{table.path}, row {row}: the weight in column '{table.names[at]}' is {text}; it must be 0 or more"
         )
-    weights = torch.from_numpy(np.asarray(table.array(f"({column.value})::double"))).float()
-    if not bool((weights > 0).any()):
-        raise Refused(f"{table.path}: every weight in column '{table.names[at]}' is 0, so no row would be learned")
-    return weights
+    return torch.from_numpy(np.asarray(table.array(f"({column.value})::double"))).float()
 
 
 def groups_of(table: TableFile, at: int) -> Tensor:
