@@ -1,26 +1,29 @@
 """Print a prediction for each row or picture of a file or folder: python scripts/predict.py run=RUN input=FILE
 
-With output=FILE.csv or FILE.parquet it writes the class and the probabilities, or the values, of each row, after the
-columns of the table that was read. With output=FOLDER it also writes what can be drawn, a PNG for each: pictures,
-masks, pictures with boxes; with output=FILE.npy the predictions as an array: probabilities, values, pictures, codes. A
-picture file is converted to the size that the model takes: boxes are in the pixels of the file, turned upright, all
-that is drawn is of the converted picture.
+Of a table it prints the numbers of the rows, as a spreadsheet counts them, and what is predicted. A row that cannot be
+predicted, because of an unknown word or a missing value, is named with the reason; with strict=true the whole file is
+refused. With output=FILE.csv or FILE.parquet it writes the class and the probabilities, or the values, of each row,
+after the columns of the table that was read. With output=FOLDER it also writes what can be drawn, a PNG for each:
+pictures, masks, pictures with boxes; with output=FILE.npy the predictions as an array: probabilities, values, pictures,
+codes. A picture file is converted to the size that the model takes: boxes are in the pixels of the file, turned
+upright, all that is drawn is of the converted picture.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from dlcourse.cli import guarded, parse_script_overrides
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, printable
 
 TABLES = (".csv", ".parquet")
+FIRST_ROW = 2  # of a table, below the names of its columns
 
 
 def predict(words: list[str]) -> int:
-    given = parse_script_overrides(words, "run", "input", "output")
+    given = parse_script_overrides(words, "run", "input", "output", "strict")
     if "input" not in given:
         raise Refused("input=: which file or folder? (python scripts/predict.py run=RUN input=FILE)")
     path = Path(str(given.text("input")))
@@ -36,7 +39,13 @@ def predict(words: list[str]) -> int:
     from dlcourse.tasks.predictions import forward_batches
 
     _, model, data = restore(given.text("run"), given)
-    x = data.read(path)
+    x, faults = data.rows_to_predict(path)
+    if faults:
+        (position, reason), count = next(iter(faults.items())), len(faults)
+        first = f"row {position + FIRST_ROW}: {reason}"
+        if given.flag("strict") or not len(x):
+            raise Refused(f"{path}: {count:,} of {count + len(x):,} rows cannot be predicted; {first}")
+        print(f"{count:,} of {count + len(x):,} rows cannot be predicted; {first}", file=sys.stderr)
     if count := int(has_light_background(model, data, x).sum()):
         print(
             f"{count} of {len(x)} pictures have a much lighter background than the training pictures; "
@@ -46,7 +55,7 @@ def predict(words: list[str]) -> int:
     found = forward_batches(model, x)
     files = pictures_in(path) if path.is_dir() else [path] * (path.suffix.lower() in SUFFIXES)
     if output is not None and output.suffix in TABLES:
-        return write_predictions(output, model, data.table(path), [file.name for file in files], found)
+        return write_predictions(output, model, data.table(path), [file.name for file in files], found, faults)
     names = [file.name for file in files] if path.is_dir() else None
     if output is not None and output.suffix != ".npy":
         if (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
@@ -59,12 +68,34 @@ def predict(words: list[str]) -> int:
         found = model.task.enlarge(found, factors)
     if output is not None and output.suffix == ".npy":
         np.save(output, found.a.numpy())
+    if data.table(path) is not None and (columns := model.task.as_columns(found)) is not None:
+        return print_rows(columns, faults)
     for name, line in zip(names or repeat(None), model.task.format_predictions(found), strict=False):
         print(f"{name}\t{line}" if name else line)
     return 0
 
 
-def write_predictions(output: Path, model: Any, table: Any, names: Sequence[str], found: Any) -> int:
+def print_rows(columns: Mapping[str, Any], faults: Mapping[int, str]) -> int:
+    """A line for each row of a table, separated by tabs: its number, what is predicted, or why nothing is."""
+    print("\t".join(["row", *columns, *["error"] * bool(faults)]))
+    predicted = zip(*columns.values(), strict=True)
+    for position in range(len(next(iter(columns.values()))) + len(faults)):
+        cells = [""] * len(columns) if position in faults else map(shown, next(predicted))
+        reason = [printable(faults.get(position, ""))] if faults else []
+        print("\t".join([str(position + FIRST_ROW), *cells, *reason]))
+    return 0
+
+
+def shown(value: Any) -> str:
+    """A word, or a number to the digits that its type keeps."""
+    import numpy as np
+
+    return f"{value:.{np.finfo(value.dtype).precision}g}" if isinstance(value, np.floating) else str(value)
+
+
+def write_predictions(
+    output: Path, model: Any, table: Any, names: Sequence[str], found: Any, faults: Mapping[int, str]
+) -> int:
     """The predictions as a table: after the columns of a table, or after the names of pictures or numbers of rows."""
     import numpy as np
 
@@ -73,7 +104,7 @@ def write_predictions(output: Path, model: Any, table: Any, names: Sequence[str]
     if (columns := model.task.as_columns(found)) is None:
         raise Refused(f"output={output}: {type(model.task).__name__} makes no table; write output=FILE.npy or a folder")
     first = {"file": np.array(names, dtype=object)} if names else {"row": np.arange(len(found.z))}
-    write_table(output, columns if table is not None else {**first, **columns}, table)
+    write_table(output, columns if table is not None else {**first, **columns}, table, faults)
     print(f"{len(found.z):,} predictions: {output}")
     return 0
 

@@ -77,6 +77,13 @@ class Overrides:
         found = self.get(key)
         return default if found is None else str(found.value())
 
+    def flag(self, key: str) -> bool:
+        """Whether a key is true; Refused: neither true nor false."""
+        found = self.get(key)
+        if found is not None and found.value() not in (True, False):
+            raise Refused(f"{found.input_line}: expected {key}=true or {key}=false")
+        return found is not None and bool(found.value())
+
     def only(self, wanted: Callable[[str], bool]) -> "Overrides":
         """The overrides whose keys are wanted."""
         return Overrides(override for override in self.parsed if wanted(str(override.key_or_group)))

@@ -1,7 +1,7 @@
 """The base of all data: checks, splits, standardisation and batches."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from dlcourse.data.fingerprint import check_unchanged
 from dlcourse.data.loading import EpochSampler, Loader, Rows
 from dlcourse.data.picture import SUFFIXES, array, described, dims, picture, pictures_in
 from dlcourse.data.sets import leave_rows_out, split_into_sets
@@ -50,6 +51,10 @@ class Data(pl.LightningDataModule):
     times: Tensor | None = None  # (N,); later rows validate and test
     weights: Tensor | None = None  # (N,), of training rows in the loss
     val: Split | None = None  # the validation set, if it is given
+    # Of a person's own files:
+    fingerprint: Mapping[str, str] | None = None  # what they held when the run was trained
+    cache: str | None = None  # the folder for what costs time to find out again
+    allow_changed = False  # whether they may hold something else now
 
     def __init__(
         self,
@@ -101,13 +106,15 @@ class Data(pl.LightningDataModule):
         """Load, check and split the data, once."""
         if self.sets:
             return
+        changed = check_unchanged(self)
         train, test = self.arrays()
         if self.y == "values":  # they may be whole numbers
             train, test = (split and (split[0], real(split[1])) for split in (train, test))  # type: ignore[assignment]
         for split in (train, test, self.val):
             if split is not None:
                 self._check(*split)
-        sets, self.note = leave_rows_out(self, *split_into_sets(self, train, test))
+        sets, note = leave_rows_out(self, *split_into_sets(self, train, test))
+        self.note = "; ".join(filter(None, [changed, note])) or None
         if self.fills:
             self.fill = self.fitted_fill(sets["train"].x)
             for rows in {id(rows): rows for rows in sets.values()}.values():
@@ -128,6 +135,10 @@ class Data(pl.LightningDataModule):
                 f"data={self.name}: training has none of the classes of the test set, so no answer can be right; "
                 "choose task=embedding, which compares samples of new classes"
             )
+
+    def own_files(self) -> dict[str, list[Path]]:
+        """A person's own files by name, each alone or as a folder; none for data that is shipped."""
+        return {}
 
     def fitted_fill(self, x: Tensor) -> Tensor:
         """What stands for missing inputs (*shape), from the training inputs, where data ``fills`` any."""
@@ -208,6 +219,10 @@ class Data(pl.LightningDataModule):
     def table(self, path: str | Path) -> Any:
         """The table in a file, whose columns predictions are written after; None if the data reads none."""
         return None
+
+    def rows_to_predict(self, path: str | Path) -> tuple[Tensor, dict[int, str]]:
+        """As ``read``, of the rows that can be predicted; and why others cannot, by their position in the file."""
+        return self.read(path), {}
 
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, *shape) for prediction from a .npy file, a picture or a folder of pictures."""

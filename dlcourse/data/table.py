@@ -12,13 +12,14 @@ from dlcourse.data.base import Data, Split
 from dlcourse.data.facts import CLASSES, VALUES
 from dlcourse.data.picture import array
 from dlcourse.data.splits import SMALL
-from dlcourse.data.table_column import NUMBER, row_of
-from dlcourse.data.table_facts import check_missing, complete, find, goal_column, labels_of, width
+from dlcourse.data.table_column import NUMBER, literal_of, place, row_of
+from dlcourse.data.table_facts import check_missing, complete, find, goal_column, labels_of, own_files, width
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_fill import fitted_fill
 from dlcourse.data.table_reading import read_as
+from dlcourse.data.table_rows import faults_of
 from dlcourse.data.table_split import groups_of, keys_of, times_of, weights_of
-from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, Words
+from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, UNKNOWN, Words
 from dlcourse.errors import Refused, printable
 
 TEST_PART = 5  # about one row in five is for testing, of runs of before
@@ -45,6 +46,7 @@ class OwnTable(Data):
     ``missing``: what becomes of missing inputs. ``refuse``, ``drop_rows``; ``median``, ``mean`` or ``most_frequent``:
     that of the training rows stands for a missing number, and the most frequent word for a missing word; ``indicator``:
     the median, no word at all, and in both cases one more input, which is 1 where the value is missing.
+    ``unseen``: of a word that the table trained on does not have. ``refuse``; ``unknown``: it is none of the words.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class OwnTable(Data):
         day_first: bool | None = None,
         max_categories: int = 100,
         missing: str = REFUSE,
+        unseen: str = REFUSE,
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
         ignore: Sequence[Any] = (),
@@ -73,9 +76,12 @@ class OwnTable(Data):
         val_path: str | Sequence[str] | None = None,
         by_row: bool = False,
         float64_target: bool | None = False,
+        fingerprint: Mapping[str, str] | None = None,
+        data_dir: str | None = None,
         **facts: Any,
     ):
         super().__init__(**facts)
+        self.fingerprint, self.cache = fingerprint, data_dir and f"{data_dir}/cache"
         self.weight, self.group, self.time = weight, group, time
         self.test_path, self.val_path, self.by_row = test_path, val_path, by_row
         given = {"group": group, "time": time, "folds": self.folds, "test_path": test_path, "val_path": val_path}
@@ -88,11 +94,14 @@ class OwnTable(Data):
         self.path, self.columns = path, list(columns)
         self.targets = [str(name) for name in (target if several else [target])]
         writing = (separator, encoding, comment, header, sheet, na_values)
-        self.words = Words(*writing, decimal, day_first, max_categories, missing)
+        self.words = Words(*writing, decimal, day_first, max_categories, missing, unseen)
         self.dtype = torch.float64 if any(column.get("float64") for column in self.columns) else torch.float32
         self.float64_target = bool(float64_target)
         self.fills = missing not in (REFUSE, DROP_ROWS)
         self.described = describe(described, said)
+
+    def own_files(self) -> dict[str, list[Path]]:
+        return own_files(self.path, self.test_path, self.val_path)
 
     def arrays(self) -> tuple[Split, Split | None]:
         table = read_table(self.path, self.words.writing)
@@ -150,6 +159,12 @@ class OwnTable(Data):
                 check_missing(table, find(table, column["name"]), REFUSE, ())
         return self._inputs(table)
 
+    def rows_to_predict(self, path: str | Path) -> tuple[Tensor, dict[int, str]]:
+        if (table := self.table(path)) is None:
+            return self.read(path), {}
+        faults = faults_of(table, self.columns, self.words)
+        return self._inputs(table.without([*faults])), faults
+
     def fitted_fill(self, x: Tensor) -> Tensor:
         return fitted_fill(x, self.columns, self.words.missing)
 
@@ -161,7 +176,8 @@ class OwnTable(Data):
             value = torch.from_numpy(self._values(table, at, column["kind"], column.get("form", ""), words))
             missing = value.isnan()
             if words:
-                x[torch.arange(table.rows), start + value.nan_to_num(0).long()] = 1
+                known = (value >= 0).nonzero()[:, 0]
+                x[known, start + value[known].long()] = 1
                 x[missing, start : start + len(words)] = torch.nan
             else:
                 x[:, start] = value
@@ -185,9 +201,9 @@ class OwnTable(Data):
         labels = labels_of(table, goal_column(table, at, CLASSES, self.words.reading))
         for text, name in labels.items():
             if name not in known:
-                self._unknown(table, at, f"{cell} is not distinct from {_quoted(text)}", known)
+                self._unknown(table, at, f"{cell} is not distinct from {literal_of(text)}", known)
         texts = [*labels]
-        numbers = np.ma.filled(table.array(_place(cell, texts)), 0).astype(np.int64)  # rows without one are left out
+        numbers = np.ma.filled(table.array(place(cell, texts)), 0).astype(np.int64)  # rows without one are left out
         return torch.tensor([known.index(labels[text]) for text in texts])[torch.from_numpy(numbers)]
 
     def _values(self, table: TableFile, at: int, kind: str, form: str, vocabulary: Sequence[str] | None) -> np.ndarray:
@@ -199,7 +215,9 @@ class OwnTable(Data):
         check_missing(table, at, self.words.missing)
         value = column.value
         if vocabulary is not None:
-            value = _place(value, vocabulary)
+            value = place(value, vocabulary)
+            if self.words.unseen == UNKNOWN:
+                value = f"case when {column.value} is not null then coalesce({value}, -1) end"
             if table.one(f"count({value})")[0] < table.one(f"count({column.value})")[0]:
                 self._unknown(table, at, f"{value} is null and {column.value} is not null", vocabulary)
         found: np.ndarray = np.ma.filled(np.ma.asarray(table.array(f"({value})::double")), np.nan)
@@ -224,12 +242,3 @@ def in_test_set(columns: int) -> str:
     """The SQL expression of whether a row is for testing, by a hash of its own cells."""
     cells = ", ".join(f"coalesce(c{k}::varchar, '')" for k in range(columns))
     return f"('0x' || substr(sha256(concat_ws(chr(31), {cells})), 1, 16))::ubigint % {TEST_PART} = 0"
-
-
-def _place(value: str, words: Sequence[str]) -> str:
-    """The SQL expression of the place of a word in a list, from 0 on; null for another."""
-    return f"(list_position([{', '.join(map(_quoted, words))}], {value}) - 1)"
-
-
-def _quoted(text: str | None) -> str:
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"

@@ -1,5 +1,6 @@
 """One column of a table: what it is known to be, how it is to be read, and questions about its cells."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dlcourse.data.table_file import TableFile
@@ -64,3 +65,13 @@ def matches(cell: str, pattern: str) -> str:
 
 def quoted(pattern: str) -> str:
     return pattern.replace("'", "''")
+
+
+def literal_of(text: str | None) -> str:
+    """A text, or null, as SQL writes it."""
+    return "null" if text is None else f"'{quoted(text)}'"
+
+
+def place(value: str, words: Sequence[str]) -> str:
+    """The SQL expression of the place of a word in a list, from 0 on; null for another."""
+    return f"(list_position([{', '.join(map(literal_of, words))}], {value}) - 1)"

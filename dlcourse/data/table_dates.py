@@ -20,11 +20,7 @@ DAY = 86400e6  # microseconds
 def date(table: TableFile, column: Column, reading: Reading) -> Column | None:
     """Dates and times, in days; None if few cells are that. Refused: 01/02/2024, if no cell says which is the day."""
     cell, present = column.value, column.rows - column.missing
-    values = {ISO_SAID: f"case when {matches(cell, ISO)} then epoch_us(try_cast({cell} as timestamp)) / {DAY} end"}
-    for said, form in DATES.items():
-        forms = ", ".join(f"'{form}{time}'" for time in TIMES)
-        in_four = matches(cell, r".*\d{4}( .*)?|\d{4}.*")  # digits of the year
-        values[said] = f"case when {in_four} then epoch_us(try_strptime({cell}, [{forms}])) / {DAY} end"
+    values = values_of(cell)
     counts = dict(zip(values, table.one(*(f"count({value})" for value in values.values())), strict=True))
     found = [said for said, dates in counts.items() if dates == present]
     if not found:
@@ -48,3 +44,13 @@ def date(table: TableFile, column: Column, reading: Reading) -> Column | None:
     value = f"({values[said]})"
     shown = cell if said == ISO_SAID else value
     return ranged(table, column._replace(kind=DATE, value=value, said=said, form=said), shown)
+
+
+def values_of(cell: str) -> dict[str, str]:
+    """The SQL expressions of a date in days, by the order that it is written in; null where it is none of that."""
+    values = {ISO_SAID: f"case when {matches(cell, ISO)} then epoch_us(try_cast({cell} as timestamp)) / {DAY} end"}
+    for said, form in DATES.items():
+        forms = ", ".join(f"'{form}{time}'" for time in TIMES)
+        in_four = matches(cell, r".*\d{4}( .*)?|\d{4}.*")  # digits of the year
+        values[said] = f"case when {in_four} then epoch_us(try_strptime({cell}, [{forms}])) / {DAY} end"
+    return values

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlcourse.data.facts import CLASSES, TWO, VALUES, class_facts, kind_of, literal
+from dlcourse.data.facts import CLASSES, TWO, VALUES, class_facts, kind_of, label, literal
+from dlcourse.data.fingerprint import fingerprint
 from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, Reading, count, row_of
-from dlcourse.data.table_file import TableFile, read_table, shown
+from dlcourse.data.table_file import TableFile, files_of, read_table, shown
 from dlcourse.data.table_numbers import could_be_thousands
 from dlcourse.data.table_reading import read_as, read_column, words_of
 from dlcourse.data.table_words import DROP_ROWS, INDICATOR, POLICIES, Words
@@ -34,6 +36,8 @@ def inspect_table(
     ignore: Sequence[Any] = (),
     words: Mapping[str, Any] | None = None,
     apart: Mapping[str, Any] | None = None,
+    beside: Sequence[Any] = (),
+    cache: str | None = None,
 ) -> Facts:
     """Task, shape, outputs, classes and columns of a table whose column ``target`` is to be predicted.
 
@@ -41,7 +45,7 @@ def inspect_table(
     binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
     category with its words (one input a word), and, by missing=indicator, one input more if values are missing.
     ``apart`` names the columns of sample weights, of groups and of the time, which are inputs only if ``columns`` names
-    them.
+    them. ``beside``: other files of the data, to be tested or validated on; ``cache``: see `fingerprint`.
 
     ``problems``: all that is wrong with the columns. Refused: a file that cannot be read at all, a column it lacks.
     """
@@ -124,7 +128,9 @@ def inspect_table(
         notes.append(f"{lost:,} of {table.rows:,} rows are left out, a value is missing in them")
         if lost == table.rows:
             problems.append(f"{table.path}: data.missing=drop_rows leaves no row; a value is missing in each")
-    return Facts({**values, "shape": shape, "columns": inputs, "said": notes}, described, problems)
+    values |= {"shape": shape, "columns": inputs, "said": notes}
+    values["fingerprint"] = fingerprint(own_files(path, *beside), cache)
+    return Facts(values, described, problems)
 
 
 @wraps(inspect_table, assigned=())
@@ -136,6 +142,11 @@ def table_facts(*given: Any, **named: Any) -> dict[str, Any]:
     return {**facts.values, "described": facts.described}
 
 
+def own_files(*paths: str | Sequence[str] | None) -> dict[str, list[Path]]:
+    """The files of a person's table, each by its name."""
+    return {file: [Path(file)] for path in paths if path is not None for file in files_of(path)}
+
+
 def find(table: TableFile, name: Any, key: str = "") -> int:
     """The position of a column; Refused suggests the nearest name if it is missing."""
     if str(name) in table.names:
@@ -144,17 +155,6 @@ def find(table: TableFile, name: Any, key: str = "") -> int:
     hint = f"; did you mean '{near[0]}'?" if near else ""
     where = f" ({key})" if key else ""
     raise Refused(f"{table.path} has no column '{name}'{where}{hint}\nIt has: {shown(table.names)}")
-
-
-def label(text: str) -> str:
-    """The name of the class in a cell: 1, 1.0 and 1e0 are one class, 01 is another."""
-    try:
-        if text.lstrip("+-").isdigit():
-            return text if text.lstrip("+-").startswith("0") and len(text.lstrip("+-")) > 1 else str(int(text))
-        number = float(text) if "_" not in text else float("nan")
-    except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() else text
 
 
 def _why_left_out(table: TableFile, at: int, column: Column) -> str:

@@ -54,6 +54,16 @@ class TableFile:
         found: list[tuple[Any, ...]] = self.connection.execute(query).fetchall()
         return found
 
+    def without(self, rows: Sequence[int]) -> "TableFile":
+        """The same table without some rows, by their position from 0 on."""
+        if not rows:
+            return self
+        rest = self.connection.cursor()
+        rest.execute("create temp table left_out as select unnest($rows) as k", {"rows": [*rows]})
+        numbered = "select *, row_number() over () - 1 as k from memory.main.t"
+        rest.execute(f"create temp view t as select * exclude (k) from ({numbered}) where k not in (from left_out)")
+        return TableFile(self.path, self.names, rest, self.separator, self.said)
+
     def array(self, expression: str) -> Any:
         """One value for each row, in the order of the file, as a NumPy array; masked where there are missing values."""
         return self.connection.execute(f"select {expression} as v from t").fetchnumpy()["v"]
@@ -65,7 +75,7 @@ def read_table(path: str | Path | Sequence[str], writing: Writing = AS_FOUND) ->
     The last table is kept until its files change. Refused: no such file, another format, rows with too many or too few
     cells, names of columns that are doubled.
     """
-    files = _files(path)
+    files = files_of(path)
     return _read(tuple((file, (stat := Path(file).stat()).st_mtime_ns, stat.st_size) for file in files), writing)
 
 
@@ -92,7 +102,8 @@ def _read(state: tuple[tuple[str, int, int], ...], writing: Writing) -> TableFil
 READERS = {PARQUET: read_parquet, EXCEL: read_sheet}
 
 
-def _files(path: str | Path | Sequence[str]) -> list[str]:
+def files_of(path: str | Path | Sequence[str]) -> list[str]:
+    """The files of a path, a list of paths, or a pattern. Refused: no such file, a folder, several formats."""
     patterns = [str(path)] if isinstance(path, str | Path) else [str(each) for each in path]
     found = [[each] if Path(each).exists() else sorted(glob.glob(each)) or [each] for each in patterns]
     files = [file for group in found for file in group]

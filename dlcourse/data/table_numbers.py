@@ -23,7 +23,7 @@ UNITS = r"[$€£¥₹%]|USD|EUR|GBP|CHF|JPY"
 def written_number(table: TableFile, column: Column, reading: Reading) -> Column | None:
     """Numbers with a unit, with marks between thousands or with a decimal comma; None if few of the cells are that."""
     cell, present = column.value, column.rows - column.missing
-    bare = rf"regexp_replace({cell}, '^({_SIGN})({UNITS})\s*|\s*({UNITS})$', '\1', 'g')"
+    bare = without_unit(cell)
     as_point, as_comma = matches(bare, WITH_POINT), matches(bare, WITH_COMMA)
     numbers, points, commas, with_comma, with_point = table.one(
         f"count(*) filter ({as_point} or {as_comma})",
@@ -79,6 +79,16 @@ def _unit(table: TableFile, column: Column) -> str:
             f"{table.path}: the numbers of column '{column.name}' have different units ({units}); correct them"
         )
     return str(found[0][0])
+
+
+def without_unit(cell: str) -> str:
+    """The SQL expression of a number without the unit before or behind it."""
+    return rf"regexp_replace({cell}, '^({_SIGN})({UNITS})\s*|\s*({UNITS})$', '\1', 'g')"
+
+
+def as_number(cell: str) -> str:
+    """The SQL condition of a cell that is a number in some way of writing them."""
+    return matches(without_unit(cell), f"{WITH_POINT}|{WITH_COMMA}")
 
 
 def could_be_thousands(table: TableFile, column: Column) -> bool:

@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,25 @@ from dlcourse.data.table_file import SETTINGS, TableFile
 from dlcourse.errors import Refused
 
 
-def write_table(path: Path, columns: Mapping[str, np.ndarray], table: TableFile | None = None) -> None:
+def write_table(
+    path: Path,
+    columns: Mapping[str, np.ndarray],
+    table: TableFile | None = None,
+    faults: Mapping[int, str] | None = None,
+) -> None:
     """Write columns of equal length to a .csv or .parquet file, after the columns of the table that they belong to.
 
-    The rows keep their order; a column without a name is left out, and cells that stand for missing values are empty. A
-    name that the table has already, in upper or lower case, gets a number. ``path`` is complete or not there.
+    ``faults``: why rows of the table have none, by position from 0 on; a column ``error`` says so. The rows keep their
+    order; a column without a name is left out, and cells that stand for missing values are empty. A name that the table
+    has already, in upper or lower case, gets a number. ``path`` is complete or not there.
     """
     connection = table.connection if table is not None else duckdb.connect(config=SETTINGS)
-    own = {f"p{k}": np.asarray(values) for k, values in enumerate(columns.values())}
+    if faults:
+        columns = {name: _with_gaps(values, faults) for name, values in columns.items()}
+        reasons = np.full(len(next(iter(columns.values()))), None, dtype=object)
+        reasons[[*faults]] = [*faults.values()]
+        columns |= {"error": reasons}
+    own = {f"p{k}": values for k, values in enumerate(columns.values())}
     selected = {f"t.c{k}": name for k, name in enumerate(table.names if table is not None else []) if name}
     taken = {name.casefold() for name in selected.values()}
     for key, name in zip(own, columns, strict=True):
@@ -48,6 +59,14 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray], table: TableFile 
         connection.unregister("own")
         for part in (rows, whole):
             part.unlink(missing_ok=True)
+
+
+def _with_gaps(values: np.ndarray, gaps: Collection[int]) -> np.ma.MaskedArray:
+    """The values in their order, with missing ones at these positions."""
+    count = len(values) + len(gaps)
+    whole = np.ma.masked_all(count, dtype=values.dtype)
+    whole[np.delete(np.arange(count), [*gaps])] = values
+    return whole
 
 
 def _name(name: Any) -> str:

@@ -9,6 +9,7 @@ from dlcourse.errors import Refused
 
 #: What becomes of missing inputs: nothing is, the row is left out, or a value of the training rows stands for them.
 REFUSE, DROP_ROWS, INDICATOR = "refuse", "drop_rows", "indicator"
+UNKNOWN = "unknown"  # of a word that training did not see: none of the known ones
 POLICIES = (REFUSE, "median", "mean", "most_frequent", INDICATOR, DROP_ROWS)
 
 
@@ -25,6 +26,7 @@ class Words(NamedTuple):
     day_first: bool | None = None
     max_categories: int = 100
     missing: str = REFUSE
+    unseen: str = REFUSE
 
     def check(self) -> None:
         """Refused: a word that is none of those that the key has."""
@@ -44,6 +46,8 @@ class Words(NamedTuple):
             raise Refused(f"data.max_categories={self.max_categories}: expected a number of words from 1 on")
         if self.missing not in POLICIES:
             raise Refused(f"data.missing={self.missing}: expected one of {', '.join(POLICIES)}")
+        if self.unseen not in (REFUSE, UNKNOWN):
+            raise Refused(f"data.unseen={self.unseen}: expected {REFUSE} or {UNKNOWN}")
         if isinstance(self.na_values, str) or not isinstance(self.na_values, Sequence):
             raise Refused(f"data.na_values={self.na_values}: expected a list, as data.na_values=[NA,none]")
 

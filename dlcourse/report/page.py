@@ -41,10 +41,12 @@ class Report:
     best: dict[str, float] = field(default_factory=dict)
 
 
-def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: dict[str, Any] | None = None) -> Report:
+def build_report(
+    run_dir: Path, model: Any = None, data: Any = None, metrics: dict[str, Any] | None = None, problem: str = ""
+) -> Report:
     """Write RUN/report.html from the run's files and, with a model, from its outputs on the test set.
 
-    A plot that fails is named on the page and only warns.
+    ``problem``: what the page lacks, and why. A plot that fails is named on the page and only warns.
     OSError: a file cannot be read, or the page cannot be written.
     """
     contents = read_run_files(run_dir)
@@ -52,7 +54,6 @@ def build_report(run_dir: Path, model: Any = None, data: Any = None, metrics: di
     config = contents["config"]
     choices = config.get("choice", {})
     report = Report(run_dir / "report.html", best=best_metrics(metrics))
-    problem = ""
     if model is not None:
         try:
             shown = data.samples("test").rows(slice(model.task.samples_shown))

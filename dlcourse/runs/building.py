@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 
 from dlcourse.config.compose import Composed
 from dlcourse.config.rules import METRIC_KEYS
+from dlcourse.data.fingerprint import check_unchanged
 from dlcourse.errors import Refused, explain
 from dlcourse.runs.checkpoint_file import has_checkpoint
 from dlcourse.runs.directory import open_run
@@ -93,6 +94,8 @@ def build_seeded(composed: Composed, resumed_from: Path | None = None) -> tuple[
     tree = composed.tree
     pl.seed_everything(tree["seed"], workers=True, verbose=False)
     data, model = build(tree)
+    if resumed_from:
+        check_unchanged(data)
     set_threads(model, data)
     if not torch.cuda.is_available():  # otherwise Lightning's check loads the driver's library at every optimizer step
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -5,7 +5,7 @@ import pytest
 
 from dlcourse.data import folder_facts as folders
 from dlcourse.data import table_facts
-from dlcourse.data.table_facts import label
+from dlcourse.data.facts import label
 from dlcourse.data.table_file import read_table
 from dlcourse.errors import CONFIG, Refused
 

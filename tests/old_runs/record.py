@@ -125,7 +125,10 @@ def evaluate(run: str) -> dict[str, Any]:
 
 
 def predict(run: str) -> str:
-    return printed("scripts/predict.py", f"run=runs/{run}", f"input=inputs/{INPUTS[run]}")
+    """A line a row; of a table, whose rows are numbered today, what is predicted alone."""
+    out = printed("scripts/predict.py", f"run=runs/{run}", f"input=inputs/{INPUTS[run]}")
+    head, *lines = out.splitlines()
+    return "".join(line.split("\t")[1] + "\n" for line in lines) if head.startswith("row\t") else out
 
 
 def export(run: str) -> list[list[float]]:

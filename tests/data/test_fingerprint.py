@@ -1,0 +1,143 @@
+"""Runs know what a person's files held: what changed since is said, and never trained or tested on by mistake."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import dlcourse
+from dlcourse.data import fingerprint as module
+from dlcourse.data.fingerprint import differences, fingerprint
+from dlcourse.errors import CONFIG, Refused
+from scripts.evaluate import evaluate
+from scripts.export import export
+from scripts.predict import predict
+from scripts.report import report
+
+QUIET = ["logger=none", "callbacks=none", "report=false", "trainer.max_epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a table of 60 rows, and a run that was trained on it."""
+    folder = tmp_path_factory.mktemp("fingerprint")
+    draw = np.random.default_rng(0).normal(size=(60, 2))
+    lines = [f"{a:.3f},{b:.3f},{'ab'[int(a > b)]}" for a, b in draw]
+    (folder / "own.csv").write_text("\n".join(["u,v,kind", *lines]) + "\n")
+    words = ["data=table", f"data.path={folder / 'own.csv'}", "data.target=kind", f"run_dir={folder / 'run'}"]
+    dlcourse.run(*QUIET, *words)
+    return folder
+
+
+@pytest.fixture
+def changed(trained):
+    """The run, while its table lacks a row; afterwards the table is whole again."""
+    table = trained / "own.csv"
+    whole = table.read_text()
+    table.write_text(whole.rpartition("\n")[0].rpartition("\n")[0] + "\n")
+    yield trained / "run"
+    table.write_text(whole)
+
+
+def test_what_a_fingerprint_says_of_files_and_of_folders(tmp_path):
+    for name, content in (("a", b"1"), ("b", b"2"), ("c", b"1")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (tmp_path / name for name in "abc")
+    one = fingerprint({str(a): [a], "group": [b, c]})
+    assert one[str(a)] == "6b86b273ff34fce1"  # sha256sum
+    assert one == fingerprint({"group": [c, b], str(a): [a]})
+    b.unlink()
+    assert differences(one, fingerprint({"group": [c], "d": [a]})) == [
+        f"{a} is not there any more",
+        "group has changed: 1 files, 2 before",
+        "d is new",
+    ]
+    renamed = fingerprint({"group": [c.rename(b)]})
+    assert differences(fingerprint({"group": [a]}), renamed) == ["group has changed"]
+
+
+def test_sums_of_large_files_are_kept_until_the_file_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 1)
+    file, read = tmp_path / "large", []
+    add = module._sum.__wrapped__
+    monkeypatch.setattr(module, "_sum", lambda state: read.append(state) or add(state))
+    found = []
+    for content, seconds in (("1", 1), ("1", 1), ("2", 2), ("2", 2)):
+        file.write_text(content)
+        os.utime(file, ns=(0, seconds * 10**9))
+        found.append(fingerprint({"large": [file]}, tmp_path / "cache")["large"])
+    assert found[0] == found[1] != found[2] == found[3]
+    assert [changed for _, _, changed in read] == [10**9, 2 * 10**9]
+
+
+def test_evaluate_refuses_a_table_that_has_changed(changed, capsys):
+    with pytest.raises(Refused, match="own.csv has changed\n.*allow_changed=true") as refusal:
+        evaluate([f"run={changed}"])
+    assert refusal.value.code == CONFIG
+    assert evaluate([f"run={changed}", "allow_changed=true"]) == 0
+    assert "own.csv has changed" in capsys.readouterr().out
+    with pytest.raises(Refused, match="allow_changed=true or allow_changed=false"):
+        evaluate([f"run={changed}", "allow_changed=perhaps"])
+
+
+def test_resume_refuses_it_and_leaves_the_run_as_it_was(changed):
+    before = {file: file.read_bytes() for file in changed.rglob("*") if file.is_file()}
+    with pytest.raises(Refused, match="own.csv has changed"):
+        dlcourse.run(f"resume={changed}", "trainer.max_epochs=4")
+    assert {file: file.read_bytes() for file in changed.rglob("*") if file.is_file()} == before
+
+
+def test_resume_goes_on_where_nothing_changed(trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    os.utime(trained / "own.csv")  # another time, the same content
+    assert dlcourse.run(f"resume={tmp_path / 'run'}", "trainer.max_epochs=3").metrics["epochs"] == 3
+
+
+def test_a_report_is_made_of_what_the_run_stored(changed, capsys):
+    assert report([f"run={changed}"]) == 0
+    page = (changed / "report.html").read_text()
+    assert "own.csv has changed" in page and "own.csv has changed" in capsys.readouterr().err
+
+
+def test_what_needs_no_training_file(trained, tmp_path, capsys):
+    table = (trained / "own.csv").rename(trained / "elsewhere.csv")
+    try:
+        run = f"run={trained / 'run'}"
+        assert predict([run, f"input={table}"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1 + 60
+        assert export([run, "format=onnx"]) == 0
+        assert "drawn inputs" in capsys.readouterr().out
+        exported = onnxruntime.InferenceSession(str(trained / "run" / "model.onnx"))
+        assert exported.run(None, {"x": np.zeros((3, 2), np.float32)})[0].shape == (3, 1)
+        words = ["data=table", f"data.path={table}", "data.target=kind", f"init_from={trained / 'run'}"]
+        new = dlcourse.run(*QUIET, *words, "trainer.max_steps=1", f"run_dir={tmp_path / 'new'}")
+        assert new.metrics["epochs"] == 1
+        with pytest.raises(Refused, match="own.csv cannot be read: it is not there"):
+            evaluate([run])
+        assert report([run]) == 0
+    finally:
+        table.rename(trained / "own.csv")
+
+
+def test_a_run_without_one_says_so(trained, tmp_path, capsys):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    lines = config.read_text().splitlines()
+    at = lines.index("  fingerprint:")
+    config.write_text("\n".join([*lines[:at], *lines[at + 2 :]]))
+    assert evaluate([f"run={tmp_path / 'run'}"]) == 0
+    assert "is not known" in capsys.readouterr().err
+
+
+def test_it_is_of_test_and_validation_files_too(trained, tmp_path):
+    shutil.copy(trained / "own.csv", tmp_path / "test.csv")
+    words = ["data=table", f"data.path={trained / 'own.csv'}", "data.target=kind", f"run_dir={tmp_path / 'run'}"]
+    dlcourse.run(*QUIET, *words, f"data.test_path={tmp_path / 'test.csv'}", "trainer.max_steps=1")
+    with (tmp_path / "test.csv").open("a") as file:
+        file.write("1,2,a\n")
+    with pytest.raises(Refused, match="test.csv has changed"):
+        evaluate([f"run={tmp_path / 'run'}"])
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
