@@ -2,7 +2,9 @@
 
 import codecs
 import gzip
+import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +59,10 @@ def _encoding(file: str) -> str:
     return "utf-8"
 
 
-def lines_of(file: str) -> Any:
+def lines_of(file: str) -> Iterator[str]:
+    """The lines of a UTF-8 file, each with its end."""
     with _opened(file) as stream:
-        yield from codecs.getreader("utf-8")(stream)
+        yield from io.TextIOWrapper(stream, encoding="utf-8", newline="")
 
 
 def _opened(file: str) -> Any:

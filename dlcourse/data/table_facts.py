@@ -206,7 +206,7 @@ def labels_of(table: TableFile, column: Column) -> dict[str, str]:
     value = column.value if column.kind == NUMBER else "0.0"
     found = {}
     for text, number in table.all(f"select distinct {cell} as text, {value} from t where text is not null"):
-        plain = column.kind != NUMBER or column.form in ("", ".") and "," not in text
+        plain = column.kind != NUMBER or column.form in ("", ".") and not {*text} - {*"+-.0123456789eE"}
         found[text] = literal(table.path, label(text if plain else repr(number)))
     return found
 

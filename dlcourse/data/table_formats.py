@@ -1,10 +1,8 @@
 """Formats of tables, each of which becomes the table t of DuckDB: text with separated cells, Parquet, workbooks."""
 
-import csv
 import re
 import tempfile
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -12,13 +10,12 @@ from zipfile import BadZipFile
 import duckdb
 
 from dlcourse.data.facts import literal
-from dlcourse.data.table_encoding import as_utf8, lines_of
+from dlcourse.data.table_encoding import as_utf8
+from dlcourse.data.table_lines import MOST_COLUMNS, SEPARATORS, layout_of, with_plain_names, without_comments
 from dlcourse.errors import Refused
 
 TEXT, PARQUET, EXCEL = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz"), (".parquet",), (".xlsx",)
-MOST_COLUMNS = 10_000
 NO_HIVE = "hive_partitioning = false"  # a folder named x=7 is no column
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 
 Found = tuple[list[str], str, list[str]]  # names of the columns, separator, what there is to say
 
@@ -51,32 +48,39 @@ def read_text(files: list[str], connection: duckdb.DuckDBPyConnection, writing: 
     """Cells separated by commas, semicolons, tabs, bars or spaces, in any encoding; .gz is unpacked."""
     said: list[str] = []
     names: list[str] = []
-    options: dict[str, Any] = {}
+    separator = ""
     with tempfile.TemporaryDirectory() as folder:
         for k, file in enumerate(files):
             readable = as_utf8(file, writing.encoding, Path(folder, f"{k}.csv"), said)
-            before, (options, first) = options, _layout(connection, readable, writing)
-            if before and before["delim"] != options["delim"]:
+            if writing.comment is not None:
+                readable = without_comments(readable, writing.comment, Path(folder, f"{k} comments.csv"), said)
+            layout = layout_of(readable, file, writing.separator, writing.comment is not None)
+            if k and separator != layout.separator:
                 raise Refused(
-                    f"{file} is separated by {options['delim']!r}, {files[0]} by {before['delim']!r}; set "
+                    f"{file} is separated by {layout.separator!r}, {files[0]} by {separator!r}; set "
                     "data.separator, or give files that are written alike"
                 )
-            _same(files[0], names, file, found := writing.names(file, first))
+            separator = layout.separator
+            _same(files[0], names, file, found := writing.names(file, layout.first))
             names = found
+            given = {"quote": '"', "escape": '"', "auto_detect": False, "strict_mode": True, "delim": separator}
+            if layout.plain:
+                given |= {"header": writing.header, "skip": layout.skip}
+            else:
+                readable = with_plain_names(readable, layout, writing.header, Path(folder, f"{k} names.csv"))
+                given |= {"header": True, "skip": 0}
             columns = {f"c{n}": "VARCHAR" for n in range(len(names))}
-            always = {"quote": '"', "escape": '"', "auto_detect": False, "strict_mode": True, "header": writing.header}
-            given = {**always, **options, "columns": columns}
             cells = ", ".join(f"{writing.clean(column)} as {column}" for column in columns)
-            arguments = "".join(f", {key} = ${key}" for key in given)
+            arguments = "".join(f", {key} = ${key}" for key in (*given, "columns"))
             connection.execute(
                 f"{'insert into t' if k else 'create table t as'} select {cells} from read_csv($file{arguments})",
-                {"file": _escaped(readable), **given},
+                {"file": _escaped(readable), "columns": columns, **given},
             )
-    if options["delim"] != ",":
-        said.append(f"cells are separated by {SEPARATORS.get(options['delim'], repr(options['delim']))}")
-    if options["skip"]:
-        said.append(f"lines before the names of the columns that were left out: {options['skip']}")
-    return names, options["delim"], list(dict.fromkeys(said))
+    if separator != ",":
+        said.append(f"cells are separated by {SEPARATORS.get(separator, repr(separator))}")
+    if layout.skip:
+        said.append(f"lines before the names of the columns that were left out: {layout.skip}")
+    return names, separator, list(dict.fromkeys(said))
 
 
 def read_parquet(files: list[str], connection: duckdb.DuckDBPyConnection, writing: Writing) -> Found:
@@ -143,50 +147,14 @@ def reason(error: duckdb.Error) -> str:
         return f", row {line}: {cells} cells, but the header has {expected}; complete the row, or set data.comment="
     if "quote" in text and line != "?":
         return f", row {line}: a quoted cell has no end, or text after it; correct the quotes"
+    if "invalid state" in text:
+        return ": its rows end in different ways (CR LF, LF or CR), or a quote is open; save it again as CSV"
     return f": {text.splitlines()[0]}"
 
 
 def _same(first: str, names: list[str], file: str, found: list[str]) -> None:
     if names and found != names:
         raise Refused(f"{file} has the columns {', '.join(found[:20])}; {first} has {', '.join(names[:20])}")
-
-
-def _layout(connection: duckdb.DuckDBPyConnection, file: str, writing: Writing) -> tuple[dict[str, Any], list[str]]:
-    """What DuckDB must be told of a text file, and the cells of its first line.
-
-    Lines at the start that are empty, begin with the comment sign or # or say ``sep=;`` are left out. The separator is
-    the one that DuckDB's sniffer finds, if the first line has it, or else the most frequent one there.
-    """
-    sign = writing.comment or "#"
-    separator, skip, first, before = writing.separator, 0, "", ""
-    for line in lines_of(file):
-        before, first = first, line.strip("\r\n")
-        if said := re.fullmatch(r'"?sep=(.)"?', first):
-            separator = separator or said[1]
-        elif first.strip() and not first.startswith(sign):
-            break
-        skip += 1
-    else:
-        raise Refused(f"{file} has no line that names the columns")
-    alike = [each for each in SEPARATORS if each != " " and before.count(each) == first.count(each) > 0]
-    if before.startswith("#") and alike and writing.comment is None:
-        raise Refused(
-            f"{file}: a line that begins with # has as many cells as the next: set data.comment='#' if it is a\n"
-            "comment, or remove the # if it names the columns"
-        )
-    if max(map(first.count, separator or SEPARATORS)) >= MOST_COLUMNS:
-        raise Refused(f"{file}: its first line has more than {MOST_COLUMNS:,} cells; that many columns are not read")
-    if separator is None:
-        query = "select Delimiter from sniff_csv($file, all_varchar = true, skip = $skip)"
-        separator = connection.execute(query, {"file": _escaped(file), "skip": skip}).fetchall()[0][0]
-        if separator not in SEPARATORS or separator not in first:
-            separator = max(SEPARATORS, key=first.count)
-    try:
-        cells = next(csv.reader(islice(lines_of(file), skip, None), delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:
-        raise Refused(f"{file}: a quoted cell in the line of names has no end; correct the quotes") from None
-    comment = {} if writing.comment is None else {"comment": writing.comment}
-    return {"delim": separator, "skip": skip, **comment}, cells
 
 
 def _escaped(file: str) -> str:

@@ -13,7 +13,7 @@ POINT = rf"{_SIGN}(\d+\.?\d*|\.\d+){_EXPONENT}"
 WITH_POINT = rf"{POINT}|{_SIGN}{_GROUP}(,\d{{3}})+(\.\d*)?|{_SIGN}{_GROUP}({_SPACE}\d{{3}})+(\.\d*)?"
 GROUPED_BY_POINTS = rf"{_SIGN}{_GROUP}(\.\d{{3}})+"
 WITH_COMMA = (
-    rf"{WHOLE}|{_SIGN}(\d+,\d*|,\d+){_EXPONENT}|{GROUPED_BY_POINTS}(,\d*)?"
+    rf"{_SIGN}(\d+,?\d*|,\d+){_EXPONENT}|{GROUPED_BY_POINTS}(,\d*)?"
     rf"|{_SIGN}{_GROUP}({_SPACE}\d{{3}})+(,\d*)?"
 )
 LEADING_ZERO = rf"{_SIGN}0\d+"  # a code: 01 is not 1
@@ -93,12 +93,12 @@ def as_number(cell: str) -> str:
 
 def could_be_thousands(table: TableFile, column: Column) -> bool:
     """Whether the points of a column of numbers may stand between thousands, as in 1.720."""
-    if column.form != ".":
+    if not column.form.startswith("."):
         return False
-    cell = f"c{table.names.index(column.name)}::varchar"
+    bare = without_unit(f"c{table.names.index(column.name)}::varchar")
     other, grouped = table.one(
-        f"count(*) filter (not {matches(cell, f'{WHOLE}|{GROUPED_BY_POINTS}')})",
-        f"count(*) filter ({matches(cell, GROUPED_BY_POINTS)})",
+        f"count(*) filter (not {matches(bare, WITH_COMMA)})",
+        f"count(*) filter ({matches(bare, GROUPED_BY_POINTS)})",
     )
     return other == 0 and grouped > 0
 

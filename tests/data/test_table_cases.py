@@ -60,6 +60,7 @@ def column(folder, cells, head="a", separator=",", **words):
         (["17%", "5 %", "0.5%"], ",", [17, 5, 0.5], "% (17% is 17)"),
         (["1", "?", "3", "NA", ""], ",", [1, None, 3, None, None], ""),
         (["1.288", "2.345", "9.999"], ",", [1.288, 2.345, 9.999], ""),
+        (["1,5e3", "2e-1", "7"], ";", [1500, 0.2, 7], "decimal comma"),
     ],
 )
 def test_numbers_as_people_write_them(tmp_path, cells, separator, expected, said):
@@ -167,6 +168,37 @@ def test_dialects_are_found_and_said(tmp_path, content, said):
     assert [float(value) for (value,) in table.all("select c1 from t")] == [1.25, -2, 0]
 
 
+@pytest.mark.parametrize(
+    ("content", "names", "first"),
+    [
+        ("a\n1,5\n2,5\n", ["a"], ("1,5",)),
+        (' "a" \r\n "0,84" \r\n', ["a"], ("0,84",)),
+        ("weight, kg;a|b;y\n1;2;3\n4;5;6\n", ["weight, kg", "a|b", "y"], ("1", "2", "3")),
+        ('"a"\t"b"\n"1,5"\t"2 3"\n"4,5"\t"6 7"\n', ["a", "b"], ("1,5", "2 3")),
+        ("first name;y\nAda Lovelace;1\n", ["first name", "y"], ("Ada Lovelace", "1")),
+        ('a,"b\nc"\r\n1,2\r\n3,4\r\n', ["a", "b\nc"], ("1", "2")),
+        ("\n# two kinds of line ends\na,b\r\n1,2\r\n", ["a", "b"], ("1", "2")),
+    ],
+)
+def test_the_separator_divides_the_rows_as_it_divides_the_names(tmp_path, content, names, first):
+    table = read_table(written(tmp_path, content))
+    assert table.names == names and table.all("select * from t")[0] == first
+
+
+def test_what_could_be_two_separators_is_refused(tmp_path):
+    path = written(tmp_path, "weight, kg;y\n0,5;1\n1,5;0\n")
+    with pytest.raises(Refused, match=r"separated by commas \(2 columns\) or semicolons.*data.separator="):
+        read_table(path)
+    assert read_table(path, Writing(separator=";")).names == ["weight, kg", "y"]
+
+
+def test_rows_that_end_in_different_ways_are_refused(tmp_path):
+    with pytest.raises(Refused, match=r"its rows end in different ways \(CR LF, LF or CR\)"):
+        read_table(written(tmp_path, "a,y\n1,2\r\n3,4\n"))
+    values = read_table(written(tmp_path, '1,"x\ny"\r\n3,"4"\r\n', "quoted.csv"), Writing(header=False))
+    assert values.all("select * from t") == [("1", "x\ny"), ("3", "4")]
+
+
 def test_separators_inside_quotes_do_not_count(tmp_path):
     table = read_table(written(tmp_path, '"weight, kg";"class (0, 1)"\n"1.5";"0"\n"2,5";"1"\n'))
     assert table.names == ["weight, kg", "class (0, 1)"]
@@ -192,7 +224,10 @@ def test_comment_lines(tmp_path):
     content = "a,y\n1,2\n# a word between\n3,4\n"
     with pytest.raises(Refused, match="row 3: 1 cells, but the header has 2.*data.comment"):
         read_table(written(tmp_path, content))
-    assert read_table(written(tmp_path, content), Writing(comment="#")).rows == 2
+    table = read_table(written(tmp_path, content), Writing(comment="#"))
+    assert table.rows == 2 and table.said == ["lines that begin with # and were left out: 1"]
+    inside = read_table(written(tmp_path, 'a,y\nC#,"two\n# lines"\n', "inside.csv"), Writing(comment="#"))
+    assert inside.all("select * from t") == [("C#", "two\n# lines")]
 
 
 def test_packed_text_several_files_and_odd_names(tmp_path):
@@ -427,6 +462,7 @@ def test_words_of_a_new_table_may_all_be_numbers(tmp_path, load):
 def test_classes_are_values_however_they_are_written(tmp_path):
     assert facts(tmp_path, "x;y\n1;1.000\n2;1\n3;1.000.000\n4;1\n")["classes"] == ["1", "1000", "1000000"]
     assert facts(tmp_path, "x;y\n1;1,0\n2;1\n3;2\n4;2,0\n")["classes"] == ["1", "2"]
+    assert facts(tmp_path, "x;y\n1;1 000\n2;1\n3;1'000\n4;1\n")["classes"] == ["1", "1000"]
     with pytest.raises(Refused, match="several targets are values"):
         facts(tmp_path, "x,s,d\n1,0,1\n2,1,0\n", target=["s", "d"], task="classification")
     with pytest.raises(Refused, match="each named once"):
@@ -439,6 +475,8 @@ def test_points_between_thousands_beside_decimal_commas(tmp_path):
     with pytest.raises(Refused, match="points in column 'x' may stand between thousands"):
         facts(tmp_path, content)
     assert facts(tmp_path, content, decimal=",")["described"][0]["values"] == "1720 … 3450"
+    with pytest.raises(Refused, match="points in column 'x' may stand between thousands"):
+        facts(tmp_path, content.replace("1.720", "1.720 €").replace("3.450", "3.450 €"))
     assert kinds(facts(tmp_path, "x;p;y\n0.720;0,5;a\n3.450;1,5;b\n")) == ["number", "number (decimal comma)"]
 
 
