@@ -13,7 +13,6 @@ import duckdb
 
 from dlcourse.data.table_formats import (
     EXCEL,
-    MOST_COLUMNS,
     PARQUET,
     TEXT,
     Writing,
@@ -22,6 +21,7 @@ from dlcourse.data.table_formats import (
     read_text,
     reason,
 )
+from dlcourse.data.table_lines import MOST_COLUMNS
 from dlcourse.errors import Refused
 
 SHOWN = 20

@@ -4,14 +4,14 @@ import re
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import duckdb
 
 from dlcourse.data.facts import literal
 from dlcourse.data.table_encoding import as_utf8
-from dlcourse.data.table_lines import MOST_COLUMNS, SEPARATORS, layout_of, with_plain_names, without_comments
+from dlcourse.data.table_lines import SEPARATORS, layout_of, with_plain_names, without_comments
 from dlcourse.errors import Refused
 
 TEXT, PARQUET, EXCEL = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz"), (".parquet",), (".xlsx",)
