@@ -42,12 +42,15 @@ class TableFile:
     ):
         self.path, self.names, self.connection = path, names, connection
         self.separator, self.said = separator, said
+        self.answers: dict[tuple[str, ...], tuple[Any, ...]] = {}
         self.types = [str(column[1]) for column in connection.execute("select * from t limit 0").description or ()]
         self.rows = int(self.one("count(*)")[0])
 
     def one(self, *selects: str) -> tuple[Any, ...]:
-        """Figures of all rows, such as ``count(*)`` and ``min(c0)``."""
-        return self.all(f"select {', '.join(selects)} from t")[0]
+        """Figures of all rows, such as ``count(*)`` and ``min(c0)``; each is asked for once."""
+        if selects not in self.answers:
+            self.answers[selects] = self.all(f"select {', '.join(selects)} from t")[0]
+        return self.answers[selects]
 
     def all(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
