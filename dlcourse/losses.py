@@ -22,12 +22,16 @@ class Loss(nn.Module):
     and its divisor, so that C · divisor adds up over batches and processes. ``target_forms``: the targets that it
     accepts. ``probabilities`` is true where output(z) lies in [0, 1] and fits the probability of each class.
     ``compares_rows`` is true where the cost of a row depends on the other rows of its batch.
+    ``balanced`` is true where it weighs classes by the training rows: the model hands these to ``fit``, once, and
+    ``counts`` (2, K), the rows with t = 0 and those with t = 1 of each output, is a buffer that checkpoints contain.
     ValueError: z and a target whose shapes do not belong together.
     """
 
     target_forms: Sequence[str] = ("class_numbers", "bits", "unit_values", "values")
     probabilities = False
     compares_rows = False
+    balanced = False
+    counts: Tensor
 
     def __init__(self, target_forms: Sequence[str] | None = None):
         super().__init__()
@@ -38,6 +42,23 @@ class Loss(nn.Module):
 
     def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
         raise NotImplementedError
+
+    def expect(self, outputs: int) -> None:
+        """Make room for the ``counts`` of a balanced loss; whole numbers, which no precision rounds."""
+        if self.balanced:
+            self.register_buffer("counts", torch.ones(2, outputs, dtype=torch.long))
+
+    def fit(self, target: Tensor, weight: Tensor | None = None) -> None:
+        """Count the training rows (M,) or (M, K) that have a weight. ValueError: targets that are not 0 and 1."""
+        target = target if weight is None else target[weight > 0]
+        if target.ndim > 1 and not bool(((target == 0) | (target == 1)).all()):
+            raise ValueError("balanced counts zeros and ones, and the targets have other values: give numbers instead")
+        ones = target.long().sum(0) if target.ndim > 1 else torch.bincount(target, minlength=self.counts.shape[1])
+        self.counts.copy_(torch.stack([len(target) - ones, ones]))
+
+    def remarks(self, names: Sequence[str]) -> list[str]:
+        """What to say of outputs with these names after ``fit``."""
+        return []
 
     def check(self, z: Tensor, target: Tensor) -> None:
         numbers = not target.is_floating_point() and target.ndim == z.ndim - 1
@@ -178,72 +199,3 @@ class Hinge(Margin):
 
     def cost(self, m: Tensor) -> Tensor:
         return torch.relu(1 - m)
-
-
-class BCE(Loss):
-    """Binary cross-entropy: C = −mean [t ln a + (1 − t) ln(1 − a)], a = σ(z), over rows and outputs.
-
-    Computed from z, so it stays finite where a rounds to 0 or 1. Class numbers are one-hot: one sigmoid a class.
-    Lecture: L10.
-    """
-
-    target_forms = ("class_numbers", "bits", "unit_values")
-    probabilities = True
-
-    def output(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(z)
-
-    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
-        t = self.as_outputs(z, target)
-        if weight is None:
-            return F.binary_cross_entropy_with_logits(z, t), len(z)
-        return mean_over_rows(F.binary_cross_entropy_with_logits(z, t, reduction="none").mean(1), weight)
-
-
-class CrossEntropy(Loss):
-    """Multi-class cross-entropy: C = −Σ_m v_y ln a_y / Σ_m v_y, a = softmax(z), v = ``class_weights`` (null: all 1).
-
-    ``label_smoothing`` ε in [0, 1): the target becomes (1 − ε)·one-hot + ε/C (Szegedy et al. 2016).
-    Computed from z, so it stays finite where a rounds to 0. Lecture: L11.
-    """
-
-    target_forms = ("class_numbers",)
-    probabilities = True
-    class_weights: Tensor | None
-
-    def __init__(
-        self,
-        label_smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
-        target_forms: Sequence[str] | None = None,
-    ):
-        super().__init__(target_forms)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing={label_smoothing}: must be at least 0 and below 1")
-        if class_weights is not None and not all(v > 0 for v in class_weights):
-            raise ValueError(f"class_weights={list(class_weights)}: each must be above zero")
-        self.label_smoothing = label_smoothing
-        # Not persistent: it is a word of the config, not something learned.
-        weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.get_default_dtype())
-        self.register_buffer("class_weights", weights, persistent=False)
-
-    def output(self, z: Tensor) -> Tensor:
-        return torch.softmax(z, -1)
-
-    def forward(self, z: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, int | Tensor]:
-        self.check(z, target)
-        if target.ndim == z.ndim:
-            raise ValueError(
-                f"the target is {target.dtype} {tuple(target.shape)}: expected whole numbers (M,), 0 … C−1"
-            )
-        v = self.class_weights
-        if v is not None and len(v) != z.shape[1]:
-            raise ValueError(f"class_weights has {len(v)} numbers for {z.shape[1]} classes")
-        v = None if v is None else v.to(z.dtype)
-        w = None if v is None else v[target]
-        if weight is None:
-            mean = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing)
-            return mean, len(z) if w is None else w.sum()
-        costs = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing, reduction="none")
-        weight = weight.to(z.dtype)
-        return weighted_mean(costs, weight, (weight if w is None else weight * w).sum())

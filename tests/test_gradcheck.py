@@ -31,6 +31,8 @@ def checks(*words, activation=None):
         ["model=mlp", "data=diabetes", "activation=tanh", "loss=huber"],
         ["model=mlp", "data=digits", "model.dropout=0.5", "activation=leaky_relu"],
         ["model=mlp", "data=iris", "activation=softmax", "loss=bce"],
+        ["data=wine", "loss.class_weights=balanced", "loss.label_smoothing=0.1"],
+        ["model=sigmoid_neuron", "data=breast_cancer", "loss.pos_weight=balanced", "loss.label_smoothing=0.1"],
         ["model=cnn", "data=digits", "model.norm=batch"],
         ["model=sigmoid_neuron", "data=moons"],
         ["model=perceptron", "data=blobs"],

@@ -12,7 +12,17 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: The rooms from the ground up: a file imports from its own room and from those below it, wherever the import stands.
 ROOMS = (
     *("errors", "internals", "download", "scratch"),
-    *("activations", "losses", "code_losses", "centres", "optimizers", "schedulers", "init", "noise"),
+    *(
+        "activations",
+        "losses",
+        "cross_entropies",
+        "code_losses",
+        "centres",
+        "optimizers",
+        "schedulers",
+        "init",
+        "noise",
+    ),
     *("metrics", "chosen_metrics", "pairs"),
     *("plots", "tasks", "models", "data", "config", "runs", "callbacks", "measures", "report", "sweeps", "cli"),
     "__init__",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 from sklearn import metrics
+from sklearn.utils.class_weight import compute_class_weight
 
 from dlcourse.models.base import Model
 from tests import objects
@@ -22,8 +23,17 @@ OF = {"binary": "binary", "classes": "classification", "values": "regression"}
 SHAPES = {"binary": (6, 1), "classes": (6, 4), "values": (6, 2)}
 
 
+#: The training rows of balanced losses, and the class weights N/(C n) of these.
+TRAINING = {"binary": torch.tensor([[1.0], [0.0], [0.0]]), "classes": torch.tensor([0, 0, 1, 1, 2, 3])}
+BALANCED = (0.75, 0.75, 1.5, 1.5)
+
+
 def load(name: str, task: str, **options: Any):
-    return objects.loss(name, OF[task], **options)
+    loss = objects.loss(name, OF[task], **options)
+    loss.expect(SHAPES[task][1])
+    if loss.balanced:
+        loss.fit(TRAINING[task])
+    return loss
 
 
 def mean(loss: Any) -> Callable[..., Any]:
@@ -80,8 +90,9 @@ def huber(a, t, delta=1.0):
     return np.where(r < delta, r**2 / 2, delta * (r - delta / 2)).sum() / t.size
 
 
-def bce(a, t):
-    return -(t * np.log(a) + (1 - t) * np.log(1 - a)).sum() / t.size
+def bce(a, t, label_smoothing=0.0, pos_weight=1.0):
+    t = (1 - label_smoothing) * t + label_smoothing / 2
+    return -(np.array(pos_weight) * t * np.log(a) + (1 - t) * np.log(1 - a)).sum() / t.size
 
 
 def cross_entropy(a, t, label_smoothing=0.0, class_weights=(1, 1, 1, 1)):
@@ -120,6 +131,13 @@ TABLE = [
     Row("huber", "values", lambda a, t: huber(a, t, 0.3), identity, identity, {"delta": 0.3}),
     Row("huber", "binary classes", lambda a, t: huber(a, t, 0.3), sigma, sigma, {"delta": 0.3}, True),
     Row("bce", "binary classes", bce, sigma, sigma, {}, True),
+    Row("bce", "binary classes", lambda a, t: bce(a, t, 0.0, 3), sigma, sigma, {"pos_weight": 3}, True),
+    Row("bce", "binary classes", lambda a, t: bce(a, t, 0.1), sigma, sigma, {"label_smoothing": 0.1}, True),
+    Row("bce", "classes", lambda a, t: bce(a, t, 0.2, (1, 2, 0.5, 3)), sigma, sigma,
+        {"label_smoothing": 0.2, "pos_weight": [1, 2, 0.5, 3]}, True),
+    Row("bce", "binary", lambda a, t: bce(a, t, 0.0, 2.0), sigma, sigma, {"pos_weight": "balanced"}, True),
+    Row("bce", "classes", lambda a, t: bce(a, t, 0.1, (2, 2, 5, 5)), sigma, sigma,
+        {"pos_weight": "balanced", "label_smoothing": 0.1}, True),
     Row("cross_entropy", "classes", cross_entropy, softmax, softmax, {}, True),
     Row("cross_entropy", "classes", lambda a, t: cross_entropy(a, t, 0.1), softmax, softmax,
         {"label_smoothing": 0.1}, True),
@@ -127,6 +145,8 @@ TABLE = [
         {"class_weights": [1, 2, 0.5, 3]}, True),
     Row("cross_entropy", "classes", lambda a, t: cross_entropy(a, t, 0.2, (1, 2, 0.5, 3)), softmax, softmax,
         {"label_smoothing": 0.2, "class_weights": [1, 2, 0.5, 3]}, True),
+    Row("cross_entropy", "classes", lambda a, t: cross_entropy(a, t, 0.2, BALANCED), softmax, softmax,
+        {"label_smoothing": 0.2, "class_weights": "balanced"}, True),
     Row("perceptron", "binary classes", perceptron, identity, threshold),
     Row("hinge", "binary classes", hinge, identity, threshold),
 ]  # fmt: skip
@@ -148,16 +168,16 @@ def test_the_file_names_the_forms_that_its_class_accepts(path):
 @pytest.mark.parametrize("row, task", CASES)
 def test_value_gradient_and_output(row, task):
     loss, (z, y) = load(row.name, task, **row.options), batch(task)
-    t = one_hot(y.numpy())
+    t = one_hot(y.numpy()).astype(float)
 
     def reference(z: np.ndarray) -> float:
         return row.cost(row.seen(z), t)
 
     z.requires_grad_()
     value, divisor = loss(z, y)
-    assert value.shape == () and divisor == pytest.approx(
-        np.array(row.options.get("class_weights", [1] * 4))[y].sum() if task == "classes" else len(z)
-    )
+    v = row.options.get("class_weights", [1] * 4)
+    v = BALANCED if v == "balanced" else v
+    assert value.shape == () and divisor == pytest.approx(np.array(v)[y].sum() if task == "classes" else len(z))
     np.testing.assert_allclose(value.item(), reference(z.detach().numpy()), rtol=1e-12)
     np.testing.assert_allclose(loss.output(z).detach().numpy(), row.output(z.detach().numpy()), rtol=1e-12)
     assert loss.probabilities is row.probabilities
@@ -294,6 +314,11 @@ def test_weights_count_rows(row, task):
         ("huber", "values", {"delta": 0}, "delta=0"),
         ("cross_entropy", "classes", {"label_smoothing": 1}, "label_smoothing=1"),
         ("cross_entropy", "classes", {"class_weights": [1, 0, 1, 1]}, "above zero"),
+        ("cross_entropy", "classes", {"class_weights": "even"}, "class_weights=even: expected balanced, or a number"),
+        ("cross_entropy", "classes", {"class_weights": 3}, "class_weights=3: expected balanced, or a number for each"),
+        ("bce", "binary", {"label_smoothing": 1}, "label_smoothing=1"),
+        ("bce", "binary", {"pos_weight": 0}, "above zero"),
+        ("bce", "binary", {"pos_weight": "even"}, "pos_weight=even: expected balanced, or a number for each output"),
     ],
 )
 def test_options_out_of_range_are_refused(name, task, options, words):
@@ -323,5 +348,58 @@ def test_class_targets_are_whole_numbers_and_weights_one_a_class():
         load("cross_entropy", "classes", class_weights=[1, 2, 3])(z, y)
 
 
-def test_class_weights_are_no_state():
+def test_weights_that_are_given_are_no_state():
     assert not load("cross_entropy", "classes", class_weights=[1, 2, 3, 4]).state_dict()
+    assert not load("bce", "classes", pos_weight=[1, 2, 3, 4]).state_dict() and not load("bce", "binary").state_dict()
+
+
+def test_positive_weights_are_those_of_pytorch():
+    z, y = batch("binary")
+    bits = torch.from_numpy(np.random.default_rng(5).integers(0, 2, SHAPES["classes"])).double()
+    wide = batch("classes")[0]
+    for p, (logits, t) in (([3.0], (z, y)), ([1.0, 2.0, 0.5, 3.0], (wide, bits)), ([7.0], (wide, bits))):
+        theirs = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(p, dtype=torch.float64))(logits, t.double())
+        ours, _ = objects.loss("bce", "multilabel", pos_weight=p if len(p) > 1 else p[0])(logits, t.double())
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
+    with pytest.raises(ValueError, match="pos_weight has 2 numbers for 4 outputs"):
+        objects.loss("bce", "multilabel", pos_weight=[1, 2])(wide, bits)
+
+
+@pytest.mark.parametrize("y", [[0, 0, 1, 1, 2, 3], [3] * 90 + [0] * 9 + [1], [2, 2, 2]])
+def test_balanced_class_weights_are_those_of_scikit_learn(y):
+    loss = load("cross_entropy", "classes", class_weights="balanced")
+    loss.fit(torch.tensor(y))
+    weights = loss.weights(torch.zeros(1, 4, dtype=torch.float64)).numpy()
+    there = np.unique(y)
+    np.testing.assert_allclose(weights[there], compute_class_weight("balanced", classes=there, y=y), rtol=1e-12)
+    absent = sorted({0, 1, 2, 3} - {*y})
+    assert not weights[absent].any()
+    told = [f"loss.class_weights=balanced: no training row is of class {k}, and its weight is 0" for k in absent]
+    assert loss.remarks("0123") == told
+    assert weights[y].mean() == pytest.approx(1)
+
+
+def test_balanced_positive_weights_make_both_kinds_weigh_the_same():
+    loss = objects.loss("bce", "multilabel", pos_weight="balanced")
+    loss.expect(3)
+    bits = torch.tensor([[1.0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 1], [1, 0, 1]])
+    loss.fit(bits)
+    p = loss.weights(torch.zeros(1, 3))
+    assert p.tolist() == [1.5, 1, 1]  # of the other two there are rows of one kind only
+    assert [line.split(": ")[1] for line in loss.remarks("abc")] == [
+        f"{name} is the same in all training rows, and its weight is 1" for name in "bc"
+    ]
+    loss.fit(bits, torch.tensor([0.5, 2, 0, 0, 0]))  # rows without a weight do not count
+    assert loss.weights(torch.zeros(1, 3)).tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="the targets have other values"):
+        loss.fit(bits / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_counts_are_whole_numbers_in_any_precision(dtype):
+    """70,000 is no float16, and 257 no bfloat16."""
+    loss = load("cross_entropy", "classes", class_weights="balanced")
+    loss.fit(torch.tensor([0, 1, 2, 3]).repeat_interleave(torch.tensor([70_000, 35_000, 257, 257])))
+    loss.to(dtype)
+    expected = 105_514 / 4 / torch.tensor([70_000, 35_000, 257, 257])
+    torch.testing.assert_close(loss.weights(torch.zeros(1, 4, dtype=dtype)), expected.to(dtype))

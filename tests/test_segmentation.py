@@ -11,8 +11,8 @@ from torchmetrics import JaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
 from dlcourse import run
+from dlcourse.cross_entropies import CrossEntropy
 from dlcourse.errors import Refused
-from dlcourse.losses import CrossEntropy
 from dlcourse.metrics import HELD_OUTPUTS, Metrics
 from dlcourse.runs.building import build
 from dlcourse.runs.export import export_onnx

@@ -18,6 +18,7 @@ COSTS = ("seconds", "steps", "epochs")
 METRIC_KEYS = ("mode", "takes")
 #: Kinds of y whose values are numbers of classes, and those that are places in a picture.
 OF_CLASSES, PLACED = ("classes", "masks", "boxes"), ("masks", "boxes")
+COUNTED = ("class_numbers", "bits")  # forms of targets whose classes have rows to count
 
 
 def check_rules(cfg: DictConfig, choices: dict[str, str]) -> None:
@@ -145,6 +146,8 @@ def _check_task(cfg: DictConfig, choices: dict[str, str]) -> None:
     if form not in cfg.loss.get("target_forms", [form]):
         fitting = ", ".join(_losses_for(form, choices["task"]))
         raise Refused(f"{loss} cannot fit {data} ({choices['task']}); try loss={fitting.replace(', ', ', or ', 1)}")
+    if form not in COUNTED and cfg.loss.get("pos_weight") == "balanced":
+        raise Refused(f"loss.pos_weight=balanced counts zeros and ones, and {task} has {form}; write a number")
     for key in ("devices", "num_nodes", "accumulate_grad_batches") if cfg.loss.get("compares_rows") else ():
         if cfg.trainer[key] != 1:
             raise Refused(

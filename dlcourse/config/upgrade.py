@@ -12,6 +12,8 @@ MOVED = {
     "dlcourse.data.files.Csv": "dlcourse.data.table.OwnTable",
     "dlcourse.data.table.Csv": "dlcourse.data.table.OwnTable",
     "dlcourse.data.files.ImageFolder": "dlcourse.data.folder.ImageFolder",
+    "dlcourse.losses.BCE": "dlcourse.cross_entropies.BCE",
+    "dlcourse.losses.CrossEntropy": "dlcourse.cross_entropies.CrossEntropy",
     "dlcourse.loggers.Csv": "dlcourse.runs.loggers.Csv",
     "dlcourse.loggers.Wandb": "dlcourse.runs.wandb_logger.Wandb",
 }

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlcourse import losses, scratch
+from dlcourse import scratch
+from dlcourse.cross_entropies import BCE, CrossEntropy
 from dlcourse.errors import Refused
+from dlcourse.losses import MSE
 from dlcourse.measures import Measure
 from dlcourse.measures.gradcheck import gradient_check
 from dlcourse.runs.export import export_onnx
@@ -27,8 +29,8 @@ class Optimum(Measure):
 
     def check(self, model: Any, data: Any) -> None:
         layers = [p for _, p in model.network.named_parameters()]
-        if len(layers) != 2 or len(layers[0]) != 1 or type(model.loss) not in OPTIMA:
-            raise Refused("the lowest loss is known only for one unit without hidden layers, with mse or bce")
+        if len(layers) != 2 or len(layers[0]) != 1 or type(model.loss) not in OPTIMA or not is_plain(model.loss):
+            raise Refused("the lowest loss is known only for one unit without hidden layers, with mse or plain bce")
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         w, b = (p.detach().double().cpu() for _, p in model.network.named_parameters())
@@ -55,7 +57,13 @@ def logistic_regression(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.concatenate([fitted.coef_[0], fitted.intercept_])
 
 
-OPTIMA = {losses.MSE: least_squares, losses.BCE: logistic_regression}
+OPTIMA = {MSE: least_squares, BCE: logistic_regression}
+
+
+def is_plain(loss: Any) -> bool:
+    """Whether a loss has neither weights of classes nor smoothed targets."""
+    options = ("class_weights", "pos_weight", "label_smoothing")
+    return not loss.balanced and all(getattr(loss, name, None) in (None, 0) for name in options)
 
 
 class Formula(Measure):
@@ -65,12 +73,12 @@ class Formula(Measure):
     """
 
     def check(self, model: Any, data: Any) -> None:
-        if type(model.loss) not in (losses.MSE, losses.BCE, losses.CrossEntropy):
-            raise Refused(f"the lecture has no formula for {type(model.loss).__name__}")
+        if type(model.loss) not in (MSE, BCE, CrossEntropy) or not is_plain(model.loss):
+            raise Refused(f"the lecture has no formula for {type(model.loss).__name__} with its options")
 
     def measure(self, model: Any, data: Any) -> dict[str, float]:
         square = scratch.MSE if getattr(model.loss, "output_name", None) == "identity" else scratch.SIGMOID_MSE
-        formulas = {losses.MSE: square, losses.BCE: scratch.BCE, losses.CrossEntropy: scratch.CROSS_ENTROPY}
+        formulas = {MSE: square, BCE: scratch.BCE, CrossEntropy: scratch.CROSS_ENTROPY}
         inputs, target = model.task.prepare_batch(data.samples("test"))
         z = forward_batches(model, inputs).z.double()
         with torch.no_grad():

@@ -60,6 +60,7 @@ class Model(Standardised):
             forms = ", ".join(loss.target_forms)
             raise ValueError(f"{type(loss).__name__} accepts targets as {forms}, the task has {task.target_form}")
         self.network, self.loss, self.task = network, loss, task
+        loss.expect(task.outputs)
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
         self.monitor = monitor
         self.example_input_array = torch.zeros(2, *shape)
@@ -102,11 +103,7 @@ class Model(Standardised):
         """The loss of a batch; ``output``: the model's output, if it is computed already."""
         inputs, target = self.task.prepare_batch(batch)
         output = self.output_of(inputs, batch) if output is None else output
-        z, loss_target, weight = self.task.loss_inputs(output, target)
-        if batch.weight is not None:
-            of_rows = batch.weight[:, None].expand(-1, len(z) // len(batch.weight)).flatten()
-            weight = of_rows if weight is None else weight * of_rows
-        loss, divisor = self.loss(z, loss_target, weight)
+        loss, divisor = self.loss(*self.loss_inputs(output, target, batch.weight))
         auxiliary = self.auxiliary_losses(output)
         for part in auxiliary.values():
             loss = loss + part
@@ -201,6 +198,8 @@ class Model(Standardised):
                 needs = f"has columns with more digits than {precision} keeps"
                 raise Refused(f"data={data.name} {needs}; set trainer.precision={precision.replace('true', 'mixed')}")
             self.standardise(data)
+            for remark in self.remarks() if self.trainer.is_global_zero else ():
+                print(remark, flush=True)
             if self.chosen_metrics["val"].metrics:
                 inputs, target = self.task.prepare_batch(data.sets["val"].first(2))
                 with eval_mode(self):

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from dlcourse.losses import Loss
 from dlcourse.tasks.base import Task
 
 
@@ -18,6 +19,7 @@ class Standardised(pl.LightningModule):
     """
 
     task: Task
+    loss: Loss
     mean: Tensor
     std: Tensor
     fill: Tensor | None
@@ -37,10 +39,11 @@ class Standardised(pl.LightningModule):
     @property
     def of_the_data(self) -> list[str]:
         """The names of the buffers that depend only on the training set."""
-        return ["mean", "std", "fill", *(f"task.{name}" for name, _ in self.task.named_buffers())]
+        of_the_loss = ["loss.counts"] if self.loss.balanced else []
+        return ["mean", "std", "fill", *(f"task.{name}" for name, _ in self.task.named_buffers()), *of_the_loss]
 
     def standardise(self, data: Any) -> None:
-        """Take moments of inputs and targets, and what stands for missing inputs, from data that is set up."""
+        """Take moments of inputs and targets, counts of classes, and what stands for missing inputs, from the data."""
         for name in ("mean", "std"):
             if name in self.of_the_data:
                 value = getattr(data, name)
@@ -49,6 +52,22 @@ class Standardised(pl.LightningModule):
         self.fill = None if data.fill is None else data.fill.to(self.mean)
         rows = data.sets["train"]
         self.task.fit(rows.x, rows.y, rows.weight)
+        if self.loss.balanced:
+            _, target = self.task.prepare_batch(rows.first(len(rows)))
+            z = torch.zeros(()).expand(len(rows), *self.task.places, self.task.outputs)
+            self.loss.fit(*self.loss_inputs(z, target, rows.weight)[1:])
+
+    def loss_inputs(self, output: Any, target: Any, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(z, target, weight) of the M rows that the loss compares; ``weight``: that of each sample, or None."""
+        z, target, of_rows = self.task.loss_inputs(output, target)
+        if weight is not None:
+            weight = weight[:, None].expand(-1, len(z) // len(weight)).flatten()
+            of_rows = weight if of_rows is None else of_rows * weight
+        return z, target, of_rows
+
+    def remarks(self) -> list[str]:
+        """What the loss has to say of the training rows."""
+        return self.loss.remarks(self.task.output_names)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As PyTorch's; the buffers become what the run's data needed, a float64 mean, values for missing inputs."""

@@ -106,7 +106,7 @@ def build_seeded(composed: Composed, resumed_from: Path | None = None) -> tuple[
         print(pretrained, flush=True)
     if tree["init_from"]:
         run, _ = open_run(tree["init_from"], "init_from")
-        load_best(model, run, tree["init_from_skip"])
+        load_best(model, run, [*tree["init_from_skip"], "loss.counts"])  # counted in this run's training rows
     return data, model
 
 

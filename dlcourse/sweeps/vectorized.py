@@ -52,6 +52,8 @@ class VectorizedTraining:
             model.load_pretrained()
             model.to(self.device, dtype).standardise(self.data)
             models.append(model)
+        for remark in models[0].remarks():
+            print(remark, flush=True)
         self.stacked = Stacked(models)
         if "OMP_NUM_THREADS" not in os.environ and self.stacked.w.numel() < SMALL_STEP:
             torch.set_num_threads(1)

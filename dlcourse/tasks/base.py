@@ -123,6 +123,11 @@ class Task(nn.Module):
         return values
 
     @property
+    def output_names(self) -> list[str]:
+        """A name for each output, for messages."""
+        return [f"output {k + 1}" for k in range(self.outputs)]
+
+    @property
     def has_own_answer(self) -> bool:
         """Whether the answer is not the model's output, which the loss has computed already."""
         return type(self).answer is not Task.answer

@@ -36,6 +36,10 @@ class Classification(Task):
     def predicted_class(self, z: Tensor) -> Tensor:
         return z.argmax(1)
 
+    @property
+    def output_names(self) -> list[str]:
+        return self.classes if self.outputs == len(self.classes) else super().output_names
+
     def scores(self, predictions: Predictions) -> Tensor:
         """The score of each class (N, C): its probability if the loss has one, else z."""
         return predictions.a if predictions.probabilities else predictions.z
@@ -94,6 +98,10 @@ class Multilabel(Task):
     def __init__(self, *, labels: Sequence[str] | None, **facts: Any):
         super().__init__(**facts)
         self.labels = [str(name) for name in labels or range(self.outputs)]
+
+    @property
+    def output_names(self) -> list[str]:
+        return self.labels
 
     def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return batch.x, batch.y.float()

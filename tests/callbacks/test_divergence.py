@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import dlcourse
+from dlcourse.cross_entropies import CrossEntropy
 from dlcourse.data.images import Digits
 from dlcourse.errors import DIVERGED, Refused
-from dlcourse.losses import CrossEntropy
 from dlcourse.models.base import Model
 from dlcourse.runs.divergence import DivergenceFound, FindDivergence
 from dlcourse.tasks.base import Batch

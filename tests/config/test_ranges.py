@@ -71,7 +71,12 @@ TABLE = {  # key: the words it needs, good values, bad values
     "optimizer.alpha": ("optimizer=rmsprop", *SHARES),
     "loss.label_smoothing": ("", *SHARES),
     "loss.delta": ("data=sine loss=huber", *RATE),
-    "loss.class_weights": ("", [None, [1, 2.5], [0, 1]], [[-1], [True], ["abc"], [float("nan")]]),
+    "loss.class_weights": (
+        "",
+        [None, "balanced", [1, 2.5], [0, 1]],
+        [[-1], [True], ["abc"], [float("nan")], "balance"],
+    ),
+    "loss.pos_weight": ("data=moons", [None, "balanced", 3, [1, 2.5]], [0, -1, True, "balance", [0], [float("inf")]]),
     "sweep.workers": ("", *WHOLE),
     "sweep.n_trials": ("", *WHOLE),
     "trainer.max_epochs": ("", [1, 30, -1, None], [0, -2, 1.5, [1]]),

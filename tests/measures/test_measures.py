@@ -89,6 +89,9 @@ def test_the_formula_on_the_slide(words):
 def test_a_loss_without_a_formula():
     with pytest.raises(Refused, match="no formula"):
         Formula().check(*ready("data=moons", "loss=hinge"))
+    for option in ("loss.pos_weight=balanced", "loss.pos_weight=2", "loss.label_smoothing=0.1"):
+        with pytest.raises(Refused, match="no formula for BCE with its options"):
+            Formula().check(*ready("data=moons", option))
 
 
 def test_probabilities_sum_to_one():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dlcourse import run
+from dlcourse.cross_entropies import BCE, CrossEntropy
 from dlcourse.errors import Refused
-from dlcourse.losses import BCE, MSE, CrossEntropy
+from dlcourse.losses import MSE
 from dlcourse.runs.building import build, build_seeded
 from dlcourse.runs.export import export_onnx
 from dlcourse.runs.fit import train

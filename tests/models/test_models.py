@@ -12,8 +12,9 @@ from torch.func import grad, vmap
 
 import dlcourse
 import dlcourse.runs.fit
+from dlcourse.cross_entropies import CrossEntropy
 from dlcourse.errors import CONFIG, Refused
-from dlcourse.losses import MSE, CrossEntropy
+from dlcourse.losses import MSE
 from dlcourse.models.base import Model
 from dlcourse.models.functional import loss_with
 from dlcourse.runs.building import build, build_part, build_task

@@ -17,8 +17,9 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 import dlcourse
+from dlcourse.cross_entropies import BCE, CrossEntropy
 from dlcourse.data.loading import Rows
-from dlcourse.losses import BCE, MSE, CrossEntropy, Hinge
+from dlcourse.losses import MSE, Hinge
 from dlcourse.plots import classes, values
 from dlcourse.report.html import command, number
 from dlcourse.report.page import build_report

@@ -20,6 +20,7 @@ CHOICES = {
     "one_cycle": ["scheduler=one_cycle"],
     "step": ["scheduler=step", "scheduler.step_size=1"],
     "diagnosed": ["callbacks=diagnostics", "callbacks.progress=null", "callbacks.summary=null"],
+    "balanced": ["loss.class_weights=balanced", "loss.label_smoothing=0.1"],
     "clipped": ["trainer.gradient_clip_val=0.1"],
 }
 

@@ -40,6 +40,8 @@ CASES = {
     "full batch": [*SMALL[:1], "data.batch_size=full", "trainer.max_epochs=40"],
     "max_steps": [*SMALL[:2], "trainer.max_epochs=-1", "trainer.max_steps=70"],
     "loss": [*SMALL, "loss=mse", "activation=sigmoid"],
+    "balanced": ["data=wine", "loss.class_weights=balanced", "model.hidden=[8]", "trainer.max_epochs=20"],
+    "balanced labels": ["data=digits", "loss=bce", "loss.pos_weight=balanced", *SMALL],
     "autoencoder": ["model=autoencoder", *SMALL, "model.code=2"],
     "denoising": ["model=autoencoder", "task=denoising", *SMALL, "model.code=4"],
     "vae": ["model=vae", *SMALL, "model.code=4"],
@@ -77,7 +79,7 @@ def assert_close_rows(one, two, rtol):
         assert list(a.values()) == pytest.approx(list(b.values()), rel=rtol, abs=1e-12)
 
 
-QUICK = ("adam", "momentum clipped", "cnn batch norm", "perceptron", "sigmoid neuron", "denoising", "vae")
+QUICK = ("adam", "momentum clipped", "cnn batch norm", "perceptron", "sigmoid neuron", "denoising", "vae", "balanced")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
