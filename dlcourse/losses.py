@@ -56,6 +56,10 @@ class Loss(nn.Module):
         ones = target.long().sum(0) if target.ndim > 1 else torch.bincount(target, minlength=self.counts.shape[1])
         self.counts.copy_(torch.stack([len(target) - ones, ones]))
 
+    def weights(self, z: Tensor) -> Tensor | None:
+        """The weight of each class or output in the cost, as given or as ``counts`` say; None where all are 1."""
+        return None
+
     def remarks(self, names: Sequence[str]) -> list[str]:
         """What to say of outputs with these names after ``fit``."""
         return []

@@ -62,8 +62,8 @@ OPTIMA = {MSE: least_squares, BCE: logistic_regression}
 
 def is_plain(loss: Any) -> bool:
     """Whether a loss has neither weights of classes nor smoothed targets."""
-    options = ("class_weights", "pos_weight", "label_smoothing")
-    return not loss.balanced and all(getattr(loss, name, None) in (None, 0) for name in options)
+    given = (getattr(loss, name, None) for name in ("class_weights", "pos_weight"))
+    return not loss.balanced and not getattr(loss, "label_smoothing", 0) and all(weights is None for weights in given)
 
 
 class Formula(Measure):

@@ -6,9 +6,9 @@ from typing import Any
 from dlcourse.plots.drawing import COLOURS, FAINT, Drawing, evenly_chosen
 
 
-def roc_curves(curves: Mapping[str, tuple[Any, Any]], across: str, up: str) -> Drawing:
+def roc_curves(curves: Mapping[str, tuple[Any, Any]], across: str, up: str, width: float = 4.4) -> Drawing:
     """Curves by name, each two rows of shares in 0 … 1: of errors (across) and of what is found (up)."""
-    with Drawing("roc", 4.4, 3.4) as drawing:
+    with Drawing("roc", width, 3.4) as drawing:
         axes = drawing.axes
         axes.plot([0, 1], [0, 1], "--", color=FAINT, lw=0.8)
         for k, (name, (errors, found)) in enumerate(curves.items()):

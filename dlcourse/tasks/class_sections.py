@@ -11,16 +11,17 @@ from torch import Tensor
 
 from dlcourse.plots import classes as plots
 from dlcourse.plots.pictures import data_uri, is_film, is_picture, moving, picture, stacked, value_range
-from dlcourse.plots.roc import roc_curves
 from dlcourse.plots.section import Cell, Picture, Plot, Section, Table, draw
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.predictions import forward_batches, grid
+from dlcourse.tasks.probability_sections import Scores, reliability_plot, score_section
 
 GRID = 160  # points along each side of a decision map
 PICTURES = 20  # of the worst mistakes
 ROWS = 10  # of them where they are numbers
 INPUTS = 8  # of a row that is no picture
 FILMS = 8  # that are shown
+COLUMNS = ["class", "training rows", "validation rows", "test rows", "precision", "recall", "F1"]
 
 
 @dataclass
@@ -63,17 +64,19 @@ def sections(model: Any, data: Any, predictions: Predictions) -> list[Section]:
             classes=(found.names, found.true.tolist(), found.predicted.tolist()),
         ),
         mistakes(found, data, predictions.probabilities),
-        each_class(found, data.sets["train"].y),
+        each_class(found, data.sets["train"].y, data.sets["val"].y),
+        *of_scores(model, found, predictions.probabilities, data.sets["train"].y),
     ]
 
 
-def each_class(found: Classified, y_train: Tensor) -> Section:
+def each_class(found: Classified, y_train: Tensor, y_val: Tensor) -> Section:
     """How many rows each class has, its precision, recall and F1, and what always answering the commonest would give.
 
     Precision: the share of a class's answers that are right; recall: the share of its rows that are found; F1: their
     harmonic mean, 2PR/(P + R).
     """
-    counts, trained = found.confusion(), torch.bincount(y_train.long(), minlength=len(found.names))
+    counts = found.confusion()
+    trained, validated = (torch.bincount(y.long(), minlength=len(found.names)) for y in (y_train, y_val))
     usual = int(trained.argmax())
     right, base = counts.trace() / counts.sum(), counts[usual].sum() / counts.sum()
     text = f"The commonest class in training, {found.names[usual]}, is {base:.1%} of the test rows. " + (
@@ -82,13 +85,13 @@ def each_class(found: Classified, y_train: Tensor) -> Section:
         else f"This model is right in {right:.1%}."
     )
     section = Section("classes", "Each class", text)
-    section.table = Table(["class", "training rows", "test rows", "precision", "recall", "F1"], [])
+    section.table = Table(COLUMNS, [])
     for k, name in enumerate(found.names):
         hits, asked, there = counts[k, k], counts[:, k].sum(), counts[k].sum()
         parts = [(hits, asked), (hits, there), (2 * hits, asked + there)]
         shares = [Cell(None, "–") if not of else Cell(share / of, f"{share / of:.3f}") for share, of in parts]
-        row = [Cell(name, name), Cell(int(trained[k]), f"{trained[k]:,}"), Cell(int(there), f"{there:,}"), *shares]
-        section.table.rows.append(row)
+        rows = [Cell(int(n), f"{n:,}") for n in (trained[k], validated[k], there)]
+        section.table.rows.append([Cell(name, name), *rows, *shares])
     return section
 
 
@@ -99,8 +102,6 @@ def class_plots(model: Any, found: Classified, probabilities: bool) -> list[Any]
     drawn = [draw("Confusion matrix", partial(plots.confusion, counts, found.names), caption)]
     if is_film(found.x.shape[1:]):
         drawn += films(found)
-    if len(found.names) == 2 and len(found.true.unique()) == 2:
-        drawn.append(roc(found))
     if tuple(found.x.shape[1:]) == (2,):
         paler = ", paler where the model is less sure" if probabilities else ""
         caption = f"Test rows on the regions of the predicted classes{paler}; a dark rim marks a mistake."
@@ -120,16 +121,25 @@ def films(found: Classified) -> list[Plot]:
     ]
 
 
-def roc(found: Classified) -> Plot:
-    """What lowering the threshold for the first class finds and raises in error."""
-    from sklearn.metrics import auc, roc_curve
-
-    name = found.names[0]
-    lead = (found.z[:, 0] - found.z[:, 1] if found.z.shape[1] > 1 else -found.z[:, 0]).nan_to_num()
-    errors, hits, _ = roc_curve((found.true == 0).numpy(), lead.numpy(), drop_intermediate=False)
-    curve = {f"AUC {auc(errors, hits):.4f}": (errors, hits)}
-    words = f"share of {found.names[1]} called {name}", f"share of {name} found"
-    return draw("ROC", partial(roc_curves, curve, *words), "Over all thresholds; the diagonal is chance.")
+def of_scores(model: Any, found: Classified, probabilities: bool, y_train: Tensor) -> list[Section]:
+    """What thresholds find: of two classes that with fewer training rows, of several each against the rest."""
+    z = found.z.double()
+    score = model.task.scores(Predictions(z, model.loss.output(z), probabilities)).nan_to_num().numpy()
+    there = found.true.numpy()[:, None] == np.arange(len(found.names))
+    if len(found.names) == 2:
+        counts = torch.bincount(y_train.long(), minlength=2)
+        k = int(counts[1] <= counts[0])
+        name = found.names[k]
+        scores = Scores([name], score[:, [k]], there[:, [k]], found.names[1 - k])
+        judged = score[:, k], there[:, k], f"probability of {name}", f"share that is {name}"
+    else:
+        scores = Scores(found.names, score, there)
+        right = (found.predicted == found.true).numpy()
+        judged = score.max(1), right, "probability of the predicted class", "share that is right"
+    if not probabilities:
+        return score_section(scores, "Scores")
+    plot = reliability_plot(*judged, weighted=model.loss.weights(z[:1]) is not None)
+    return score_section(scores, "Scores and probabilities", plot)
 
 
 def boundary(model: Any, found: Classified) -> Any:

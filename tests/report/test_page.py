@@ -84,6 +84,8 @@ def page(run: Any) -> Page:
     return Page(run.run_dir / "report.html")
 
 
+CLASSES, SCORES = ["Worst mistakes", "Each class"], "Scores and probabilities"
+RELIABLE = "Reliability of the probabilities"
 START = ["What was run", "Results", "Training", "On the test set"]
 END = ["Environment and configuration"]
 
@@ -91,12 +93,20 @@ END = ["Environment and configuration"]
 @pytest.mark.parametrize(
     ("name", "headings", "shown"),
     [
-        ("pictures", ["Worst mistakes", "Each class", "The first layer"], ["Accuracy", "Confusion matrix"]),
-        ("convolution", ["Worst mistakes", "Each class", "The first layer"], ["Accuracy", "Confusion matrix"]),
-        ("plane", ["Worst mistakes", "Each class"], ["Accuracy", "Confusion matrix", "Decision boundary"]),
+        (
+            "pictures",
+            [*CLASSES, SCORES, "The first layer"],
+            ["Accuracy", "Confusion matrix", "Precision and recall", RELIABLE],
+        ),
+        (
+            "convolution",
+            [*CLASSES, SCORES, "The first layer"],
+            ["Accuracy", "Confusion matrix", "Precision and recall", RELIABLE],
+        ),
+        ("plane", [*CLASSES, SCORES], ["Accuracy", "Confusion matrix", "ROC", RELIABLE, "Decision boundary"]),
         ("values", [], ["R²", "Predicted against true values", "Residuals"]),
         ("curve", [], ["R²", "Fitted curve", "Predicted against true values"]),
-        ("threshold", ["Worst mistakes", "Each class"], ["Accuracy", "Decision boundary"]),
+        ("threshold", [*CLASSES, "Scores"], ["Accuracy", "ROC", "Decision boundary"]),
     ],
 )
 def test_sections(runs: dict[str, Any], name: str, headings: list[str], shown: list[str]) -> None:
@@ -105,6 +115,7 @@ def test_sections(runs: dict[str, Any], name: str, headings: list[str], shown: l
     assert found.headings == [f"{choice.model} on {choice.data}", *START, *headings, *END]
     for words in ["Loss over the steps", "Learning rate", *shown]:
         assert any(words in alt for alt in found.alts), words
+    assert any(RELIABLE in alt for alt in found.alts) == (RELIABLE in shown)
     assert 'class="status finished"' in found.text
 
 
@@ -227,7 +238,7 @@ def odd_data(kind: str, outputs: int, shape: tuple[int, ...], scale: float = 1.0
         "classes": torch.arange(rows) % outputs,
         "values": scale * torch.arange(rows * outputs).reshape(rows, outputs).float(),
     }[kind]
-    sets = {stage: Rows(x, y, torch.arange(rows)) for stage in ("train", "test")}
+    sets = {stage: Rows(x, y, torch.arange(rows)) for stage in ("train", "val", "test")}
     data = SimpleNamespace(y=kind, outputs=outputs, shape=shape, sets=sets, note=None)
     data.samples = lambda stage: data.sets[stage].first(rows)
     return data
@@ -318,15 +329,15 @@ def test_each_class_has_its_figures_and_the_commonest_one_is_the_yardstick() -> 
     predicted = torch.tensor([0, 0, 0, 1, 0, 1, 0, 1, 0, 0])
     score = torch.zeros(10, 4)
     found = Classified(torch.zeros(10, 2), true, predicted, score, score, ["a", "b", "c", "d"])
-    section = each_class(found, torch.tensor([0, 0, 1, 2]))
+    section = each_class(found, torch.tensor([0, 0, 1, 2]), torch.tensor([2, 2]))
     expected = precision_recall_fscore_support(true, predicted, labels=range(3), zero_division=np.nan)
     for k in range(3):
         row = [cell.value for cell in section.table.rows[k]]
-        assert row[1:3] == [[2, 1, 1][k], [5, 3, 2][k]]
-        for value, other in zip(row[3:], (each[k] for each in expected[:3]), strict=True):
+        assert row[1:4] == [[2, 1, 1][k], [0, 0, 2][k], [5, 3, 2][k]]
+        for value, other in zip(row[4:], (each[k] for each in expected[:3]), strict=True):
             assert value is None and np.isnan(other) or value == pytest.approx(other)
     assert (
         section.text == "The commonest class in training, a, is 50.0% of the test rows. This model is right in 60.0%."
     )
     always = Classified(torch.zeros(10, 2), true, torch.zeros_like(true), score, score, ["a", "b", "c", "d"])
-    assert "Answering it always would be right as often as this model" in each_class(always, true).text
+    assert "Answering it always would be right as often as this model" in each_class(always, true, true).text
