@@ -6,8 +6,8 @@ from typing import Any
 
 from dlcourse.errors import Refused
 
-#: Kinds of y: values, several classes, two classes.
-VALUES, CLASSES, TWO = "values", "classes", "two"
+#: Kinds of y: values, several classes, two classes, labels.
+VALUES, CLASSES, TWO, LABELS = "values", "classes", "two", "labels"
 
 
 def kind_of(task: str | None, tasks: Mapping[str, str]) -> str | None:
@@ -38,14 +38,3 @@ def literal(path: str | Path, text: str) -> str:
     if "${" in text or text == "???":
         raise Refused(f"{path}: the text '{text}' is refused, because '${{' and '???' have a meaning in configs")
     return text
-
-
-def label(text: str) -> str:
-    """The name of the class in a cell: 1, 1.0 and 1e0 are one class, 01 is another."""
-    try:
-        if text.lstrip("+-").isdigit():
-            return text if text.lstrip("+-").startswith("0") and len(text.lstrip("+-")) > 1 else str(int(text))
-        number = float(text) if "_" not in text else float("nan")
-    except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() else text

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.facts import CLASSES, VALUES
+from dlcourse.data.facts import CLASSES, LABELS, VALUES
 from dlcourse.data.picture import array
 from dlcourse.data.splits import SMALL
 from dlcourse.data.table_column import NUMBER, literal_of, place, row_of
-from dlcourse.data.table_facts import check_missing, complete, find, goal_column, labels_of, own_files, width
+from dlcourse.data.table_facts import complete, find, own_files, width
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_fill import fitted_fill
-from dlcourse.data.table_reading import read_as
+from dlcourse.data.table_reading import check_missing, read_as
 from dlcourse.data.table_rows import faults_of
 from dlcourse.data.table_split import groups_of, keys_of, times_of, weights_of
+from dlcourse.data.table_target import goal_column, labels_of
 from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, UNKNOWN, Words
 from dlcourse.errors import Refused, printable
 
@@ -41,7 +42,8 @@ class OwnTable(Data):
     Rows whose inputs are equal are in one set: the different rows of each class are sorted by a hash of their inputs,
     and the first fifth is for testing. ``group`` names a column whose groups stay together instead, ``time`` one by
     which the latest rows test, ``test_path`` and ``val_path`` files of their own, ``weight`` a column of weights in the
-    loss. ``by_row``: as runs of before were split, each row by a hash of all its cells.
+    loss. ``by_row``: as runs of before were split, each row by a hash of all its cells. ``label_words``: of each target
+    that is a label the words of rows without and with it.
 
     ``missing``: what becomes of missing inputs. ``refuse``, ``drop_rows``; ``median``, ``mean`` or ``most_frequent``:
     that of the training rows stands for a missing number, and the most frequent word for a missing word; ``indicator``:
@@ -78,6 +80,7 @@ class OwnTable(Data):
         float64_target: bool | None = False,
         fingerprint: Mapping[str, str] | None = None,
         data_dir: str | None = None,
+        label_words: Sequence[Sequence[str]] | None = None,
         **facts: Any,
     ):
         super().__init__(**facts)
@@ -96,7 +99,7 @@ class OwnTable(Data):
         writing = (separator, encoding, comment, header, sheet, na_values)
         self.words = Words(*writing, decimal, day_first, max_categories, missing, unseen)
         self.dtype = torch.float64 if any(column.get("float64") for column in self.columns) else torch.float32
-        self.float64_target = bool(float64_target)
+        self.float64_target, self.label_words = bool(float64_target), label_words
         self.fills = missing not in (REFUSE, DROP_ROWS)
         self.described = describe(described, said)
 
@@ -196,8 +199,14 @@ class OwnTable(Data):
         if self.y == VALUES:
             y = torch.stack([torch.from_numpy(self._values(table, at, NUMBER, "", None)) for at in places], 1)
             return y if self.float64_target else y.float()
-        at = places[0]
-        known, cell = self.classes or [], f"c{at}::varchar"
+        if self.y == LABELS:
+            both = zip(places, self.label_words or [], strict=True)
+            return torch.stack([self._numbers(table, at, words) for at, words in both], 1).float()
+        return self._numbers(table, places[0], self.classes or [])
+
+    def _numbers(self, table: TableFile, at: int, known: Sequence[str]) -> Tensor:
+        """The place of each row's word among those that are known, (N,)."""
+        cell = f"c{at}::varchar"
         labels = labels_of(table, goal_column(table, at, CLASSES, self.words.reading))
         for text, name in labels.items():
             if name not in known:

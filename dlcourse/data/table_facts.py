@@ -6,17 +6,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlcourse.data.facts import CLASSES, TWO, VALUES, class_facts, kind_of, label, literal
+from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, kind_of
 from dlcourse.data.fingerprint import fingerprint
-from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, Reading, count, row_of
+from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, count
 from dlcourse.data.table_file import TableFile, files_of, read_table, shown
 from dlcourse.data.table_numbers import could_be_thousands
-from dlcourse.data.table_reading import read_as, read_column, words_of
-from dlcourse.data.table_words import DROP_ROWS, INDICATOR, POLICIES, Words
+from dlcourse.data.table_reading import check_missing, read_column, words_of
+from dlcourse.data.table_target import read_target
+from dlcourse.data.table_words import DROP_ROWS, INDICATOR, Words
 from dlcourse.errors import Refused
-
-MOST_CLASSES = 20  # up to this many different integers are classes, many more are values
-ROWS_A_CLASS = 5  # fewer than this many rows for each of more integers: values
 
 
 class Facts(NamedTuple):
@@ -41,9 +39,10 @@ def inspect_table(
 ) -> Facts:
     """Task, shape, outputs, classes and columns of a table whose column ``target`` is to be predicted.
 
-    A list of targets: as many values. A text target, or one of up to 20 different integers, is a class, two of them
-    binary; other numbers are values. Of the other columns, or those that are named, each is a number, a date, or a
-    category with its words (one input a word), and, by missing=indicator, one input more if values are missing.
+    A list of targets: as many values, or labels where the task takes these, of two words each. A text target, or one
+    of up to 20 different integers, is a class, two of them binary; other numbers are values. Of the other columns, or
+    those that are named, each is a number, a date, or a category with its words (one input a word), and, by
+    missing=indicator, one input more if values are missing.
     ``apart`` names the columns of sample weights, of groups and of the time, which are inputs only if ``columns`` names
     them. ``beside``: other files of the data, to be tested or validated on; ``cache``: see `fingerprint`.
 
@@ -62,7 +61,8 @@ def inspect_table(
     names = target if isinstance(target, Sequence) and not isinstance(target, str) else [target]
     goals = [find(table, name, "data.target") for name in names]
     if len(goals) > 1 and (kind in (CLASSES, TWO) or len({*goals}) < len(goals)):
-        raise Refused(f"data.target={[*names]}: several targets are values, each named once; leave data.task out")
+        way = f"leave data.task out, or set data.task={tasks[LABELS]}" if LABELS in tasks else "leave data.task out"
+        raise Refused(f"data.target={[*names]}: several targets are values or labels, each named once; {way}")
     if table.rows < 2:
         raise Refused(f"{table.path} has {table.rows} rows below its header, at least 2 are needed")
     left_out = [find(table, name, "data.ignore") for name in ignore]
@@ -77,6 +77,7 @@ def inspect_table(
     problems: list[str] = []
     inputs: list[dict[str, Any]] = []
     values: dict[str, Any] = {}
+    of_label: dict[int, list[str]] = {}  # of each target, if it is a label: its two words
     read: list[Column] = []
     for at, name in enumerate(table.names):
         if at not in goals and (at in left_out or at not in chosen or at in aside and columns is None):
@@ -85,12 +86,15 @@ def inspect_table(
             continue
         try:
             if at in goals:
-                found, column = _goal(table, at, VALUES if len(goals) > 1 else kind, tasks, *given)
+                found, column = read_target(table, at, kind if len(goals) == 1 else kind or VALUES, tasks, *given)
                 wide = values.get("float64_target", False) or found["y"] == VALUES and needs_float64(table, column)
                 values = {**found, "outputs": found["outputs"] * len(goals)} | (
                     {"float64_target": True} if wide else {}
                 )
                 becomes = "the target"
+                if words_of_label := values.pop("label_words", None):
+                    of_label[at] = words_of_label
+                    becomes = f"a label: '{words_of_label[1]}', without it '{words_of_label[0]}'"
             else:
                 column = read_column(table, at, said.reading)
                 becomes = _why_left_out(table, at, column)
@@ -109,7 +113,9 @@ def inspect_table(
             read.append(column)
         except Refused as refusal:
             described.append({"column": name, "becomes": "refused"})
-            problems.append(str(refusal))
+            of_two_words = at in goals and len(goals) > 1 and kind is None and count(table, at).distinct == 2
+            way = f"\nA label of two words is learned by data.task={tasks.get(LABELS)}" if of_two_words else ""
+            problems.append(f"{refusal}{way}")
     if any(column.form.startswith(",") for column in read) and said.decimal is None:
         unclear = [column.name for column in read if could_be_thousands(table, column)]
         problems += [
@@ -121,6 +127,8 @@ def inspect_table(
         problems.append(
             f"{table.path} has the target column '{table.names[goals[0]]}' only, and no column to predict it from"
         )
+    if kind == LABELS:
+        values |= {"classes": [table.names[at] for at in goals], "label_words": [of_label.get(at) for at in goals]}
     shape = [sum(width(column) for column in inputs)]
     used = [*goals, *(find(table, column["name"]) for column in inputs)]
     notes = [*table.said]
@@ -190,59 +198,3 @@ def width(column: Mapping[str, Any]) -> int:
 def complete(columns: Sequence[int]) -> str:
     """The SQL condition of rows in which none of these columns is missing."""
     return " and ".join(f"c{at} is not null" for at in columns)
-
-
-def check_missing(table: TableFile, at: int, missing: str, ways: Sequence[str] = POLICIES[1:]) -> None:
-    """Refused: a column with a missing value, where data.missing does not say what becomes of it."""
-    if missing not in ways and table.one(f"count(c{at})")[0] < table.rows:
-        row, _ = row_of(table, f"c{at} is null", f"c{at}")
-        way = f"set data.missing={ways[0]}" + f" ({', '.join(ways[1:])})" * (len(ways) > 1) if ways else "fill it in"
-        raise Refused(f"{table.path}, row {row}: column '{table.names[at]}' is missing; {way}, or remove the row")
-
-
-def labels_of(table: TableFile, column: Column) -> dict[str, str]:
-    """The class of each text of a target column: one for each number, however it is written, or for each word."""
-    cell = column.value if column.kind != NUMBER else f"c{table.names.index(column.name)}::varchar"
-    value = column.value if column.kind == NUMBER else "0.0"
-    found = {}
-    for text, number in table.all(f"select distinct {cell} as text, {value} from t where text is not null"):
-        plain = column.kind != NUMBER or column.form in ("", ".") and not {*text} - {*"+-.0123456789eE"}
-        found[text] = literal(table.path, label(text if plain else repr(number)))
-    return found
-
-
-def goal_column(table: TableFile, at: int, kind: str | None, reading: Reading) -> Column:
-    """The target column, read as what its task needs: of a task of classes as words, if not all of it are numbers."""
-    if kind == VALUES:
-        return read_as(table, at, NUMBER, "", reading)
-    try:
-        return read_column(table, at, reading)
-    except Refused:
-        if kind is None:
-            raise
-        return count(table, at)._replace(kind=CATEGORY, value=f"c{at}::varchar")
-
-
-def _goal(
-    table: TableFile, at: int, kind: str | None, tasks: Mapping[str, str], reading: Reading, missing: str
-) -> tuple[dict[str, Any], Column]:
-    path, name = table.path, table.names[at]
-    check_missing(table, at, missing, (DROP_ROWS,))
-    column = goal_column(table, at, kind, reading)
-    if column.kind == NUMBER and kind in (None, VALUES) and column.distinct > 1:
-        whole = table.one(f"bool_and({column.value} = trunc({column.value}))")[0]
-        many = column.distinct > MOST_CLASSES
-        if kind == VALUES or not whole or many and column.distinct * ROWS_A_CLASS > table.rows:
-            return {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None}, column
-        if many:
-            raise Refused(
-                f"{path}: the target column '{name}' has {column.distinct} different whole numbers; set "
-                f"data.task={tasks[CLASSES]} if each is a class,\nor data.task={tasks[VALUES]} if they are amounts"
-            )
-    labels = {*labels_of(table, column).values()}
-    if len(labels) < 2:
-        raise Refused(f"{path}: the target column '{name}' is '{[*labels][0]}' in every row; there is nothing to learn")
-    if column.kind != NUMBER:
-        words_of(table, column._replace(kind=CATEGORY, value=f"c{at}::varchar"), reading)
-    order = sorted(labels, key=lambda text: (float(text) if column.kind == NUMBER else 0.0, text))
-    return class_facts(path, f"values of '{name}'", order, kind, tasks), column

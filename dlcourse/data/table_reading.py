@@ -3,6 +3,8 @@
 Imports neither torch nor lightning.
 """
 
+from collections.abc import Sequence
+
 from dlcourse.data.facts import literal
 from dlcourse.data.table_column import (
     CATEGORY,
@@ -20,6 +22,7 @@ from dlcourse.data.table_column import (
 from dlcourse.data.table_dates import DAY, ISO_SAID, date
 from dlcourse.data.table_file import TableFile
 from dlcourse.data.table_numbers import LEADING_ZERO, POINT, WITH_COMMA, WITH_POINT, number, written_number
+from dlcourse.data.table_words import POLICIES
 from dlcourse.errors import Refused
 
 PLURAL = {NUMBER: "numbers", DATE: "dates", CATEGORY: "words"}
@@ -110,3 +113,11 @@ def _words(table: TableFile, column: Column, said: str) -> Column:
     )
     words = [literal(table.path, str(word)) for word, _ in table.all(query)]
     return column._replace(kind=CATEGORY, shown=", ".join(words[:3]) + ", …" * (len(words) > 3), said=said)
+
+
+def check_missing(table: TableFile, at: int, missing: str, ways: Sequence[str] = POLICIES[1:]) -> None:
+    """Refused: a column with a missing value, where data.missing does not say what becomes of it."""
+    if missing not in ways and table.one(f"count(c{at})")[0] < table.rows:
+        row, _ = row_of(table, f"c{at} is null", f"c{at}")
+        way = f"set data.missing={ways[0]}" + f" ({', '.join(ways[1:])})" * (len(ways) > 1) if ways else "fill it in"
+        raise Refused(f"{table.path}, row {row}: column '{table.names[at]}' is missing; {way}, or remove the row")

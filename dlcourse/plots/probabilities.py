@@ -7,7 +7,7 @@ import numpy as np
 
 from dlcourse.plots.drawing import COLOURS, FAINT, Drawing, evenly_chosen
 
-WIDTH = 3.3  # of a plot, inches: three of them side by side
+WIDTH = 3.2  # of a plot, inches: three of them side by side
 
 
 def precision_recall_curves(curves: Mapping[str, tuple[Any, Any]], base: float | None) -> Drawing:
@@ -22,7 +22,7 @@ def precision_recall_curves(curves: Mapping[str, tuple[Any, Any]], base: float |
             axes.plot(recall[chosen], precision[chosen], **look)
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(0, 1.02)
-        axes.set_xlabel("recall: share of the class that is found")
+        axes.set_xlabel("recall: share that is found")
         axes.set_ylabel("precision: share of the found that is right")
         axes.legend(loc="lower left")
     return drawing

@@ -30,7 +30,9 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
                 raise Refused(f"data={other.name}: {difference}")
         # Classes and vocabularies define the order of the run's outputs and inputs.
         own_names = {
-            key: cfg.data[key] for key in ("classes", "columns", "float64_target") if key in cfg.data and key in other
+            key: cfg.data[key]
+            for key in ("classes", "columns", "float64_target", "label_words")
+            if key in cfg.data and key in other
         }
         cfg.data = OmegaConf.merge(other, own_names)
         composed = composed.resolved()

@@ -14,7 +14,7 @@ from dlcourse.plots.pictures import data_uri, is_film, is_picture, moving, pictu
 from dlcourse.plots.section import Cell, Picture, Plot, Section, Table, draw
 from dlcourse.tasks.base import Predictions
 from dlcourse.tasks.predictions import forward_batches, grid
-from dlcourse.tasks.probability_sections import Scores, reliability_plot, score_section
+from dlcourse.tasks.probability_sections import Scores, precision_recall_f1, reliability_plot, score_section
 
 GRID = 160  # points along each side of a decision map
 PICTURES = 20  # of the worst mistakes
@@ -88,8 +88,7 @@ def each_class(found: Classified, y_train: Tensor, y_val: Tensor) -> Section:
     section.table = Table(COLUMNS, [])
     for k, name in enumerate(found.names):
         hits, asked, there = counts[k, k], counts[:, k].sum(), counts[k].sum()
-        parts = [(hits, asked), (hits, there), (2 * hits, asked + there)]
-        shares = [Cell(None, "–") if not of else Cell(share / of, f"{share / of:.3f}") for share, of in parts]
+        shares = precision_recall_f1(int(hits), int(asked), int(there))
         rows = [Cell(int(n), f"{n:,}") for n in (trained[k], validated[k], there)]
         section.table.rows.append([Cell(name, name), *rows, *shares])
     return section
@@ -130,7 +129,7 @@ def of_scores(model: Any, found: Classified, probabilities: bool, y_train: Tenso
         counts = torch.bincount(y_train.long(), minlength=2)
         k = int(counts[1] <= counts[0])
         name = found.names[k]
-        scores = Scores([name], score[:, [k]], there[:, [k]], found.names[1 - k])
+        scores = Scores([name], score[:, [k]], there[:, [k]], rest=found.names[1 - k])
         judged = score[:, k], there[:, k], f"probability of {name}", f"share that is {name}"
     else:
         scores = Scores(found.names, score, there)

@@ -17,13 +17,14 @@ MOST = 10  # classes or labels in one plot
 class Scores(NamedTuple):
     """The score (N, K) of each of K classes or labels by name, and whether it is there (N, K).
 
-    ``rest``: what the rows without it are called.
+    ``what``: a class or a label; ``rest``: what the rows without it are called.
     """
 
     names: Sequence[str]
     score: np.ndarray
     there: np.ndarray
-    rest: str = "the rest"
+    what: str = "class"
+    rest: str = "all other rows"
 
 
 class Bin(NamedTuple):
@@ -62,7 +63,7 @@ def score_section(found: Scores, title: str, plot: Plot | None = None) -> list[S
     if not shown:
         return [Section("scores", title, plots=[plot])] if plot else []
     errors, precision = {}, {}
-    table = Table(["class", "share of the test rows", "ROC AUC", "average precision"], [])
+    table = Table([found.what, "share of the test rows", "ROC AUC", "average precision"], [])
     at_chance = []
     for k in shown:
         name, there, score = found.names[k], found.there[:, k], np.nan_to_num(found.score[:, k])
@@ -76,9 +77,9 @@ def score_section(found: Scores, title: str, plot: Plot | None = None) -> list[S
         if area <= 0.5:
             at_chance.append(name)
     only = len(shown) == 1
-    name, rest = (found.names[shown[0]], found.rest) if only else ("the class", "all other rows")
+    name, rest = (found.names[shown[0]], found.rest) if only else (f"the {found.what}", found.rest)
     base = float(found.there[:, shown[0]].mean()) if only else None
-    text = f"Of {len(both)} classes, the {MOST} with the most test rows. " if len(both) > MOST else ""
+    text = f"Of {len(both)}, the {MOST} with the most test rows. " if len(both) > MOST else ""
     text += f"No better than chance: {', '.join(at_chance)}." if at_chance else ""
     words = f"share of {rest} called {name}", f"share of {name} found"
     chance = f"; by chance {name} would be right in {base:.1%}, the dashed line" if base is not None else ""
@@ -108,6 +109,12 @@ def reliability_plot(p: np.ndarray, true: np.ndarray, across: str, up: str, weig
         f"its share of {len(p):,}. On the diagonal probabilities come true.{caution}"
     )
     return draw("Reliability of the probabilities", partial(plots.reliability, bins, across, up), caption)
+
+
+def precision_recall_f1(hits: int, called: int, there: int) -> list[Cell]:
+    """hits/called, hits/there and 2·hits/(called + there); – where nothing is divided by."""
+    parts = [(hits, called), (hits, there), (2 * hits, called + there)]
+    return [Cell(None, "–") if not of else Cell(share / of, f"{share / of:.3f}") for share, of in parts]
 
 
 def short(name: Any) -> str:

@@ -118,6 +118,18 @@ class Multilabel(Task):
         """The probability of each label, σ(z) if the loss has none, and zeros and ones, (N, K) both."""
         return predictions.a if predictions.probabilities else predictions.z.sigmoid(), target.long()
 
+    def as_columns(self, predictions: Predictions) -> dict[str, np.ndarray]:
+        """Of each label 1 or 0, and its probability (or the score)."""
+        kind = "probability" if predictions.probabilities else "score"
+        shown = (predictions.a if predictions.probabilities else predictions.z).numpy()
+        found = {f"predicted {name}": (predictions.z[:, k] > 0).long().numpy() for k, name in enumerate(self.labels)}
+        return found | {f"{kind} {name}": shown[:, k] for k, name in enumerate(self.labels)}
+
+    def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
+        from dlcourse.tasks.label_sections import sections
+
+        return sections(model, data, predictions)
+
     def format_predictions(self, predictions: Predictions) -> Iterable[str]:
         """The predicted labels, and the probability (or the score) of each."""
         shown = predictions.a if predictions.probabilities else predictions.z

@@ -5,8 +5,8 @@ import pytest
 
 from dlcourse.data import folder_facts as folders
 from dlcourse.data import table_facts
-from dlcourse.data.facts import label
 from dlcourse.data.table_file import read_table
+from dlcourse.data.table_target import label
 from dlcourse.errors import CONFIG, Refused
 
 CLASS_TASKS = {"two": "binary", "classes": "classification"}

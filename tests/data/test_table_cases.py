@@ -14,7 +14,7 @@ from dlcourse.data.table_reading import read_column
 from dlcourse.errors import CONFIG, Refused
 from tests.composing import checked
 
-TASKS = {"two": "binary", "classes": "classification", "values": "regression"}
+TASKS = {"two": "binary", "classes": "classification", "values": "regression", "labels": "multilabel"}
 NA = {"na_values": ["NA", "?", "-"]}
 
 
@@ -463,7 +463,7 @@ def test_classes_are_values_however_they_are_written(tmp_path):
     assert facts(tmp_path, "x;y\n1;1.000\n2;1\n3;1.000.000\n4;1\n")["classes"] == ["1", "1000", "1000000"]
     assert facts(tmp_path, "x;y\n1;1,0\n2;1\n3;2\n4;2,0\n")["classes"] == ["1", "2"]
     assert facts(tmp_path, "x;y\n1;1 000\n2;1\n3;1'000\n4;1\n")["classes"] == ["1", "1000"]
-    with pytest.raises(Refused, match="several targets are values"):
+    with pytest.raises(Refused, match="several targets are values or labels"):
         facts(tmp_path, "x,s,d\n1,0,1\n2,1,0\n", target=["s", "d"], task="classification")
     with pytest.raises(Refused, match="each named once"):
         facts(tmp_path, "x,s,d\n1,0,1\n2,1,0\n", target=["s", "s"])

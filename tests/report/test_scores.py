@@ -106,7 +106,7 @@ def test_more_than_ten_classes_and_those_without_rows(drawn):
     (section,) = score_section(Scores([f"c{k}" for k in range(13)], score, there), "Scores")
     names = [row[0].value for row in section.table.rows]
     assert len(names) == MOST and "c10" in names and not {"c11", "c12"} & {*names}
-    assert section.text.startswith("Of 12 classes, the 10 with the most test rows. No better than chance: ")
+    assert section.text.startswith("Of 12, the 10 with the most test rows. No better than chance: ")
     assert "c4" in section.text
     assert score_section(Scores(["a"], score[:, :1], np.ones((36, 1), bool)), "Scores") == []
 
