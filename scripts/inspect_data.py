@@ -15,7 +15,7 @@ def main(words: list[str]) -> int:
     if {"--help", "-h"} & set(words):
         print(__doc__)
         return 0
-    from dlcourse.config.compose import complete, compose
+    from dlcourse.config.compose import complete, compose_files
     from dlcourse.config.gate import check_overrides, facts_call
     from dlcourse.config.overrides import Overrides
     from dlcourse.data.table import describe
@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
 
     overrides = Overrides.parse(words)
     check_overrides(overrides)
-    composed = compose(overrides)
+    composed = compose_files(overrides)
     complete(composed)
     if "facts" not in composed.cfg.data:
         raise Refused(f"data={composed.choices['data']} is no table of your own; say data=table data.path=FILE")

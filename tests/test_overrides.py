@@ -13,6 +13,7 @@ from dlcourse.config.overrides import Overrides
 from dlcourse.errors import Refused
 from dlcourse.sweeps.together import compose_trials
 from tests.composing import checked, checked_multirun
+from tests.refusing import refusal
 
 WORDS = [
     "data=and",
@@ -88,6 +89,19 @@ def test_a_persons_table_takes_one_composition_more_and_one_word(counts, tmp_pat
     counts.clear()
     checked([*words, "task=binary"])
     assert counts == Counter([*words, "task=binary", "composed", "resolved"])
+
+
+def test_keys_of_the_loss_that_a_persons_table_chooses(counts, tmp_path):
+    """The first composition has another loss, which lacks the key; a key that no loss has is refused as always."""
+    (tmp_path / "own.csv").write_text("size,kind\n1,a\n3,b\n5,a\n")
+    words = ["data=table", f"data.path={tmp_path / 'own.csv'}", "data.target=kind"]
+    found = checked([*words, "loss.pos_weight=balanced"])
+    assert found.tree["loss"]["pos_weight"] == "balanced" and found.choices["task"] == "binary"
+    assert found.overrides.texts == [*words, "loss.pos_weight=balanced"]
+    assert max(counts[word] for word in found.overrides.texts) == 1
+    assert "did you mean loss.pos_weight" in refusal(checked, [*words, "loss.pos_wieght=balanced"])
+    assert "did you mean loss.class_weights" in refusal(checked, ["data=iris", "loss.class_weight=balanced"])
+    assert "loss has no key pos_weight" in refusal(checked, [*words, "loss.pos_weight=3", "task=classification"])
 
 
 def test_a_multirun_parses_each_value_once(counts):

@@ -5,6 +5,7 @@ Imports neither torch nor lightning.
 
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +64,22 @@ def compose(overrides: Overrides) -> Composed:
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     return Composed(cfg, choices, overrides, {}, multirun)
+
+
+def compose_files(overrides: Overrides) -> Composed:
+    """Compose a configuration; where a key is refused, that of the groups and of data read from a user's own files.
+
+    These choose the task, which chooses the loss, and the key may be of one of them.
+    """
+    try:
+        return compose(overrides)
+    except Refused:
+        few = overrides.only(lambda key: key in overrides.groups or key.startswith("data."))
+        with suppress(Refused):
+            composed = compose(few)
+            if "task" not in overrides and "facts" in composed.cfg.data:
+                return composed
+        raise
 
 
 def _compose(words: list[str]) -> DictConfig:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError
 
-from dlcourse.config.compose import Composed, complete, compose, explain_mode
+from dlcourse.config.compose import Composed, complete, compose, compose_files, explain_mode
 from dlcourse.config.groups import CONF
 from dlcourse.config.overrides import Overrides, number_or_text, values_of
 from dlcourse.config.resolve import nodes, resolve
@@ -43,13 +43,13 @@ def compose_checked(overrides: Overrides) -> Composed:
         if override.is_sweep_override():
             raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
     explain_mode(overrides)
-    composed = compose(overrides)
+    composed = compose_files(overrides)
     choices = composed.choices
     chosen = any(override.key_or_group.startswith("activation") for override in overrides.parsed)
     if chosen and "activation" not in composed.cfg.model:
         raise Refused(f"model={choices['model']} has no activation to choose; activation= has no effect there")
     try:
-        return check(_completed(composed))
+        return check(_completed(composed, overrides))
     except ConfigAttributeError as missing:
         raise Refused(f"{missing.full_key} is missing; every run needs it, so it cannot be deleted") from None
 
@@ -62,7 +62,7 @@ def check(composed: Composed) -> Composed:
     return composed
 
 
-def _completed(composed: Composed) -> Composed:
+def _completed(composed: Composed, overrides: Overrides) -> Composed:
     """The configuration with files for names, and with the facts and the task that a user's own data files have.
 
     A task that an override or the model chooses stays.
@@ -70,14 +70,15 @@ def _completed(composed: Composed) -> Composed:
     complete(composed)
     if "facts" not in composed.cfg.data:
         return composed
-    overrides, task = composed.overrides, composed.choices["task"]
+    task = composed.choices["task"]
     fitting = OmegaConf.select(composed.cfg, "data.facts.tasks")  # one for each kind of y
     chosen = "task" in overrides or OmegaConf.is_dict(fitting) and task not in fitting.values()
     reader, arguments = facts_call(composed.cfg, task if chosen else None)
     facts = reader(**arguments)
     found = facts.pop("task")
-    if not chosen and found != task:
-        composed = compose(overrides.plus(f"task={found}"))._replace(overrides=overrides)
+    if not chosen and found != task or composed.overrides is not overrides:
+        words = overrides if chosen else overrides.plus(f"task={found}")
+        composed = compose(words)._replace(overrides=overrides)
         complete(composed)
     _set_facts(composed.cfg, facts)
     return composed
@@ -100,7 +101,7 @@ def compose_checked_multirun(overrides: Overrides) -> Composed:
             one = first.replace({k: word})
             check_overrides(one)
             if not isinstance(number_or_text(word.partition("=")[2]), int | float):  # a number cannot name a target
-                check_targets(_completed(compose(one)).resolved().tree, overrides.packages)
+                check_targets(_completed(compose_files(one), one).resolved().tree, overrides.packages)
     return composed
 
 

@@ -76,7 +76,10 @@ def run(tmp_path_factory):
 
 def test_both_words_for_the_task_are_one(run):
     trained, _, words = run
-    trees = [checked([*words, word]).tree for word in ("task=multilabel", "data.task=multilabel")]
+    trees = [
+        checked([*words, word, "loss.pos_weight=balanced"]).tree for word in ("task=multilabel", "data.task=multilabel")
+    ]
+    assert trees[0]["loss"] == trees[1]["loss"] and trees[0]["loss"]["pos_weight"] == "balanced"
     assert trees[0]["data"] == trees[1]["data"] and trees[0]["task"] == trees[1]["task"]
     assert trees[0]["task"]["labels"] == ["Fieber", "Müde (stark)"]
     train = trained.data.sets["train"]
