@@ -18,7 +18,7 @@ def main(words: list[str]) -> int:
     from dlcourse.config.compose import complete, compose_files
     from dlcourse.config.gate import check_overrides, facts_call
     from dlcourse.config.overrides import Overrides
-    from dlcourse.data.table import describe
+    from dlcourse.data.facts import describe
     from dlcourse.data.table_facts import inspect_table, table_facts
 
     overrides = Overrides.parse(words)

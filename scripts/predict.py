@@ -33,7 +33,8 @@ def predict(words: list[str]) -> int:
     import numpy as np
     import torch
 
-    from dlcourse.data.picture import SUFFIXES, pictures_in, upright_size
+    from dlcourse.data.folder_files import SUFFIXES
+    from dlcourse.data.picture import pictures_in, upright_size
     from dlcourse.runs.inference import has_light_background
     from dlcourse.runs.trained import restore
     from dlcourse.tasks.predictions import forward_batches

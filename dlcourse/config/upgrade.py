@@ -11,11 +11,17 @@ MOVED = {
     "dlcourse.callbacks.diagnostics.Diagnostics": "dlcourse.measures.diagnostics.Diagnostics",
     "dlcourse.data.files.Csv": "dlcourse.data.table.OwnTable",
     "dlcourse.data.table.Csv": "dlcourse.data.table.OwnTable",
-    "dlcourse.data.files.ImageFolder": "dlcourse.data.folder.ImageFolder",
     "dlcourse.losses.BCE": "dlcourse.cross_entropies.BCE",
     "dlcourse.losses.CrossEntropy": "dlcourse.cross_entropies.CrossEntropy",
+    "dlcourse.data.files.ImageFolder": "dlcourse.data.folder.OwnPictures",
+    "dlcourse.data.folder.ImageFolder": "dlcourse.data.folder.OwnPictures",
     "dlcourse.loggers.Csv": "dlcourse.runs.loggers.Csv",
     "dlcourse.loggers.Wandb": "dlcourse.runs.wandb_logger.Wandb",
+}
+#: How classes that have moved read a person's own files then.
+AS_BEFORE: dict[str, dict[str, Any]] = {
+    "dlcourse.data.table.OwnTable": {"by_row": True},
+    "dlcourse.data.folder.OwnPictures": {"as_before": True, "white": 255},
 }
 
 
@@ -66,7 +72,7 @@ def _rename(node: Any) -> None:
     if isinstance(node, dict):
         if node.get("_target_") in MOVED:
             node["_target_"] = MOVED[node["_target_"]]
-            node |= {"by_row": True} if node["_target_"] == "dlcourse.data.table.OwnTable" else {}
+            node |= AS_BEFORE.get(node["_target_"], {})
         for part in node.values():
             _rename(part)
     elif isinstance(node, list):

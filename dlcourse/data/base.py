@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.fingerprint import check_unchanged
+from dlcourse.data.folder_files import SUFFIXES
 from dlcourse.data.loading import EpochSampler, Loader, Rows
-from dlcourse.data.picture import SUFFIXES, array, described, dims, picture, pictures_in
+from dlcourse.data.picture import array, described, dims, picture, pictures_in
+from dlcourse.data.picture_file import Conversion
 from dlcourse.data.sets import leave_rows_out, split_into_sets
 from dlcourse.data.splits import positions
 from dlcourse.data.targets import check_targets
@@ -43,6 +45,7 @@ class Data(pl.LightningDataModule):
     name: str
     note: str | None = None
     described: str = ""  # how a person's own files were read
+    conversion = Conversion()  # of picture files to pixels
     fills = False  # whether inputs may be missing (NaN)
     fill: Tensor | None = None  # (*shape), what stands for them
     # Of the rows that ``arrays`` returns for training and validation, where the data says so:
@@ -237,4 +240,4 @@ class Data(pl.LightningDataModule):
         for file in files:
             if (found := described(file)) != (expected_shape := dims(shape)):
                 print(f"{file.name}: {found} was converted to {expected_shape}", file=sys.stderr)
-        return torch.stack([picture(file, shape) for file in files]).float()
+        return torch.stack([picture(file, shape, self.conversion) for file in files]).float()

@@ -1,13 +1,47 @@
 """Shared by the readers of the user's own files: kinds of y, classes, and names that a configuration can hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, printable
 
 #: Kinds of y: values, several classes, two classes, labels.
 VALUES, CLASSES, TWO, LABELS = "values", "classes", "two", "labels"
+
+
+class Facts(NamedTuple):
+    """What a person's files hold: values for the configuration, a description in rows, and what is wrong."""
+
+    values: dict[str, Any]
+    described: list[dict[str, Any]]
+    problems: list[str]
+
+
+def reader_of(inspect: Callable[..., Facts], **quicker: Any) -> Callable[..., dict[str, Any]]:
+    """The values that ``inspect`` finds, for the configuration, as a function. Refused (2), for the first problem.
+
+    ``inspect`` is its ``__wrapped__``; ``quicker``: its arguments where a run, that reads all of the files, follows.
+    """
+
+    @wraps(inspect, assigned=())
+    def read(*given: Any, **named: Any) -> dict[str, Any]:
+        facts = inspect(*given, **named, **quicker)
+        if facts.problems:
+            raise Refused(facts.problems[0])
+        return {**facts.values, "described": facts.described}
+
+    return read
+
+
+def describe(rows: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
+    """What was read, as text: sentences on the whole, and a table."""
+    from tabulate import tabulate
+
+    shown = [{key: printable(str(value)).replace("\n", "\\n") for key, value in row.items()} for row in rows]
+    table = [tabulate(shown, headers="keys", disable_numparse=True)] if shown else []
+    return "\n".join([*map(printable, said), *table])
 
 
 def kind_of(task: str | None, tasks: Mapping[str, str]) -> str | None:

@@ -1,40 +1,109 @@
-"""Shape and classes of the user's own pictures, read before torch is imported: standard library only."""
+"""Shape, classes and pixels of the user's own pictures, read before torch is imported."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlcourse.data.facts import CLASSES, class_facts, kind_of, literal
+from dlcourse.data.facts import CLASSES, Facts, class_facts, kind_of, literal, reader_of
+from dlcourse.data.folder_files import NAMES, list_folder
 from dlcourse.errors import Refused
 
-PICTURES = {".png", ".jpg", ".jpeg"}
+if TYPE_CHECKING:
+    from dlcourse.data.picture_file import Examined
+
+WHITES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
+MOST_CLASSES = 20  # are described one by one
 
 
-def folder_facts(
-    path: str | None, size: int, channels: int, tasks: Mapping[str, str], task: str | None = None
-) -> dict[str, Any]:
-    """Task, shape, outputs and classes of PATH/CLASS/*.png|jpg; the classes are in alphabetical order.
+def inspect_folder(
+    path: str | None,
+    size: int,
+    channels: int,
+    tasks: Mapping[str, str],
+    task: str | None = None,
+    white: float | None = None,
+    ground: str | None = None,
+    whole: bool = True,
+) -> Facts:
+    """Task, shape, outputs and classes of the pictures in PATH/CLASS, in alphabetical order; how they become pixels.
 
-    Two folders are two classes with two outputs, unless the binary task is chosen. Refused (2).
+    Two folders are two classes with two outputs, unless the binary task is chosen. Pixels are bytes, or int32 or
+    float32 where some files have more than 8 bits, from 0 to ``white``. ``ground`` is the colour that transparent
+    pictures are laid on: white, or black where what can be seen of them is light.
+
+    ``problems``: all that is wrong with the folders and files, which are read as a ``whole`` or by their headers.
+    Refused: a folder that cannot be read at all.
     """
+    from dlcourse.data.picture_file import BLACK, BYTE, REAL, WHITE, WHOLE, examine
+
     if path is None:
         raise Refused("data=image_folder reads your own pictures: set data.path=FOLDER, with one folder a class in it")
     kind = kind_of(task, tasks) or CLASSES
     if channels not in (1, 3) or not isinstance(size, int) or size < 1:
         raise Refused(f"data.channels={channels} must be 1 or 3, and data.size={size} a number of pixels from 1 on")
-    found = pictures(path)
-    classes = [literal(path, name) for name in found]
+    if ground not in (None, WHITE, BLACK):
+        raise Refused(f"data.ground={ground} must be {WHITE} or {BLACK}, or left out")
+    listing = list_folder(path)
+    classes = [literal(path, name) for name in listing.classes]
     if len(classes) < 2:
         raise Refused(f"{path} needs a folder a class, at least two; found: {', '.join(classes) or 'none'}")
-    if empty := [name for name, files in found.items() if not files]:
-        raise Refused(f"{Path(path, empty[0])} holds no PNG or JPEG pictures; add some or remove the folder")
-    return {"shape": [channels, size, size], **class_facts(path, "folders", classes, kind, tasks)}
+    facts = class_facts(path, "folders", classes, kind, tasks)
+    problems = [
+        f"{Path(path, name)} holds no pictures ({NAMES}); add some or remove the folder"
+        for name, files in listing.classes.items()
+        if not files
+    ]
+    found = {name: [examine(file, whole) for file in files] for name, files in listing.classes.items()}
+    every = [*chain(*found.values())]
+    problems += [each.fault for each in every if each.fault]
+    lightness = [each.lightness for each in every if each.lightness is not None]
+    laid_on = ground or (BLACK if lightness and sum(lightness) / len(lightness) > 127.5 else WHITE)
+    dtypes = {each.dtype for each in every}
+    dtype = next(each for each in (REAL, WHOLE, BYTE) if each in dtypes or each == BYTE)
+    highest = max((each.highest for each in every if each.highest is not None), default=255.0)
+    whites = (1, *WHITES) if dtype == REAL else WHITES
+    pixels = {"white": white or next((w for w in whites if highest <= w), highest), "ground": laid_on, "dtype": dtype}
+    said = [*listing.said, *_said(every, pixels, len(lightness))]
+    described = [_description(name, files) for name, files in [*found.items()][:MOST_CLASSES]]
+    if rest := [*found.items()][MOST_CLASSES:]:
+        described.append(_description(f"{len(rest)} more classes", [*chain(*(files for _, files in rest))]))
+    return Facts({"shape": [channels, size, size], **facts, **pixels, "said": said}, described, problems)
 
 
-def pictures(path: str | Path) -> dict[str, list[Path]]:
-    """The picture files of each class folder, both in alphabetical order."""
-    try:
-        folders = sorted(p for p in Path(path).iterdir() if p.is_dir() and not p.name.startswith("."))
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}; set data.path to a folder of folders") from error
-    return {p.name: sorted(f for f in p.iterdir() if f.suffix.lower() in PICTURES) for p in folders}
+folder_facts = reader_of(inspect_folder, whole=False)
+
+
+def _said(files: "Sequence[Examined]", pixels: Mapping[str, Any], transparent: int) -> list[str]:
+    """What is done to the pixels of files, in sentences."""
+    said = []
+    if transparent:
+        said.append(f"{transparent:,} transparent pictures are laid on {pixels['ground']} (data.ground)")
+    if deep := sum(each.highest is not None for each in files):
+        others = "" if deep == len(files) else "; the values of others are scaled to it"
+        said.append(f"{deep:,} pictures of more than 8 bits keep their values, white is {pixels['white']:g}{others}")
+    if cut := sum(each.cut_to_8_bits for each in files):
+        said.append(f"of {cut:,} pictures with 16 bits a colour, the upper 8 are read")
+    if several := sum(each.frames for each in files):
+        said.append(f"of {several:,} files with several pictures, the first is read")
+    return said
+
+
+def _description(name: str, files: "Sequence[Examined]") -> dict[str, Any]:
+    read = [each for each in files if not each.fault]
+    row = {"class": name, "pictures": len(files), "sizes": _sizes(read)}
+    return {**row, "formats": _counted(each.format for each in read), "depths": _counted(each.bits for each in read)}
+
+
+def _sizes(files: "Sequence[Examined]") -> str:
+    if not files:
+        return ""
+    first, last = (choose((each.width, each.height) for each in files) for choose in (min, max))
+    return f"{first[0]} × {first[1]}" + (f" … {last[0]} × {last[1]}" if last != first else "")
+
+
+def _counted(words: Iterable[str]) -> str:
+    """``20 PNG, 40 WEBP``; a word alone, where there is no other."""
+    counts = Counter(words)
+    return ", ".join(counts) if len(counts) == 1 else ", ".join(f"{n:,} {word}" for word, n in sorted(counts.items()))

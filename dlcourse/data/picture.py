@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlcourse.data.folder_files import SUFFIXES
+from dlcourse.data.picture_file import Conversion, opened, pixels
 from dlcourse.errors import Refused
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+IN_BYTES = Conversion()
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -17,36 +19,25 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
 
 
-def picture(path: str | Path, shape: Sequence[int]) -> Tensor:
-    """A PNG or JPEG file as uint8 (C, H, W): upright by its EXIF tag, with the channels and size of ``shape``."""
-    from PIL import Image, ImageOps
-
-    channels, height, width = shape
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
-            upright = ImageOps.exif_transpose(file).convert("RGB" if channels == 3 else "L")
-            pixels = np.array(upright.resize((width, height), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Refused(f"{path} is not a readable PNG or JPEG picture ({error}); replace or remove it") from error
-    return torch.from_numpy(pixels).reshape(height, width, channels).permute(2, 0, 1)
+def picture(path: str | Path, shape: Sequence[int], how: Conversion = IN_BYTES) -> Tensor:
+    """A picture file as a tensor (C, H, W): upright by its EXIF tag, with the channels and size of ``shape``."""
+    return torch.from_numpy(np.array(pixels(path, shape, how)))
 
 
 def described(path: str | Path) -> str:
     """The channels, height and width of a picture file, as ``3, 32, 32``; ``no picture`` if it is unreadable."""
-    from PIL import Image
-
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
+        with opened(path) as file:
             return f"{len(file.getbands())}, {file.height}, {file.width}"
-    except (OSError, ValueError, SyntaxError):
+    except Refused:
         return "no picture"
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a readable picture file, upright by its EXIF tag."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path, formats=("PNG", "JPEG")) as file:
+    with opened(path) as file:
         upright = ImageOps.exif_transpose(file)
         return upright.height, upright.width
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.facts import CLASSES, LABELS, VALUES
+from dlcourse.data.facts import CLASSES, LABELS, VALUES, describe
 from dlcourse.data.picture import array
 from dlcourse.data.splits import SMALL
 from dlcourse.data.table_column import NUMBER, literal_of, place, row_of
@@ -21,7 +21,7 @@ from dlcourse.data.table_rows import faults_of
 from dlcourse.data.table_split import groups_of, keys_of, times_of, weights_of
 from dlcourse.data.table_target import goal_column, labels_of
 from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, UNKNOWN, Words
-from dlcourse.errors import Refused, printable
+from dlcourse.errors import Refused
 
 TEST_PART = 5  # about one row in five is for testing, of runs of before
 #: Words that both say which rows test or validate.
@@ -237,14 +237,6 @@ class OwnTable(Data):
         raise Refused(
             f"{table.path}, row {row}: '{text}' in column '{table.names[at]}' is unknown; known: {shown(known)}"
         )
-
-
-def describe(columns: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
-    """The columns as they were read, and what there is to say of the file, as text."""
-    from tabulate import tabulate
-
-    rows = [{key: printable(str(value)).replace("\n", "\\n") for key, value in row.items()} for row in columns]
-    return "\n".join([*map(printable, said), tabulate(rows, headers="keys", disable_numparse=True)] if rows else said)
 
 
 def in_test_set(columns: int) -> str:

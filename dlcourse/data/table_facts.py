@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, kind_of
+from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, Facts, kind_of, reader_of
 from dlcourse.data.fingerprint import fingerprint
 from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, count
 from dlcourse.data.table_file import TableFile, files_of, read_table, shown
@@ -15,14 +14,6 @@ from dlcourse.data.table_reading import check_missing, read_column, words_of
 from dlcourse.data.table_target import read_target
 from dlcourse.data.table_words import DROP_ROWS, INDICATOR, Words
 from dlcourse.errors import Refused
-
-
-class Facts(NamedTuple):
-    """What a table holds: values for the configuration, a description of each column, and what is wrong."""
-
-    values: dict[str, Any]
-    described: list[dict[str, Any]]
-    problems: list[str]
 
 
 def inspect_table(
@@ -141,13 +132,7 @@ def inspect_table(
     return Facts(values, described, problems)
 
 
-@wraps(inspect_table, assigned=())
-def table_facts(*given: Any, **named: Any) -> dict[str, Any]:
-    """The values that `inspect_table` finds, for the configuration. Raises Refused (2), for the first problem."""
-    facts = inspect_table(*given, **named)
-    if facts.problems:
-        raise Refused(facts.problems[0])
-    return {**facts.values, "described": facts.described}
+table_facts = reader_of(inspect_table)
 
 
 def own_files(*paths: str | Sequence[str] | None) -> dict[str, list[Path]]:

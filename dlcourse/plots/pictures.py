@@ -75,7 +75,7 @@ def moving(films: Tensor, low: float, high: float, seconds: float = 0.2) -> str:
 
 def value_range(x: Tensor, rows: Sequence[int]) -> tuple[float, float]:
     """The values for black and white: 0 … 255 for bytes, else the range of the chosen samples."""
-    if not x.is_floating_point():
+    if x.dtype == torch.uint8:
         return 0.0, 255.0
     finite = np.nan_to_num(x[list(rows)].numpy())
     return float(finite.min()), float(finite.max())

@@ -12,6 +12,9 @@ from dlcourse.runs.building import build, quieten
 from dlcourse.runs.directory import load_checked
 from dlcourse.runs.weights import load_best
 
+#: What data of another configuration takes from the run: the order of outputs and inputs, and the units of inputs.
+OF_THE_RUN = ("classes", "columns", "float64_target", "label_words", "white", "ground", "dtype")
+
 
 def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple[DictConfig, Any, Any]:
     """The configuration of a run, the model with its best weights, and its data or that of the overrides."""
@@ -28,12 +31,7 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
             if other[key] != cfg.data[key]:
                 difference = f"its {key} is {other[key]}, the run was trained on {cfg.data[key]}"
                 raise Refused(f"data={other.name}: {difference}")
-        # Classes and vocabularies define the order of the run's outputs and inputs.
-        own_names = {
-            key: cfg.data[key]
-            for key in ("classes", "columns", "float64_target", "label_words")
-            if key in cfg.data and key in other
-        }
+        own_names = {key: cfg.data[key] for key in OF_THE_RUN if key in cfg.data and key in other}
         cfg.data = OmegaConf.merge(other, own_names)
         composed = composed.resolved()
         check_classes(composed.tree, overrides.packages)

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dlcourse.data import folder_facts as folders
 from dlcourse.data import table_facts
@@ -174,10 +176,12 @@ def folder(tmp_path):
     def make(*files):
         for name in files:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            if not name.endswith("/"):
+            if name.endswith("/"):
+                (tmp_path / name).mkdir(exist_ok=True)
+            elif Path(name).suffix == ".txt":
                 (tmp_path / name).touch()
             else:
-                (tmp_path / name).mkdir(exist_ok=True)
+                Image.new("L", (2, 2)).save(tmp_path / name)
         return str(tmp_path)
 
     return make
@@ -186,9 +190,10 @@ def folder(tmp_path):
 def test_folder(folder):
     path = folder("cat/1.png", "cat/2.JPG", "dog/3.jpeg", "dog/notes.txt", ".hidden/x.png", "readme.txt")
     facts = {"y": "classes", "task": "classification", "shape": [3, 32, 32], "outputs": 2}
-    facts["classes"] = ["cat", "dog"]
-    assert folder_facts(path, 32, 3) == facts
-    assert folder_facts(path, 32, 3, "binary") == {**facts, "task": "binary"}
+    facts |= {"classes": ["cat", "dog"], "white": 255, "ground": "white", "dtype": "uint8"}
+    for task, name in ((None, "classification"), ("binary", "binary")):
+        found = folder_facts(path, 32, 3, task)
+        assert {key: found[key] for key in facts} == {**facts, "task": name}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,7 @@ def test_folder(folder):
     [
         (["1.png", "2.png"], {}, "a folder a class|none"),
         (["cat/1.png"], {}, "at least two|cat"),
-        (["cat/1.png", "dog/"], {}, "dog holds no PNG or JPEG"),
+        (["cat/1.png", "dog/"], {}, "dog holds no pictures"),
         (["a/1.png", "b/1.png"], {"channels": 2}, "data.channels=2"),
         (["a/1.png", "b/1.png"], {"size": 0}, "data.size=0"),
         (

@@ -4,14 +4,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from dlcourse.data.picture import picture
 from dlcourse.data.table import in_test_set
 from dlcourse.data.table_file import read_table
 from dlcourse.errors import Refused
-from tests.composing import checked
-from tests.refusing import refusal
 
 
 @pytest.fixture
@@ -110,71 +106,3 @@ def test_new_rows_that_do_not_fit_are_refused(load, flowers, tmp_path, content, 
     with pytest.raises(Refused) as caught:
         data.read(tmp_path / "new.csv")
     assert all(word in str(caught.value) for word in words.split("|")), str(caught.value)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Three classes of a plain colour, of several sizes and formats."""
-    for name, colour in {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}.items():
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for n in range(10):
-            image = Image.new("RGB", (20 + n, 15), colour)
-            image.save(tmp_path / "photos" / name / (f"{n}.png" if n % 2 else f"{n}.JPG"), "PNG" if n % 2 else "JPEG")
-    return tmp_path / "photos"
-
-
-def test_image_folder(load, photos):
-    data = load("image_folder", path=str(photos), size=12)
-    (x, y), test = data.arrays()
-    assert x.shape == (30, 3, 12, 12) and x.dtype == torch.uint8 and test is None
-    assert data.classes == ["blue", "green", "red"] and y.tolist() == [0] * 10 + [1] * 10 + [2] * 10
-    assert (x.float().mean((2, 3)).argmax(1) == 2 - y).all()
-    data.setup()
-    assert len(data.sets["test"]) == 6
-
-
-def test_image_folder_in_grey_and_binary(load, photos, tmp_path):
-    for file in (photos / "red").iterdir():
-        file.unlink()
-    (photos / "red").rmdir()
-    data = load("image_folder", path=str(photos), size=8, channels=1, task="binary")
-    (x, y), _ = data.arrays()
-    assert x.shape == (20, 1, 8, 8) and y.shape == (20,) and data.outputs == 2 and data.task.outputs == 1
-
-
-@pytest.mark.parametrize("task", ["foo", "regression", "values"])
-def test_an_image_folder_is_offered_only_the_tasks_of_its_classes(photos, task):
-    words = ["data=image_folder", f"data.path={photos}", f"data.task={task}"]
-    assert refusal(checked, words) == f"data.task={task} must be one of binary, classification, or left out"
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", None])
-def test_an_unreadable_picture_is_refused_by_name(load, photos, content):
-    bad = photos / "green" / "0.JPG"
-    bad.write_bytes(bad.read_bytes()[:200] if content is None else content)
-    with pytest.raises(Refused, match="green/0.JPG"):
-        load("image_folder", path=str(photos)).arrays()
-
-
-def test_a_class_the_run_does_not_know_is_refused(load, photos):
-    data = load("image_folder", path=str(photos))
-    data.classes = ["blue", "green"]
-    with pytest.raises(Refused, match="red: the class is unknown; known: blue, green"):
-        data.arrays()
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
-def test_pictures_are_converted(tmp_path, mode):
-    file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
-    Image.new("RGB", (6, 4), "white").convert(mode).save(file)
-    for channels in (1, 3):
-        out = picture(file, (channels, 5, 7))
-        assert out.shape == (channels, 5, 7) and out.dtype == torch.uint8 and out.min() > 250
-
-
-def test_pictures_stand_upright(tmp_path):
-    image = Image.fromarray(np.array([[0, 255], [0, 255]], np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by the camera
-    image.save(tmp_path / "x.png", exif=exif)
-    assert picture(tmp_path / "x.png", (1, 2, 2))[0].tolist() == [[0, 0], [255, 255]]

@@ -1,0 +1,152 @@
+"""Picture files as arrays of pixels: PNG, JPEG, WebP, BMP, TIFF, and the first frame of a GIF.
+
+Imports neither torch nor lightning.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dlcourse.data.folder_files import FORMATS, NAMES
+from dlcourse.errors import Refused
+
+WHITE, BLACK = "white", "black"
+BYTE, WHOLE, REAL = "uint8", "int32", "float32"  # of pixels
+
+
+class Conversion(NamedTuple):
+    """How files become pixels of one kind, 0 … ``white`` in ``dtype``.
+
+    ``ground``: the colour that transparent pictures are laid on; None: as runs of before, which read colours that
+    cannot be seen, and 8 bits of any picture.
+    """
+
+    ground: str | None = WHITE
+    white: float = 255
+    dtype: str = BYTE
+
+
+class Examined(NamedTuple):
+    """What a picture file holds; ``fault``: why it cannot be read, then the rest is empty.
+
+    ``dtype`` of its values, ``bits`` in words. ``highest``: the largest value, where it has more than 8 bits.
+    ``lightness``: the mean of its own colours, 0 … 255, where part of it is transparent.
+    ``cut_to_8_bits``: colours of 16 bits, of which 8 are read. ``frames``: whether it has several.
+    """
+
+    fault: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    dtype: str = BYTE
+    bits: str = "8 bits"
+    highest: float | None = None
+    lightness: float | None = None
+    cut_to_8_bits: bool = False
+    frames: bool = False
+
+
+def examine(path: str | Path, whole: bool = False) -> Examined:
+    """What a file holds, from its header; of transparent and of deep pictures, or all if ``whole``, from the pixels."""
+    try:
+        with opened(path) as file:
+            dtype, (width, height) = dtype_of(file.mode), file.size
+            deep = dtype != BYTE
+            bits = {REAL: "real numbers", WHOLE: f"{_bits(file)} bits"}.get(
+                dtype, "1 bit" if file.mode == "1" else "8 bits"
+            )
+            cut = not deep and ";16" in str(getattr(file, "tile", ""))
+            found = Examined("", str(file.format), width, height, dtype, "16 bits a colour" if cut else bits)
+            found = found._replace(cut_to_8_bits=cut, frames=bool(getattr(file, "is_animated", False)))
+            if deep:
+                found = found._replace(highest=float(np.asarray(file, np.float64).max()))
+            elif file.has_transparency_data:
+                found = found._replace(lightness=_lightness(file))
+            elif whole:
+                file.load()
+            return found
+    except Refused as refusal:
+        return Examined(str(refusal))
+
+
+def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarray:
+    """The pixels (C, H, W) of a file, upright by its EXIF tag, with the channels and size of ``shape``."""
+    channels, height, width = shape
+    with opened(path) as file:
+        image: Image.Image = ImageOps.exif_transpose(file)
+        dtype = dtype_of(image.mode)
+        if how.ground is None or dtype == how.dtype == BYTE:
+            found = np.asarray(_resized(_laid(image, how.ground, channels), width, height))
+            return found.reshape(height, width, channels).transpose(2, 0, 1)
+        if dtype == BYTE:
+            values = np.asarray(_laid(image, how.ground, channels), np.float32).reshape(image.height, image.width, -1)
+        else:
+            values = np.asarray(image, np.float32)[..., None]
+        if dtype != how.dtype:
+            values = values * np.float32(how.white / _nominal_white(file, dtype, values))
+        bands = [
+            np.asarray(_resized(Image.fromarray(band), width, height)) for band in values.transpose(2, 0, 1).copy()
+        ]
+        resized = np.broadcast_to(np.stack(bands), (channels, height, width))
+        return resized if how.dtype == REAL else resized.round().astype(how.dtype)
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """An open picture file. Refused: what is wrong with it, also while it is read."""
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            yield file
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise Refused(f"{path} {_fault(Path(path), error)}; replace or remove it") from error
+
+
+def dtype_of(mode: str) -> str:
+    """The kind of a picture's values by Pillow's mode."""
+    return REAL if mode == "F" else WHOLE if mode.startswith("I") else BYTE
+
+
+def _bits(image: Image.Image) -> int:
+    """How many bits a whole number has: 12 where a TIFF file says so, else 16, or 32."""
+    stored: Any = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample
+    return 12 if 12 in np.atleast_1d(stored) else 32 if image.mode == "I" and image.format == "TIFF" else 16
+
+
+def _nominal_white(image: Image.Image, dtype: str, values: np.ndarray) -> float:
+    """What white is in a file of another kind than the data's."""
+    if dtype == REAL:
+        return next((white for white in (1.0, 255.0) if values.max() <= white), 65535.0)
+    return 255.0 if dtype == BYTE else 2.0 ** _bits(image) - 1
+
+
+def _laid(image: Image.Image, ground: str | None, channels: int) -> Image.Image:
+    """Without transparency, in grey or in colour."""
+    if ground is not None and image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image.convert("RGBA"))
+    return image.convert("RGB" if channels == 3 else "L")
+
+
+def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _lightness(image: Image.Image) -> float | None:
+    """The mean lightness of what can be seen, 0 … 255; None if all of it can be, or nothing."""
+    rgba = image.convert("RGBA")
+    alpha = np.asarray(rgba.getchannel("A"), np.float64)
+    if alpha.min() == 255 or not alpha.any():
+        return None
+    return float((np.asarray(rgba.convert("L")) * alpha).sum() / alpha.sum())
+
+
+def _fault(path: Path, error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "is empty" if path.stat().st_size == 0 else f"is no picture that is read ({NAMES})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    cut = isinstance(error, EOFError) or "truncated" in str(error).lower() or "not enough" in str(error).lower()
+    return f"is a picture that is cut off ({error})" if cut else f"is a damaged picture ({error})"

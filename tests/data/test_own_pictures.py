@@ -1,0 +1,241 @@
+"""A person's own pictures, as files and as pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dlcourse
+from dlcourse.data.folder_facts import folder_facts, inspect_folder
+from dlcourse.data.picture import picture
+from dlcourse.data.picture_file import Conversion, pixels
+from dlcourse.errors import Refused
+from tests.composing import checked
+from tests.refusing import refusal
+
+TASKS = {"two": "binary", "classes": "classification"}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three classes of a plain colour, of several sizes and formats."""
+    for name, colour in {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for n in range(10):
+            image = Image.new("RGB", (20 + n, 15), colour)
+            image.save(tmp_path / "photos" / name / (f"{n}.png" if n % 2 else f"{n}.JPG"), "PNG" if n % 2 else "JPEG")
+    return tmp_path / "photos"
+
+
+def test_image_folder(load, photos):
+    data = load("image_folder", path=str(photos), size=12)
+    (x, y), test = data.arrays()
+    assert x.shape == (30, 3, 12, 12) and x.dtype == torch.uint8 and test is None
+    assert data.classes == ["blue", "green", "red"] and y.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    assert (x.float().mean((2, 3)).argmax(1) == 2 - y).all()
+    data.setup()
+    assert len(data.sets["test"]) == 6
+
+
+def test_image_folder_in_grey_and_binary(load, photos, tmp_path):
+    for file in (photos / "red").iterdir():
+        file.unlink()
+    (photos / "red").rmdir()
+    data = load("image_folder", path=str(photos), size=8, channels=1, task="binary")
+    (x, y), _ = data.arrays()
+    assert x.shape == (20, 1, 8, 8) and y.shape == (20,) and data.outputs == 2 and data.task.outputs == 1
+
+
+@pytest.mark.parametrize("task", ["foo", "regression", "values"])
+def test_an_image_folder_is_offered_only_the_tasks_of_its_classes(photos, task):
+    words = ["data=image_folder", f"data.path={photos}", f"data.task={task}"]
+    assert refusal(checked, words) == f"data.task={task} must be one of binary, classification, or left out"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"", "is empty"), (b"hello", "is no picture that is read"), (None, "is a picture that is cut off")],
+)
+def test_an_unreadable_picture_is_refused_by_name(load, photos, content, fault):
+    data = load("image_folder", path=str(photos))
+    bad = photos / "green" / "0.JPG"
+    bad.write_bytes(bad.read_bytes()[:200] if content is None else content)
+    assert f"green/0.JPG {fault}" in refusal(data.arrays)
+    assert f"green/0.JPG {fault}" in refusal(checked, ["data=image_folder", f"data.path={photos}"])
+
+
+def test_a_class_the_run_does_not_know_is_refused(load, photos):
+    data = load("image_folder", path=str(photos))
+    data.classes = ["blue", "green"]
+    with pytest.raises(Refused, match="red: the class is unknown; known: blue, green"):
+        data.arrays()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
+def test_pictures_are_converted(tmp_path, mode):
+    file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (6, 4), "white").convert(mode).save(file)
+    for channels in (1, 3):
+        out = picture(file, (channels, 5, 7))
+        assert out.shape == (channels, 5, 7) and out.dtype == torch.uint8 and out.min() > 250
+
+
+def test_pictures_stand_upright(tmp_path):
+    image = Image.fromarray(np.array([[0, 255], [0, 255]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by the camera
+    image.save(tmp_path / "x.png", exif=exif)
+    assert picture(tmp_path / "x.png", (1, 2, 2))[0].tolist() == [[0, 0], [255, 255]]
+
+
+def stripes(n: int = 24, size: int = 12) -> dict[str, list[np.ndarray]]:
+    """Grey pictures of two classes, stripes across and down, each with its own noise: 0 … 255."""
+    draw = np.random.default_rng(0)
+    across = np.where(np.arange(size) % 4 < 2, 200, 40)[:, None].repeat(size, 1)
+    noisy = [(across + draw.integers(0, 50, (size, size))).astype(np.uint8) for _ in range(2 * n)]
+    return {"h": noisy[:n], "v": [each.T.copy() for each in noisy[n:]]}
+
+
+def write(folder: Path, save, suffix: str = "png") -> Path:
+    """A picture for each of `stripes`, as ``save`` makes it of the array."""
+    for name, arrays in stripes().items():
+        (folder / name).mkdir(parents=True)
+        for k, values in enumerate(arrays):
+            save(values).save(folder / name / f"{k:02}.{suffix}")
+    return folder
+
+
+def wide(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint16) * 257)
+
+
+def real(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(values.astype(np.float32) / 255)
+
+
+def clear(values: np.ndarray, colour: int = 0) -> Image.Image:
+    """Of one colour, as opaque as the values are high."""
+    rgba = np.full((*values.shape, 4), colour, np.uint8)
+    rgba[..., 3] = values
+    return Image.fromarray(rgba)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "bmp", "tif", "tiff", "gif"])
+def test_every_format_gives_the_same_pixels(load, tmp_path, suffix):
+    options = {"lossless": True} if suffix == "webp" else {}
+    for name, arrays in stripes(4).items():
+        (tmp_path / name).mkdir()
+        for k, values in enumerate(arrays):
+            Image.fromarray(values).save(tmp_path / name / f"{k}.{suffix.upper()}", **options)
+    (x, _), _ = load("image_folder", path=str(tmp_path), size=12, channels=1).arrays()
+    assert x.dtype == torch.uint8 and torch.equal(x[:, 0], torch.from_numpy(np.stack(sum(stripes(4).values(), []))))
+
+
+def test_the_first_frame_of_a_gif_is_read(load, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        frames = [Image.new("L", (4, 4), grey) for grey in (9, 200)]
+        frames[0].save(tmp_path / name / "1.gif", save_all=True, append_images=frames[1:])
+    data = load("image_folder", path=str(tmp_path), size=4)
+    assert "of 2 files with several pictures, the first is read" in data.described
+    assert data.arrays()[0][0].unique().tolist() == [9]
+
+
+@pytest.mark.parametrize(
+    ("save", "suffix", "dtype", "white"),
+    [(wide, "png", torch.int32, 65535), (wide, "tif", torch.int32, 65535), (real, "tif", torch.float32, 1)],
+)
+def test_deep_pictures_keep_their_values(load, tmp_path, save, suffix, dtype, white):
+    data = load("image_folder", path=str(write(tmp_path / "deep", save, suffix)), size=6, channels=1)
+    (x, _), _ = data.arrays()
+    twins = load("image_folder", path=str(write(tmp_path / "twins", Image.fromarray)), size=6, channels=1)
+    (bytes_, _), _ = twins.arrays()
+    assert x.dtype == dtype and data.white == white
+    assert torch.allclose(x.double() / white, bytes_.double() / 255, atol=1.01 / 255)  # bytes are rounded twice
+    assert f"white is {white}" in data.described
+    data.setup()
+    assert torch.isfinite(data.std).all()
+
+
+def test_twelve_bits_are_told_by_the_highest_value(load, tmp_path):
+    data = load("image_folder", path=str(write(tmp_path, lambda v: Image.fromarray(v.astype(np.uint16) * 16))), size=12)
+    assert data.white == 4095 and data.arrays()[0][0].max() > 255
+
+
+def test_bytes_beside_deep_pictures_are_scaled_to_them(tmp_path):
+    deep, shallow = tmp_path / "deep.png", tmp_path / "shallow.png"
+    wide(np.array([[0, 100], [200, 255]], np.uint8)).save(deep)
+    Image.fromarray(np.array([[0, 100], [200, 255]], np.uint8)).save(shallow)
+    shape, in_ints = (3, 2, 2), Conversion("white", 65535, "int32")
+    assert np.array_equal(pixels(deep, shape, in_ints), pixels(shallow, shape, in_ints))
+    assert np.array_equal(pixels(deep, shape, Conversion()), pixels(shallow, shape, Conversion()))
+
+
+@pytest.mark.parametrize(("colour", "ground"), [(0, "white"), (250, "black")])
+def test_transparent_pictures_are_laid_on_what_they_are_seen_on(load, tmp_path, colour, ground):
+    data = load("image_folder", path=str(write(tmp_path / "clear", lambda v: clear(v, colour))), size=12, channels=1)
+    assert f"48 transparent pictures are laid on {ground} (data.ground)" in data.described
+    (x, _), _ = data.arrays()
+    alpha = torch.from_numpy(np.stack(sum(stripes().values(), [])))[:, None].double() / 255
+    expected = alpha * colour + (1 - alpha) * (255 if ground == "white" else 0)
+    assert (x.double() - expected).abs().max() <= 1
+    file = tmp_path / "new.png"  # a prediction does as training did, even if it would be judged otherwise by itself
+    clear(np.full((12, 12), 0, np.uint8), 255 - colour).save(file)
+    assert data.read(file).unique().tolist() == [255 if ground == "white" else 0]
+    assert load("image_folder", path=str(tmp_path / "clear"), ground="black").conversion.ground == "black"
+
+
+@pytest.mark.parametrize("save", [wide, clear])
+def test_deep_and_transparent_pictures_are_learned(tmp_path, save):
+    path = write(tmp_path / "pictures", save)
+    words = ["data=image_folder", f"data.path={path}", "data.size=12", "data.channels=1", "optimizer.lr=0.01"]
+    quiet = ["logger=none", "callbacks=none", f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=10"]
+    run = dlcourse.run(*words, *quiet)
+    assert run.metrics["test/acc"] == 1
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "keep their values" in page if save is wide else "laid on white" in page
+
+
+def test_a_run_of_before_reads_pixels_as_it_did(tmp_path):
+    clear(np.array([[0, 255]], np.uint8)).save(tmp_path / "clear.png")
+    wide(np.array([[0, 9]], np.uint8)).save(tmp_path / "wide.png")
+    assert pixels(tmp_path / "clear.png", (1, 1, 2), Conversion(None)).tolist() == [[[0, 0]]]
+    assert pixels(tmp_path / "wide.png", (1, 1, 2), Conversion(None)).tolist() == [[[0, 255]]]
+
+
+def test_what_is_left_out_is_counted_and_named(photos):
+    (photos / "red" / "night").mkdir()
+    for name in ("red/.DS_Store", "red/night/notes.txt", "blue/a.heic", "readme.md"):
+        (photos / name).write_bytes(b"x")
+    Image.new("RGB", (5, 5)).save(photos / "red" / "night" / "1.webp")
+    found = inspect_folder(str(photos), 8, 3, TASKS)
+    assert not found.problems
+    said = "\n".join(found.values["said"])
+    assert "left out, as hidden: 1 (red/.DS_Store)" in said
+    assert "left out, as no PNG, JPEG, WebP, BMP, TIFF or GIF file: 2 (blue/a.heic, night/notes.txt)" in said
+    assert "left out, as beside the folders of classes: 1" in said and "readme.md" in said
+    assert [row["pictures"] for row in found.described] == [10, 10, 11]
+
+
+def test_pictures_below_a_class_folder_are_of_that_class(load, photos):
+    for name in ("one", "two/three"):
+        (photos / "red" / name).mkdir(parents=True)
+        Image.new("RGB", (5, 5), (255, 0, 0)).save(photos / "red" / name / "1.png")
+    (photos / "red" / "loop").symlink_to(photos)
+    (x, y), _ = load("image_folder", path=str(photos), size=4).arrays()
+    assert len(x) == 32 and y.tolist().count(2) == 12
+
+
+def test_every_broken_file_is_a_problem_with_its_fault(photos):
+    (photos / "red" / "1.png").write_bytes(b"")
+    (photos / "red" / "3.png").write_bytes((photos / "red" / "5.png").read_bytes()[:60])
+    (photos / "blue" / "0.JPG").write_bytes(b"hello, this is text")
+    (photos / "grey").mkdir()
+    problems = inspect_folder(str(photos), 8, 3, TASKS).problems
+    assert len(problems) == 4 and all(str(photos) in problem for problem in problems)
+    for words in ("grey holds no pictures", "1.png is empty", "3.png is a picture that is cut off", "is no picture"):
+        assert sum(words in problem for problem in problems) == 1, problems
+    with pytest.raises(Refused, match="grey holds no pictures"):
+        folder_facts(str(photos), 8, 3, TASKS)
