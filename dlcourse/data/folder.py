@@ -1,6 +1,7 @@
 """The user's own pictures: a folder of class folders."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from dlcourse.errors import Refused
 class OwnPictures(Data):
     """Pictures of the class folders in PATH, and of the folders below them, each (channels, size, size).
 
+    The folders train, val (valid, validation) and test are the sets, where they hold class folders. Pictures that are
+    equal are in one set; one of a given test set, or validation set, is left out of training.
     ``dlcourse.data.folder_facts.folder_facts`` looks at the files and says how they become pixels, 0 … ``white`` in
     ``dtype``; ``described`` is what it found of each class, ``said`` of all. ``ground``: the colour that transparent
     pictures are laid on. ``as_before``: the files and pixels that runs of before read.
@@ -42,16 +45,45 @@ class OwnPictures(Data):
         self.conversion = Conversion(ground, white, dtype)
         self.described = describe(described, said)
 
-    def arrays(self) -> tuple[Split, None]:
-        files = files_of_before(self.path) if self.as_before else list_folder(self.path).classes
+    def arrays(self) -> tuple[Split, Split | None]:
+        sets = {"train": files_of_before(self.path)} if self.as_before else list_folder(self.path).sets
         known = self.classes or []
-        if unknown := [name for name in files if name not in known]:
-            raise Refused(f"{self.path / unknown[0]}: the class is unknown; known: {', '.join(known)}")
-        y = torch.tensor([known.index(name) for name, group in files.items() for _ in group])
-        return (self._pixels([file for group in files.values() for file in group]), y), None
+        if unknown := [name for classes in sets.values() for name in classes if name not in known]:
+            raise Refused(f"{self.path}: the class {unknown[0]} is unknown; known: {', '.join(known)}")
+        found = {name: self._read(classes) for name, classes in sets.items()}
+        if self.as_before:
+            return found["train"][:2], None
+        return self._apart(found)
 
-    def _pixels(self, files: Sequence[Path]) -> Tensor:
-        x = np.empty((len(files), *self.shape), self.conversion.dtype)
+    def _read(self, classes: Mapping[str, Sequence[Path]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels, class numbers, and a 64-bit number for each picture, the same for equal pixels."""
+        files = [file for group in classes.values() for file in group]
+        x, keys = np.empty((len(files), *self.shape), self.conversion.dtype), np.empty(len(files), np.int64)
         for k, file in enumerate(files):
             x[k] = pixels(file, self.shape, self.conversion)
-        return torch.from_numpy(x)
+            keys[k] = int.from_bytes(blake2b(x[k].tobytes(), digest_size=8).digest(), signed=True)
+        y = torch.tensor([(self.classes or []).index(name) for name, group in classes.items() for _ in group])
+        return torch.from_numpy(x), y, torch.from_numpy(keys)
+
+    def _apart(self, found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> tuple[Split, Split | None]:
+        """The given sets without what is in a later one, test last; what was found of equal pictures is noted."""
+        parts: dict[str, tuple[Tensor, Tensor]] = {}
+        seen, notes = torch.empty(0, dtype=torch.int64), []
+        for name, title in (("test", "test"), ("val", "validation"), ("train", "training")):
+            if name in found:
+                x, y, keys = found[name]
+                in_both = torch.isin(keys, seen)
+                if count := int(in_both.sum()):
+                    x, y, keys = x[~in_both], y[~in_both], keys[~in_both]
+                    notes.append(f"{count:,} {title} pictures are left out, a later set has them too")
+                parts[name], seen = (x, y), torch.cat([seen, keys])
+        self.keys, (_, y) = keys, parts["train"]
+        if not len(y):
+            raise Refused(f"{self.path}: every training picture is in another set too")
+        alike = len(keys.unique())
+        if repeated := len(keys) - alike:
+            notes.append(f"{repeated:,} pictures repeat the pixels of another and are in its set")
+        if doubtful := len(torch.stack([keys, y], 1).unique(dim=0)) - alike:
+            notes.append(f"{doubtful:,} pictures are in two classes")
+        self.note, self.val = "; ".join(notes) or None, parts.get("val")
+        return parts["train"], parts.get("test")

@@ -1,13 +1,13 @@
 """Shape, classes and pixels of the user's own pictures, read before torch is imported."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcourse.data.facts import CLASSES, Facts, class_facts, kind_of, literal, reader_of
-from dlcourse.data.folder_files import NAMES, list_folder
+from dlcourse.data.folder_files import NAMES, Listing, list_folder
 from dlcourse.errors import Refused
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def inspect_folder(
     ground: str | None = None,
     whole: bool = True,
 ) -> Facts:
-    """Task, shape, outputs and classes of the pictures in PATH/CLASS, in alphabetical order; how they become pixels.
+    """Task, shape, outputs and classes of the pictures in a folder, in alphabetical order; how they become pixels.
 
     Two folders are two classes with two outputs, unless the binary task is chosen. Pixels are bytes, or int32 or
     float32 where some files have more than 8 bits, from 0 to ``white``. ``ground`` is the colour that transparent
@@ -46,17 +46,16 @@ def inspect_folder(
     if ground not in (None, WHITE, BLACK):
         raise Refused(f"data.ground={ground} must be {WHITE} or {BLACK}, or left out")
     listing = list_folder(path)
-    classes = [literal(path, name) for name in listing.classes]
+    classes = [literal(path, name) for name in listing.sets["train"]]
     if len(classes) < 2:
         raise Refused(f"{path} needs a folder a class, at least two; found: {', '.join(classes) or 'none'}")
     facts = class_facts(path, "folders", classes, kind, tasks)
-    problems = [
-        f"{Path(path, name)} holds no pictures ({NAMES}); add some or remove the folder"
-        for name, files in listing.classes.items()
-        if not files
-    ]
-    found = {name: [examine(file, whole) for file in files] for name, files in listing.classes.items()}
-    every = [*chain(*found.values())]
+    problems = [*_problems(Path(path), listing)]
+    found = {
+        name: {part: [examine(file, whole) for file in files.get(name, ())] for part, files in listing.sets.items()}
+        for name in classes
+    }
+    every = [each for parts in found.values() for files in parts.values() for each in files]
     problems += [each.fault for each in every if each.fault]
     lightness = [each.lightness for each in every if each.lightness is not None]
     laid_on = ground or (BLACK if lightness and sum(lightness) / len(lightness) > 127.5 else WHITE)
@@ -66,9 +65,12 @@ def inspect_folder(
     whites = (1, *WHITES) if dtype == REAL else WHITES
     pixels = {"white": white or next((w for w in whites if highest <= w), highest), "ground": laid_on, "dtype": dtype}
     said = [*listing.said, *_said(every, pixels, len(lightness))]
-    described = [_description(name, files) for name, files in [*found.items()][:MOST_CLASSES]]
-    if rest := [*found.items()][MOST_CLASSES:]:
-        described.append(_description(f"{len(rest)} more classes", [*chain(*(files for _, files in rest))]))
+    if whole and (repeated := _repeated(listing)):
+        said.append(f"{repeated:,} files are the same as another, byte by byte")
+    described = [_description(name, parts) for name, parts in [*found.items()][:MOST_CLASSES]]
+    if rest := [*found.values()][MOST_CLASSES:]:
+        together = {part: [each for parts in rest for each in parts[part]] for part in listing.sets}
+        described.append(_description(f"{len(rest)} more classes", together))
     return Facts({"shape": [channels, size, size], **facts, **pixels, "said": said}, described, problems)
 
 
@@ -90,9 +92,30 @@ def _said(files: "Sequence[Examined]", pixels: Mapping[str, Any], transparent: i
     return said
 
 
-def _description(name: str, files: "Sequence[Examined]") -> dict[str, Any]:
-    read = [each for each in files if not each.fault]
-    row = {"class": name, "pictures": len(files), "sizes": _sizes(read)}
+def _problems(path: Path, listing: Listing) -> Iterator[str]:
+    """What is wrong with the folders: a class without pictures, or that training does not have, or the test."""
+    known = listing.sets["train"]
+    for part, classes in listing.sets.items():
+        folder = listing.folders.get(part, path)
+        for name, files in classes.items():
+            if name not in known:
+                yield f"{folder / name}: training has no class of that name; rename or remove the folder"
+            elif not files and part != "val":
+                yield f"{folder / name} holds no pictures ({NAMES}); add some or remove the folder"
+        if part == "test" and (lost := [name for name in known if name not in classes]):
+            yield f"{folder} has no folder {lost[0]}, which is a class of training; add it or remove that class"
+
+
+def _repeated(listing: Listing) -> int:
+    """How many files are the same as another."""
+    files = [file for classes in listing.sets.values() for group in classes.values() for file in group]
+    return len(files) - len({blake2b(file.read_bytes()).digest() for file in files})
+
+
+def _description(name: str, parts: "Mapping[str, Sequence[Examined]]") -> dict[str, Any]:
+    count = ", ".join(f"{len(files):,} {part}" for part, files in parts.items())
+    read = [each for files in parts.values() for each in files if not each.fault]
+    row = {"class": name, "pictures": count if len(parts) > 1 else len(parts["train"]), "sizes": _sizes(read)}
     return {**row, "formats": _counted(each.format for each in read), "depths": _counted(each.bits for each in read)}
 
 

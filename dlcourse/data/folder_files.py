@@ -1,4 +1,4 @@
-"""The files of a folder of pictures, by class: standard library only."""
+"""The files of a folder of pictures, by set and class: standard library only."""
 
 import os
 from collections.abc import Iterator
@@ -12,31 +12,52 @@ NAMES = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 OF_BEFORE = (".png", ".jpg", ".jpeg")  # what runs of before read
 HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")  # written by systems, besides names that begin with a point
+SETS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # the names of their folders
 SHOWN = 3
 
 
 class Listing(NamedTuple):
-    """The picture files of each class, in alphabetical order; files that are ``left_out``, by the reason."""
+    """The picture files of each set and class, in alphabetical order; files that are ``left_out``, by the reason.
 
-    classes: dict[str, list[Path]]
+    ``folders``: the folder of each set, empty if there is no such division: then all files are in the set ``train``.
+    """
+
+    sets: dict[str, dict[str, list[Path]]]
+    folders: dict[str, Path]
     left_out: dict[str, list[Path]]
 
     @property
     def said(self) -> list[str]:
-        """What is left out, in sentences with the count."""
-        return [f"left out, {why}: {len(paths):,} ({named(paths)})" for why, paths in self.left_out.items()]
+        """What is left out, in sentences with the count, and where sets are divided."""
+        told = [f"left out, {why}: {len(paths):,} ({named(paths)})" for why, paths in self.left_out.items()]
+        if not self.folders:
+            return told
+        cut = {"val": "; validation is cut from training", "test": "; the test set is cut from training"}
+        lacking = "".join(text for name, text in cut.items() if name not in self.folders)
+        return [f"the sets are the folders {', '.join(p.name for p in self.folders.values())}{lacking}", *told]
 
 
 def list_folder(path: str | Path) -> Listing:
-    """The pictures of PATH/CLASS; a folder below a class folder belongs to the class. Refused: no such folder."""
+    """The pictures of PATH/CLASS, or of PATH/train/CLASS, PATH/val/CLASS and PATH/test/CLASS.
+
+    A folder below a class folder belongs to the class. Folders of sets are those with a class folder of one name in
+    all of them; validation or test may lack. Refused: no such folder.
+    """
     left_out: dict[str, list[Path]] = {}
     try:
-        top = sorted(Path(path).iterdir())
-        folders = [p for p in top if p.is_dir() and not _hidden(p.name)]
-        for p in top:
-            if p not in folders:
-                _leave_out(left_out, p, "as beside the folders of classes")
-        return Listing({p.name: [*_pictures(p, left_out, (os.path.realpath(path),))] for p in folders}, left_out)
+        top = _folders(Path(path))
+        folders = _folders_of_sets(top)
+        root, beside = (os.path.realpath(path),), "as beside the folders of " + ("sets" if folders else "classes")
+        for p in sorted(Path(path).iterdir()):
+            if p not in (folders.values() if folders else top):
+                _leave_out(left_out, p, beside)
+        sets = {name: _folders(p) for name, p in folders.items()} or {"train": top}
+        for p in folders.values():
+            for each in sorted(p.iterdir()):
+                if each not in _folders(p):
+                    _leave_out(left_out, each, "as beside the folders of classes")
+        listed = {name: {p.name: [*_pictures(p, left_out, root)] for p in classes} for name, classes in sets.items()}
+        return Listing(listed, folders, left_out)
     except OSError as error:
         raise Refused(
             f"{error.filename or path} cannot be read: {error.strerror}; set data.path to a folder of folders"
@@ -49,7 +70,18 @@ def files_of_before(path: Path) -> dict[str, list[Path]]:
     return {p.name: sorted(f for f in p.iterdir() if f.suffix.lower() in OF_BEFORE) for p in folders}
 
 
-def named(paths: "list[Path]") -> str:
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not _hidden(p.name))
+
+
+def _folders_of_sets(folders: list[Path]) -> dict[str, Path]:
+    """The folder of each set, if these divide the classes."""
+    found = {name: p for name, words in SETS.items() for p in folders if p.name.lower() in words}
+    classes = [{p.name for p in _folders(folder)} for folder in found.values()]
+    return found if "train" in found and len(found) > 1 and set.intersection(*classes) else {}
+
+
+def named(paths: list[Path]) -> str:
     """The first names of a list of files."""
     return ", ".join(f"{p.parent.name}/{p.name}" for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
 

@@ -20,11 +20,11 @@ TASKS = {"two": "binary", "classes": "classification"}
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three classes of a plain colour, of several sizes and formats."""
+    """Three classes of plain colours, of several sizes and formats."""
     for name, colour in {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}.items():
         (tmp_path / "photos" / name).mkdir(parents=True)
         for n in range(10):
-            image = Image.new("RGB", (20 + n, 15), colour)
+            image = Image.new("RGB", (20 + n, 15), tuple(max(part - 4 * n, 0) for part in colour))
             image.save(tmp_path / "photos" / name / (f"{n}.png" if n % 2 else f"{n}.JPG"), "PNG" if n % 2 else "JPEG")
     return tmp_path / "photos"
 
@@ -69,7 +69,7 @@ def test_an_unreadable_picture_is_refused_by_name(load, photos, content, fault):
 def test_a_class_the_run_does_not_know_is_refused(load, photos):
     data = load("image_folder", path=str(photos))
     data.classes = ["blue", "green"]
-    with pytest.raises(Refused, match="red: the class is unknown; known: blue, green"):
+    with pytest.raises(Refused, match="the class red is unknown; known: blue, green"):
         data.arrays()
 
 
@@ -239,3 +239,93 @@ def test_every_broken_file_is_a_problem_with_its_fault(photos):
         assert sum(words in problem for problem in problems) == 1, problems
     with pytest.raises(Refused, match="grey holds no pictures"):
         folder_facts(str(photos), 8, 3, TASKS)
+
+
+@pytest.fixture
+def divided(tmp_path):
+    """Two classes in train, valid and test: 24, 6 and 10 pictures of each."""
+
+    def build(*names: str) -> str:
+        for name, arrays in stripes(40).items():
+            rest = iter(arrays)
+            for part, count in (("train", 24), ("valid", 6), ("test", 10)):
+                for k in range(count):
+                    image = Image.fromarray(next(rest))
+                    if part in names:
+                        (tmp_path / "sets" / part / name).mkdir(parents=True, exist_ok=True)
+                        image.save(tmp_path / "sets" / part / name / f"{k:02}.png")
+        return str(tmp_path / "sets")
+
+    return build
+
+
+def test_folders_of_sets_are_the_sets(load, divided):
+    data = load("image_folder", path=divided("train", "valid", "test"), size=12, channels=1)
+    data.setup()
+    assert {name: len(rows) for name, rows in data.sets.items()} == {"train": 48, "val": 12, "test": 20}
+    assert data.classes == ["h", "v"] and data.note is None
+    assert "the sets are the folders train, valid, test\n" in data.described
+    assert "24 train, 6 val, 10 test" in data.described
+    assert torch.equal(data.sets["test"].x[:10, 0], torch.from_numpy(np.stack(stripes(40)["h"][30:])))
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes", "said"),
+    [
+        (("train", "test"), {"train": 44, "val": 4, "test": 20}, "validation is cut from training"),
+        (("train", "valid"), {"train": 38, "val": 12, "test": 10}, "the test set is cut from training"),
+    ],
+)
+def test_a_set_that_is_not_given_is_cut_from_training(load, divided, parts, sizes, said):
+    data = load("image_folder", path=divided(*parts), size=12, channels=1)
+    data.setup()
+    assert {name: len(rows) for name, rows in data.sets.items()} == sizes and said in data.described
+
+
+def test_classes_may_be_called_train_and_test(load, divided, tmp_path):
+    path = Path(divided("train", "test"))
+    (path / "test" / "h").rename(path / "test" / "x")
+    (path / "test" / "v").rename(path / "test" / "y")
+    assert load("image_folder", path=str(path)).classes == ["test", "train"]
+
+
+def test_sets_with_other_classes_are_a_problem(divided):
+    path = Path(divided("train", "test"))
+    (path / "test" / "v").rename(path / "test" / "w")
+    problems = inspect_folder(str(path), 8, 3, TASKS).problems
+    assert len(problems) == 2 and "test/w: training has no class of that name" in problems[0]
+    assert "test has no folder v" in problems[1]
+
+
+def test_equal_pictures_are_in_one_set(load, tmp_path):
+    """Whatever their format; of a hundred pictures, each class has thirty that are there twice."""
+    for name, arrays in stripes(50).items():
+        (tmp_path / name).mkdir()
+        for k, values in enumerate(arrays):
+            Image.fromarray(values).save(tmp_path / name / f"{k:02}.png")
+            if k < 30:
+                Image.fromarray(values).save(tmp_path / name / f"{k:02}.bmp")
+    data = load("image_folder", path=str(tmp_path), size=12, channels=1)
+    data.setup()
+    assert "60 pictures repeat the pixels of another and are in its set" in data.note
+    keys = {name: {*data.keys[rows.index].tolist()} for name, rows in data.sets.items()}
+    assert sum(map(len, keys.values())) == 100 == len(set.union(*keys.values()))
+    before = {*data.keys[data.sets["test"].index].tolist()}
+    Image.new("L", (12, 12), 3).save(tmp_path / "h" / "new.png")
+    again = load("image_folder", path=str(tmp_path), size=12, channels=1)
+    again.setup()
+    assert len(before - {*again.keys[again.sets["test"].index].tolist()}) <= 1
+
+
+def test_a_picture_of_two_sets_is_left_out_of_training(load, divided):
+    path = Path(divided("train", "valid", "test"))
+    (path / "train" / "h" / "copy.png").write_bytes((path / "test" / "h" / "00.png").read_bytes())
+    (path / "train" / "v" / "copy.png").write_bytes((path / "valid" / "v" / "00.png").read_bytes())
+    (path / "valid" / "h" / "copy.png").write_bytes((path / "test" / "h" / "01.png").read_bytes())
+    (path / "train" / "h" / "again.png").write_bytes((path / "train" / "v" / "00.png").read_bytes())
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    data.setup()
+    assert {name: len(rows) for name, rows in data.sets.items()} == {"train": 49, "val": 12, "test": 20}
+    assert "2 training pictures are left out, a later set has them too" in data.note
+    assert "1 validation pictures are left out" in data.note and "1 pictures are in two classes" in data.note
+    assert "4 files are the same as another" in "\n".join(inspect_folder(str(path), 8, 3, TASKS).values["said"])
