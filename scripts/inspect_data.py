@@ -1,8 +1,9 @@
-"""How your own table would be read, and all that is wrong with it; trains nothing.
+"""How your own files would be read, and all that is wrong with them; trains nothing.
 
     python scripts/inspect_data.py data=table data.path=FILE data.target=COLUMN
+    python scripts/inspect_data.py data=image_folder data.path=FOLDER
 
-Takes the words of train.py. 0: it can be trained on; 2: it cannot, for the reasons that are printed.
+Takes the words of train.py. 0: they can be trained on; 2: they cannot, for the reasons that are printed.
 """
 
 import sys
@@ -19,24 +20,24 @@ def main(words: list[str]) -> int:
     from dlcourse.config.gate import check_overrides, facts_call
     from dlcourse.config.overrides import Overrides
     from dlcourse.data.facts import describe
-    from dlcourse.data.table_facts import inspect_table, table_facts
 
     overrides = Overrides.parse(words)
     check_overrides(overrides)
     composed = compose_files(overrides)
     complete(composed)
     if "facts" not in composed.cfg.data:
-        raise Refused(f"data={composed.choices['data']} is no table of your own; say data=table data.path=FILE")
+        raise Refused(
+            f"data={composed.choices['data']} reads no files of your own; say data=table data.path=FILE, or "
+            "data=image_folder data.path=FOLDER"
+        )
     reader, arguments = facts_call(composed.cfg, composed.choices["task"] if "task" in overrides else None)
-    if reader is not table_facts:
-        raise Refused(f"data={composed.choices['data']} is no table; say data=table data.path=FILE")
-    found = inspect_table(**arguments)
+    found = reader.inspect(**arguments)
     print(describe(found.described, found.values["said"]))
     if found.problems:
         print("\n".join(["", *map(printable, found.problems)]), file=sys.stderr)
         return CONFIG
-    inputs, task = found.values["shape"][0], found.values["task"]
-    print(f"\ntask={task}: {found.values['outputs']} output(s) from {inputs} inputs; train.py reads it so")
+    shape, outputs = " × ".join(map(str, found.values["shape"])), found.values["outputs"]
+    print(f"\ntask={found.values['task']}: {outputs} output(s) from {shape} inputs; train.py reads it so")
     return 0
 
 

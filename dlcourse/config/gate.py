@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ from dlcourse.config.overrides import Overrides, number_or_text, values_of
 from dlcourse.config.resolve import nodes, resolve
 from dlcourse.config.rules import METRIC_KEYS, check_rules
 from dlcourse.config.suggestions import nearest
+from dlcourse.data.facts import Reader
 from dlcourse.errors import Refused
 
 #: Packages whose own public classes may be targets: one name below each.
@@ -167,14 +168,14 @@ def _permitted(target: str, known: set[str], packages: Sequence[str]) -> bool:
     return ours or allowed or target in known or ".".join(parts[:-1]) in PACKAGES
 
 
-def facts_call(cfg: DictConfig, asked: str | None) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
+def facts_call(cfg: DictConfig, asked: str | None) -> tuple[Reader, dict[str, Any]]:
     """The shipped reader of the facts about a user's files, and its arguments; ``asked``: the task of an override."""
     node = cfg.data.facts
     facts = resolve(node, "data.facts") if OmegaConf.is_dict(node) else {}
     target = str(facts.pop("_target_", None))
     if target not in shipped_targets() or target.rpartition(".")[0] not in READERS:
         raise Refused(f"data.facts={target}: facts are read by {' and '.join(READERS)} only")
-    reader = _load(target)
+    reader: Reader = _load(target)
     _check_arguments("data.facts", facts, reader)
     if facts.get("task") is None and asked in facts.get("tasks", {}).values():
         facts["task"] = asked

@@ -1,7 +1,7 @@
 """Shared by the readers of the user's own files: kinds of y, classes, and names that a configuration can hold."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import update_wrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,20 +19,21 @@ class Facts(NamedTuple):
     problems: list[str]
 
 
-def reader_of(inspect: Callable[..., Facts], **quicker: Any) -> Callable[..., dict[str, Any]]:
-    """The values that ``inspect`` finds, for the configuration, as a function. Refused (2), for the first problem.
+class Reader:
+    """The values that ``inspect`` finds, for the configuration. Refused (2), for the first problem.
 
-    ``inspect`` is its ``__wrapped__``; ``quicker``: its arguments where a run, that reads all of the files, follows.
+    ``quicker``: arguments of ``inspect`` where a run follows, which reads all of the files.
     """
 
-    @wraps(inspect, assigned=())
-    def read(*given: Any, **named: Any) -> dict[str, Any]:
-        facts = inspect(*given, **named, **quicker)
+    def __init__(self, inspect: Callable[..., Facts], **quicker: Any):
+        self.inspect, self.quicker = inspect, quicker
+        update_wrapper(self, inspect)
+
+    def __call__(self, *given: Any, **named: Any) -> dict[str, Any]:
+        facts = self.inspect(*given, **named, **self.quicker)
         if facts.problems:
             raise Refused(facts.problems[0])
         return {**facts.values, "described": facts.described}
-
-    return read
 
 
 def describe(rows: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:

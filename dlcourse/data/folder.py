@@ -12,7 +12,7 @@ from torch import Tensor
 from dlcourse.data.base import Data, Split
 from dlcourse.data.facts import describe
 from dlcourse.data.folder_files import files_of_before, list_folder
-from dlcourse.data.picture_file import BYTE, Conversion, pixels
+from dlcourse.data.picture_file import BYTE, SQUEEZE, Conversion, pixels
 from dlcourse.errors import Refused
 
 
@@ -23,7 +23,8 @@ class OwnPictures(Data):
     equal are in one set; one of a given test set, or validation set, is left out of training.
     ``dlcourse.data.folder_facts.folder_facts`` looks at the files and says how they become pixels, 0 … ``white`` in
     ``dtype``; ``described`` is what it found of each class, ``said`` of all. ``ground``: the colour that transparent
-    pictures are laid on. ``as_before``: the files and pixels that runs of before read.
+    pictures are laid on. ``resize``: of those that are not square, see `Conversion`.
+    ``as_before``: the files and pixels that runs of before read.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class OwnPictures(Data):
         white: float = 255,
         ground: str | None = None,
         dtype: str = BYTE,
+        resize: str = SQUEEZE,
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
         as_before: bool = False,
@@ -42,7 +44,7 @@ class OwnPictures(Data):
     ):
         super().__init__(white=white, **facts)
         self.path, self.size, self.channels, self.as_before = Path(path), size, channels, as_before
-        self.conversion = Conversion(ground, white, dtype)
+        self.conversion = Conversion(ground, white, dtype, resize)
         self.described = describe(described, said)
 
     def arrays(self) -> tuple[Split, Split | None]:

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcourse.data.facts import CLASSES, Facts, class_facts, kind_of, literal, reader_of
+from dlcourse.data.facts import CLASSES, Facts, Reader, class_facts, kind_of, literal
 from dlcourse.data.folder_files import NAMES, Listing, list_folder
 from dlcourse.errors import Refused
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from dlcourse.data.picture_file import Examined
 
 WHITES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
+RESIZED = {
+    "squeeze": "squeezed (data.resize=pad or crop keeps their proportions)",
+    "pad": "padded with {ground}",
+    "crop": "cropped to their middle",
+}
 MOST_CLASSES = 20  # are described one by one
 
 
@@ -25,6 +30,7 @@ def inspect_folder(
     task: str | None = None,
     white: float | None = None,
     ground: str | None = None,
+    resize: str = "squeeze",
     whole: bool = True,
 ) -> Facts:
     """Task, shape, outputs and classes of the pictures in a folder, in alphabetical order; how they become pixels.
@@ -45,6 +51,8 @@ def inspect_folder(
         raise Refused(f"data.channels={channels} must be 1 or 3, and data.size={size} a number of pixels from 1 on")
     if ground not in (None, WHITE, BLACK):
         raise Refused(f"data.ground={ground} must be {WHITE} or {BLACK}, or left out")
+    if resize not in RESIZED:
+        raise Refused(f"data.resize={resize} must be one of {', '.join(RESIZED)}")
     listing = list_folder(path)
     classes = [literal(path, name) for name in listing.sets["train"]]
     if len(classes) < 2:
@@ -65,6 +73,9 @@ def inspect_folder(
     whites = (1, *WHITES) if dtype == REAL else WHITES
     pixels = {"white": white or next((w for w in whites if highest <= w), highest), "ground": laid_on, "dtype": dtype}
     said = [*listing.said, *_said(every, pixels, len(lightness))]
+    if oblong := sum(each.width != each.height for each in every):
+        became = RESIZED[resize].format(ground=laid_on)
+        said.append(f"{oblong:,} of {len(every):,} pictures are not square and are {became}, to {size} × {size}")
     if whole and (repeated := _repeated(listing)):
         said.append(f"{repeated:,} files are the same as another, byte by byte")
     described = [_description(name, parts) for name, parts in [*found.items()][:MOST_CLASSES]]
@@ -74,7 +85,7 @@ def inspect_folder(
     return Facts({"shape": [channels, size, size], **facts, **pixels, "said": said}, described, problems)
 
 
-folder_facts = reader_of(inspect_folder, whole=False)
+folder_facts = Reader(inspect_folder, whole=False)
 
 
 def _said(files: "Sequence[Examined]", pixels: Mapping[str, Any], transparent: int) -> list[str]:

@@ -15,6 +15,7 @@ from dlcourse.data.folder_files import FORMATS, NAMES
 from dlcourse.errors import Refused
 
 WHITE, BLACK = "white", "black"
+SQUEEZE, PAD, CROP = "squeeze", "pad", "crop"
 BYTE, WHOLE, REAL = "uint8", "int32", "float32"  # of pixels
 
 
@@ -22,12 +23,14 @@ class Conversion(NamedTuple):
     """How files become pixels of one kind, 0 … ``white`` in ``dtype``.
 
     ``ground``: the colour that transparent pictures are laid on; None: as runs of before, which read colours that
-    cannot be seen, and 8 bits of any picture.
+    cannot be seen, and 8 bits of any picture. ``resize``: ``squeeze`` the sides each to the size that is wanted,
+    ``pad`` the shorter one with the ground, or ``crop`` the longer one, to its middle.
     """
 
     ground: str | None = WHITE
     white: float = 255
     dtype: str = BYTE
+    resize: str = SQUEEZE
 
 
 class Examined(NamedTuple):
@@ -80,7 +83,7 @@ def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarra
         image: Image.Image = ImageOps.exif_transpose(file)
         dtype = dtype_of(image.mode)
         if how.ground is None or dtype == how.dtype == BYTE:
-            found = np.asarray(_resized(_laid(image, how.ground, channels), width, height))
+            found = np.asarray(_resized(_laid(image, how.ground, channels), (width, height), how))
             return found.reshape(height, width, channels).transpose(2, 0, 1)
         if dtype == BYTE:
             values = np.asarray(_laid(image, how.ground, channels), np.float32).reshape(image.height, image.width, -1)
@@ -89,7 +92,8 @@ def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarra
         if dtype != how.dtype:
             values = values * np.float32(how.white / _nominal_white(file, dtype, values))
         bands = [
-            np.asarray(_resized(Image.fromarray(band), width, height)) for band in values.transpose(2, 0, 1).copy()
+            np.asarray(_resized(Image.fromarray(band), (width, height), how))
+            for band in values.transpose(2, 0, 1).copy()
         ]
         resized = np.broadcast_to(np.stack(bands), (channels, height, width))
         return resized if how.dtype == REAL else resized.round().astype(how.dtype)
@@ -130,8 +134,14 @@ def _laid(image: Image.Image, ground: str | None, channels: int) -> Image.Image:
     return image.convert("RGB" if channels == 3 else "L")
 
 
-def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+def _resized(image: Image.Image, size: tuple[int, int], how: Conversion) -> Image.Image:
+    if how.resize == PAD:
+        ground = how.white if how.ground == WHITE else 0
+        colour = ground if image.mode == "F" else how.ground
+        return ImageOps.pad(image, size, Image.Resampling.BILINEAR, color=colour)  # type: ignore[arg-type]
+    if how.resize == CROP:
+        return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    return image.resize(size, Image.Resampling.BILINEAR)
 
 
 def _lightness(image: Image.Image) -> float | None:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, Facts, kind_of, reader_of
+from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, Facts, Reader, kind_of
 from dlcourse.data.fingerprint import fingerprint
 from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, count
 from dlcourse.data.table_file import TableFile, files_of, read_table, shown
@@ -132,7 +132,7 @@ def inspect_table(
     return Facts(values, described, problems)
 
 
-table_facts = reader_of(inspect_table)
+table_facts = Reader(inspect_table)
 
 
 def own_files(*paths: str | Sequence[str] | None) -> dict[str, list[Path]]:

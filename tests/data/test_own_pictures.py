@@ -12,6 +12,7 @@ from dlcourse.data.folder_facts import folder_facts, inspect_folder
 from dlcourse.data.picture import picture
 from dlcourse.data.picture_file import Conversion, pixels
 from dlcourse.errors import Refused
+from scripts.inspect_data import main as inspect_data
 from tests.composing import checked
 from tests.refusing import refusal
 
@@ -329,3 +330,56 @@ def test_a_picture_of_two_sets_is_left_out_of_training(load, divided):
     assert "2 training pictures are left out, a later set has them too" in data.note
     assert "1 validation pictures are left out" in data.note and "1 pictures are in two classes" in data.note
     assert "4 files are the same as another" in "\n".join(inspect_folder(str(path), 8, 3, TASKS).values["said"])
+
+
+@pytest.mark.parametrize(
+    ("resize", "said"),
+    [("squeeze", "squeezed"), ("pad", "padded with white"), ("crop", "cropped to their middle")],
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_pictures_that_are_not_square(load, tmp_path, resize, said, deep):
+    """Four times as wide as high: three quarters of a padded one are ground."""
+    values = np.full((4, 16), 90, np.uint8)
+    values[:, :2] = 30  # cropped away
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (wide if deep else Image.fromarray)(values).save(tmp_path / name / "1.png")
+        (wide if deep else Image.fromarray)(values[:, 4:8]).save(tmp_path / name / "2.png")
+    data = load("image_folder", path=str(tmp_path), size=8, channels=1, resize=resize)
+    assert f"2 of 4 pictures are not square and are {said}" in data.described
+    (x, _), _ = data.arrays()
+    found = x[0, 0].double() * 255 / data.white
+    assert x[1].unique().tolist() == [90 * data.white / 255]
+    if resize == "squeeze":
+        assert found[:, 0].max() < 60 and found[:, 3:].unique().tolist() == [90]
+    elif resize == "crop":
+        assert found.unique().tolist() == [90]
+    else:
+        assert found[[0, 1, 2, 5, 6, 7]].unique().tolist() == [255] and found[3:5, 4:].unique().tolist() == [90]
+    assert torch.equal(data.read(tmp_path / "a" / "1.png"), x[:1].float())
+
+
+def test_an_unknown_way_to_resize_is_refused(photos):
+    words = ["data=image_folder", f"data.path={photos}", "data.resize=stretch"]
+    assert refusal(checked, words) == "data.resize=stretch must be one of squeeze, pad, crop"
+
+
+def test_inspect_data_prints_what_would_be_read_and_all_that_is_wrong(photos, capsys):
+    words = ["data=image_folder", f"data.path={photos}", "data.size=16"]
+    (photos / "red" / "notes.txt").write_text("x")
+    assert inspect_data(words) == 0
+    out = capsys.readouterr().out
+    for said in ("blue", "5 JPEG, 5 PNG", "20 × 15 … 29 × 15", "8 bits", "30 of 30 pictures are not square"):
+        assert said in out, out
+    assert "left out, as no PNG" in out and "(red/notes.txt)" in out
+    assert "task=classification: 3 output(s) from 3 × 16 × 16 inputs" in out
+    (photos / "red" / "1.png").write_bytes(b"")
+    (photos / "blue" / "3.png").write_bytes((photos / "blue" / "5.png").read_bytes()[:60])
+    assert inspect_data(words) == 2
+    found = capsys.readouterr()
+    assert "1.png is empty" in found.err and "3.png is a picture that is cut off" in found.err
+    assert "5 JPEG, 4 PNG" in found.out and "output(s)" not in found.out
+
+
+def test_inspect_data_names_what_it_reads():
+    assert "data=table data.path=FILE, or data=image_folder data.path=FOLDER" in refusal(inspect_data, ["data=digits"])

@@ -373,7 +373,7 @@ def test_inspect_data_prints_what_would_be_read_and_all_that_is_wrong(tmp_path, 
     assert main(["data=table", f"data.path={bad}", "data.target=y"]) == CONFIG
     told = capsys.readouterr()
     assert "row 3: column 'a' is missing" in told.err and "row 3: column 'b' is missing" in told.err
-    with pytest.raises(Refused, match="data=digits is no table of your own"):
+    with pytest.raises(Refused, match="data=digits reads no files of your own"):
         main(["data=digits"])
     with pytest.raises(Refused, match="data.path=FILE.csv"):
         main(["data=table"])
