@@ -13,17 +13,17 @@ from dlcourse.data.facts import CLASSES, LABELS, VALUES, describe
 from dlcourse.data.picture import array
 from dlcourse.data.splits import SMALL
 from dlcourse.data.table_column import NUMBER, literal_of, place, row_of
-from dlcourse.data.table_facts import complete, find, own_files, width
+from dlcourse.data.table_facts import complete, find, own_files
 from dlcourse.data.table_file import TableFile, read_table, shown
 from dlcourse.data.table_fill import fitted_fill
+from dlcourse.data.table_input import width
 from dlcourse.data.table_reading import check_missing, read_as
 from dlcourse.data.table_rows import faults_of
-from dlcourse.data.table_split import groups_of, keys_of, times_of, weights_of
+from dlcourse.data.table_split import groups_of, in_test_set, keys_of, times_of, weights_of
 from dlcourse.data.table_target import goal_column, labels_of
-from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, UNKNOWN, Words
+from dlcourse.data.table_words import DROP_ROWS, INDICATOR, PERIODS, REFUSE, UNKNOWN, Words
 from dlcourse.errors import Refused
 
-TEST_PART = 5  # about one row in five is for testing, of runs of before
 #: Words that both say which rows test or validate.
 CLASHES = (
     *(("group", "time"), ("time", "folds"), ("folds", "test_path"), ("group", "test_path"), ("time", "test_path")),
@@ -48,7 +48,8 @@ class OwnTable(Data):
     ``missing``: what becomes of missing inputs. ``refuse``, ``drop_rows``; ``median``, ``mean`` or ``most_frequent``:
     that of the training rows stands for a missing number, and the most frequent word for a missing word; ``indicator``:
     the median, no word at all, and in both cases one more input, which is 1 where the value is missing.
-    ``unseen``: of a word that the table trained on does not have. ``refuse``; ``unknown``: it is none of the words.
+    ``date_parts``: of a date also its place in the day, week or year, each as sine and cosine. ``unseen``: what a word
+    is that the table trained on does not have: ``refuse``, or ``unknown``, none of the words.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class OwnTable(Data):
         max_categories: int = 100,
         missing: str = REFUSE,
         unseen: str = REFUSE,
+        date_parts: Sequence[str] = (),
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
         ignore: Sequence[Any] = (),
@@ -97,7 +99,7 @@ class OwnTable(Data):
         self.path, self.columns = path, list(columns)
         self.targets = [str(name) for name in (target if several else [target])]
         writing = (separator, encoding, comment, header, sheet, na_values)
-        self.words = Words(*writing, decimal, day_first, max_categories, missing, unseen)
+        self.words = Words(*writing, decimal, day_first, max_categories, missing, unseen, date_parts)
         self.dtype = torch.float64 if any(column.get("float64") for column in self.columns) else torch.float32
         self.float64_target, self.label_words = bool(float64_target), label_words
         self.fills = missing not in (REFUSE, DROP_ROWS)
@@ -184,6 +186,9 @@ class OwnTable(Data):
                 x[missing, start : start + len(words)] = torch.nan
             else:
                 x[:, start] = value
+                for k, part in enumerate(column.get("parts", ())):
+                    angle = 2 * torch.pi * (value / PERIODS[part])
+                    x[:, start + 1 + 2 * k], x[:, start + 2 + 2 * k] = angle.sin(), angle.cos()
             start += width(column)
             if column.get("indicator"):
                 x[missing, start - 1] = 1
@@ -237,9 +242,3 @@ class OwnTable(Data):
         raise Refused(
             f"{table.path}, row {row}: '{text}' in column '{table.names[at]}' is unknown; known: {shown(known)}"
         )
-
-
-def in_test_set(columns: int) -> str:
-    """The SQL expression of whether a row is for testing, by a hash of its own cells."""
-    cells = ", ".join(f"coalesce(c{k}::varchar, '')" for k in range(columns))
-    return f"('0x' || substr(sha256(concat_ws(chr(31), {cells})), 1, 16))::ubigint % {TEST_PART} = 0"

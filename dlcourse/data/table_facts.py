@@ -7,12 +7,12 @@ from typing import Any
 
 from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, Facts, Reader, kind_of
 from dlcourse.data.fingerprint import fingerprint
-from dlcourse.data.table_column import CATEGORY, DATE, EMPTY, NUMBER, Column, count
+from dlcourse.data.table_column import Column, count
 from dlcourse.data.table_file import TableFile, files_of, read_table, shown
+from dlcourse.data.table_input import needs_float64, read_input, width
 from dlcourse.data.table_numbers import could_be_thousands
-from dlcourse.data.table_reading import check_missing, read_column, words_of
 from dlcourse.data.table_target import read_target
-from dlcourse.data.table_words import DROP_ROWS, INDICATOR, Words
+from dlcourse.data.table_words import DROP_ROWS, Words
 from dlcourse.errors import Refused
 
 
@@ -87,19 +87,8 @@ def inspect_table(
                     of_label[at] = words_of_label
                     becomes = f"a label: '{words_of_label[1]}', without it '{words_of_label[0]}'"
             else:
-                column = read_column(table, at, said.reading)
-                becomes = _why_left_out(table, at, column)
-                if not becomes:
-                    vocabulary = words_of(table, column, said.reading) if column.kind == CATEGORY else None
-                    inputs.append({"name": name, "kind": column.kind, "vocabulary": vocabulary, "form": column.form})
-                    inputs[-1] |= {"float64": True} if needs_float64(table, column) else {}
-                    becomes = f"{len(vocabulary)} inputs" if vocabulary else "1 input"
-                    if column.missing:
-                        check_missing(table, at, said.missing)
-                        inputs[-1] |= {"indicator": True} if said.missing == INDICATOR else {}
-                        becomes += (
-                            ", and 1 where missing" if said.missing == INDICATOR else f", missing: {said.missing}"
-                        )
+                column, entry, becomes = read_input(table, at, said)
+                inputs += [entry] if entry else []
             described.append(_description(column, becomes))
             read.append(column)
         except Refused as refusal:
@@ -118,6 +107,8 @@ def inspect_table(
         problems.append(
             f"{table.path} has the target column '{table.names[goals[0]]}' only, and no column to predict it from"
         )
+    if said.date_parts and not any("parts" in entry for entry in inputs):
+        problems.append(f"{table.path}: data.date_parts={[*said.date_parts]}, but no input is a date; leave it out")
     if kind == LABELS:
         values |= {"classes": [table.names[at] for at in goals], "label_words": [of_label.get(at) for at in goals]}
     shape = [sum(width(column) for column in inputs)]
@@ -150,34 +141,10 @@ def find(table: TableFile, name: Any, key: str = "") -> int:
     raise Refused(f"{table.path} has no column '{name}'{where}{hint}\nIt has: {shown(table.names)}")
 
 
-def _why_left_out(table: TableFile, at: int, column: Column) -> str:
-    """Why a column is left out; empty if it is an input. Refused: values in a column without a name."""
-    if column.kind == EMPTY:
-        return "left out: no values"
-    if not column.name and "row number" in column.said:
-        return "left out: counts the rows"
-    if not column.name:
-        raise Refused(f"{table.path}: column {at + 1} has no name; name it, or remove it if it only counts the rows")
-    return ""
-
-
 def _description(column: Column, becomes: str) -> dict[str, Any]:
     kind = f"{column.kind} ({column.said})" if column.said else column.kind
     figures = {"missing": column.missing, "distinct": column.distinct, "values": column.shown}
     return {"column": column.name, "becomes": becomes, "kind": kind, **figures}
-
-
-def needs_float64(table: TableFile, column: Column) -> bool:
-    """Whether float32 may lose more than 6e-5 of the standard deviation of a column of numbers or dates."""
-    if column.kind not in (NUMBER, DATE):
-        return False
-    value = f"({column.value})::double"
-    return bool(table.one(f"max(abs({value})) > 1024 * stddev_samp({value}) and stddev_samp({value}) > 0")[0])
-
-
-def width(column: Mapping[str, Any]) -> int:
-    """The number of inputs that a column becomes."""
-    return len(column["vocabulary"] or "1") + bool(column.get("indicator"))
 
 
 def complete(columns: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlcourse.data.table_facts import width
+from dlcourse.data.table_input import width
 from dlcourse.data.table_words import INDICATOR
 from dlcourse.errors import Refused
 
@@ -20,15 +20,15 @@ def fitted_fill(x: Tensor, columns: Sequence[Mapping[str, Any]], missing: str) -
     fill = torch.zeros(x.shape[1], dtype=x.dtype)
     start = 0
     for column in columns:
-        words = len(column["vocabulary"] or "")
-        values = x[:, start : start + max(words, 1)]
+        words, inputs = column["vocabulary"], width(column) - bool(column.get("indicator"))
+        values = x[:, start : start + inputs]
         values = values[~values[:, 0].isnan()]
         if not len(values):
             raise Refused(f"column '{column['name']}' is missing in all training rows; name it in data.ignore")
         if words and missing != INDICATOR:
             fill[start + int(values.sum(0).argmax())] = 1
         elif not words:
-            fill[start] = FILLS[missing](values[:, 0])
+            fill[start : start + inputs] = torch.stack([FILLS[missing](each) for each in values.unbind(1)])
         start += width(column)
     return fill
 

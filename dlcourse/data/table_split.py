@@ -11,6 +11,8 @@ from dlcourse.data.table_words import Words
 from dlcourse.errors import Refused
 from dlcourse.noise import hashed
 
+TEST_PART = 5  # about one row in five is for testing, of runs of before
+
 
 def keys_of(x: Tensor) -> Tensor:
     """A 64-bit number for each row of inputs x (N, inputs), (N,): the same for equal inputs."""
@@ -60,3 +62,9 @@ def _check_present(table: TableFile, at: int, what: str) -> None:
     if table.one(f"count(c{at})")[0] < table.rows:
         row, _ = row_of(table, f"c{at} is null", f"c{at}")
         raise Refused(f"{table.path}, row {row}: column '{table.names[at]}' (data.{what}) is missing; fill it in")
+
+
+def in_test_set(columns: int) -> str:
+    """The SQL expression of whether a row is for testing, by a hash of its own cells."""
+    cells = ", ".join(f"coalesce(c{k}::varchar, '')" for k in range(columns))
+    return f"('0x' || substr(sha256(concat_ws(chr(31), {cells})), 1, 16))::ubigint % {TEST_PART} = 0"

@@ -11,6 +11,8 @@ from dlcourse.errors import Refused
 REFUSE, DROP_ROWS, INDICATOR = "refuse", "drop_rows", "indicator"
 UNKNOWN = "unknown"  # of a word that training did not see: none of the known ones
 POLICIES = (REFUSE, "median", "mean", "most_frequent", INDICATOR, DROP_ROWS)
+#: Parts of a date, and how many days each takes to come round.
+PERIODS = {"day": 1.0, "week": 7.0, "year": 365.2425}
 
 
 class Words(NamedTuple):
@@ -27,6 +29,7 @@ class Words(NamedTuple):
     max_categories: int = 100
     missing: str = REFUSE
     unseen: str = REFUSE
+    date_parts: Sequence[str] = ()
 
     def check(self) -> None:
         """Refused: a word that is none of those that the key has."""
@@ -48,6 +51,8 @@ class Words(NamedTuple):
             raise Refused(f"data.missing={self.missing}: expected one of {', '.join(POLICIES)}")
         if self.unseen not in (REFUSE, UNKNOWN):
             raise Refused(f"data.unseen={self.unseen}: expected {REFUSE} or {UNKNOWN}")
+        if isinstance(self.date_parts, str) or not {*self.date_parts} <= {*PERIODS}:
+            raise Refused(f"data.date_parts={self.date_parts}: expected a list of some of {', '.join(PERIODS)}")
         if isinstance(self.na_values, str) or not isinstance(self.na_values, Sequence):
             raise Refused(f"data.na_values={self.na_values}: expected a list, as data.na_values=[NA,none]")
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from dlcourse.data.table import in_test_set
 from dlcourse.data.table_file import read_table
+from dlcourse.data.table_split import in_test_set
 from dlcourse.errors import Refused
 
 

@@ -134,6 +134,28 @@ def test_the_report_shows_the_table_with_the_columns_that_are_left_out(tmp_path)
     assert "left out: data.ignore" in page and "1 input, and 1 where missing" in page and "word missing" in page
 
 
+def test_parts_of_a_date_are_where_it_is_in_each(load, tmp_path):
+    path = tmp_path / "dates.csv"
+    times = ["2024-01-01 00:00", "2024-01-01 06:00", "2024-01-02 00:00", "2024-01-08 12:00", "", "2024-07-01 18:00"]
+    path.write_text("t,y\n" + "".join(f"{time},{n % 2}\n" for n, time in enumerate(times)))
+    data = load("table", path=str(path), target="y", missing="median", date_parts=["day", "week", "year"])
+    (x, _), _ = data.arrays()
+    assert x.shape[1:] == data.shape == (7,)
+    start = x[0]  # a Monday, at midnight
+    quarter = [torch.atan2(sine, cosine).item() / (2 * torch.pi) for sine, cosine in x[1, 1:].reshape(3, 2)]
+    before = [torch.atan2(sine, cosine).item() / (2 * torch.pi) for sine, cosine in start[1:].reshape(3, 2)]
+    apart = [(later - earlier) % 1 for later, earlier in zip(quarter, before, strict=True)]
+    assert apart == pytest.approx([1 / 4, 1 / 4 / 7, 1 / 4 / 365.2425], abs=1e-4)
+    assert torch.allclose(x[2, 1:3], start[1:3], atol=1e-4)  # midnight again
+    assert bool(x[4].isnan().all())
+    data.setup()
+    assert bool(data.sets["train"].x.isfinite().all())
+    with pytest.raises(Refused, match="no input is a date"):
+        table_facts(gaps(tmp_path / "gaps.csv"), "y", TASKS, words={"missing": "mean", "date_parts": ["week"]})
+    with pytest.raises(Refused, match="some of day, week, year"):
+        table_facts(str(path), "y", TASKS, words={"missing": "mean", "date_parts": ["month"]})
+
+
 def test_missing_inputs_without_an_indicator_are_refused_where_it_is_the_policy(table, tmp_path):
     data = table("indicator")
     path = gaps(tmp_path / "more.csv", cells={(2, "b"): ""})
