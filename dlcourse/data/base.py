@@ -17,17 +17,18 @@ from dlcourse.data.picture import array, described, dims, picture, pictures_in
 from dlcourse.data.picture_file import Conversion
 from dlcourse.data.sets import leave_rows_out, split_into_sets
 from dlcourse.data.splits import positions
+from dlcourse.data.stored import Stored
 from dlcourse.data.targets import check_targets
 from dlcourse.errors import Refused
 from dlcourse.metrics import real
-from dlcourse.tasks.base import Batch, Task
+from dlcourse.tasks.base import PART, Batch, Task
 
 Split = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 512
 
 
 class Data(pl.LightningDataModule):
-    """Inputs (N, *shape) and targets held in memory, in three sets: train, val and test.
+    """Inputs (N, *shape), held in memory or stored in a file, and targets, in three sets: train, val and test.
 
     A subclass implements ``arrays``. ``y`` is the kind of targets: ``classes`` (N,) of 0 … outputs − 1, ``labels``
     (N, outputs) of 0 and 1, ``values`` (N, outputs), ``masks`` (N, H, W) of the class of each pixel, ``boxes``
@@ -154,10 +155,11 @@ class Data(pl.LightningDataModule):
         if tuple(x.shape[1:]) != self.shape:
             hint = ", channels come first (N, C, H, W)" if sorted(x.shape[1:]) == sorted(self.shape) else ""
             raise Refused(f"data={self.name}: expected inputs (N, {dims(self.shape)}), found {tuple(x.shape)}{hint}")
-        if x.is_floating_point() and bool((wrong := self._wrong(x)).any()):
-            row, *input_index = wrong.nonzero()[0].tolist()
-            value = x[(row, *input_index)].item()
-            raise Refused(f"data={self.name}: input {input_index} of row {row} is {value}; remove or fill it")
+        for k, part in enumerate(x.split(PART) if x.is_floating_point() else ()):
+            if bool((wrong := self._wrong(part)).any()):
+                row, *place = wrong.nonzero()[0].tolist()
+                value = part[(row, *place)].item()
+                raise Refused(f"data={self.name}: input {place} of row {k * PART + row} is {value}; remove or fill it")
         try:
             check_targets(y, self.y, self.shape, self.outputs, len(x))
             self.task.check(x, y)
@@ -190,8 +192,9 @@ class Data(pl.LightningDataModule):
             raise Refused(f"data={self.name}: {len(rows)} training rows for {world} processes; lower trainer.devices")
         batch = EVALUATION_BATCH if not train else len(rows) if self.batch_size == "full" else int(self.batch_size)
         workers = self.num_workers if train else 0  # evaluation reads contiguous memory, so workers would not help
-        if self.trainer and self.trainer.strategy.root_device.type == "cuda" and not workers:
-            rows = rows.to(self.trainer.strategy.root_device)  # once, instead of a copy a step
+        on_gpu = self.trainer and self.trainer.strategy.root_device.type == "cuda" and not isinstance(rows.x, Stored)
+        if on_gpu and not workers:
+            rows = rows.to(self.trainer.strategy.root_device)  # type: ignore[union-attr] # once, instead of a copy a step
         order = {"seed": self.seed, "train": train, "reshuffle": self.reshuffle, "device": rows.x.device}
         sampler = EpochSampler(len(rows), batch, **order, rank=rank, world=world)  # type: ignore[arg-type]
         return Loader(rows, sampler, num_workers=workers, persistent_workers=workers > 0)

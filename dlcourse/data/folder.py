@@ -1,18 +1,21 @@
 """The user's own pictures: a folder of class folders."""
 
+import math
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
+from dlcourse.data.cache import fingerprint, is_large, key_of, stored_pixels
 from dlcourse.data.facts import describe
 from dlcourse.data.folder_files import files_of_before, list_folder
 from dlcourse.data.picture_file import BYTE, SQUEEZE, Conversion, pixels
+from dlcourse.data.stored import Stored, at
 from dlcourse.errors import Refused
 
 
@@ -24,6 +27,7 @@ class OwnPictures(Data):
     ``dlcourse.data.folder_facts.folder_facts`` looks at the files and says how they become pixels, 0 … ``white`` in
     ``dtype``; ``described`` is what it found of each class, ``said`` of all. ``ground``: the colour that transparent
     pictures are laid on. ``resize``: of those that are not square, see `Conversion`.
+    ``cache``: a folder where the pixels of large data are kept, see `dlcourse.data.cache`; None: all are in memory.
     ``as_before``: the files and pixels that runs of before read.
     """
 
@@ -39,11 +43,13 @@ class OwnPictures(Data):
         resize: str = SQUEEZE,
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
+        cache: str | None = None,
         as_before: bool = False,
         **facts: Any,
     ):
         super().__init__(white=white, **facts)
         self.path, self.size, self.channels, self.as_before = Path(path), size, channels, as_before
+        self.cache = None if cache is None else Path(cache)
         self.conversion = Conversion(ground, white, dtype, resize)
         self.described = describe(described, said)
 
@@ -60,12 +66,25 @@ class OwnPictures(Data):
     def _read(self, classes: Mapping[str, Sequence[Path]]) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels, class numbers, and a 64-bit number for each picture, the same for equal pixels."""
         files = [file for group in classes.values() for file in group]
-        x, keys = np.empty((len(files), *self.shape), self.conversion.dtype), np.empty(len(files), np.int64)
+        y = torch.tensor(
+            [k for name, group in classes.items() for k in [(self.classes or []).index(name)] * len(group)]
+        )
+        dtype = self.conversion.dtype
+        if self.cache is not None and is_large(files, math.prod(self.shape) * np.dtype(dtype).itemsize):
+            name = fingerprint(files, self.shape, self.conversion, PIL.__version__)
+            mapped, keys = stored_pixels(
+                self.cache / f"{name}.npy", len(files), self.shape, dtype, lambda k: self._pixels(files[k])
+            )
+            x: Any = Stored(torch.from_numpy(mapped), torch.arange(len(files)))
+            return x, y, torch.from_numpy(keys)
+        whole, keys = np.empty((len(files), *self.shape), dtype), np.empty(len(files), np.int64)
         for k, file in enumerate(files):
-            x[k] = pixels(file, self.shape, self.conversion)
-            keys[k] = int.from_bytes(blake2b(x[k].tobytes(), digest_size=8).digest(), signed=True)
-        y = torch.tensor([(self.classes or []).index(name) for name, group in classes.items() for _ in group])
-        return torch.from_numpy(x), y, torch.from_numpy(keys)
+            whole[k] = self._pixels(file)
+            keys[k] = key_of(whole[k])
+        return torch.from_numpy(whole), y, torch.from_numpy(keys)
+
+    def _pixels(self, file: Path) -> np.ndarray:
+        return pixels(file, self.shape, self.conversion)
 
     def _apart(self, found: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> tuple[Split, Split | None]:
         """The given sets without what is in a later one, test last; what was found of equal pictures is noted."""
@@ -76,7 +95,7 @@ class OwnPictures(Data):
                 x, y, keys = found[name]
                 in_both = torch.isin(keys, seen)
                 if count := int(in_both.sum()):
-                    x, y, keys = x[~in_both], y[~in_both], keys[~in_both]
+                    x, y, keys = at(x, ~in_both), y[~in_both], keys[~in_both]
                     notes.append(f"{count:,} {title} pictures are left out, a later set has them too")
                 parts[name], seen = (x, y), torch.cat([seen, keys])
         self.keys, (_, y) = keys, parts["train"]

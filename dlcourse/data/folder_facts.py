@@ -6,6 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcourse.data.cache import fingerprint, is_large, recalled, remember
 from dlcourse.data.facts import CLASSES, Facts, Reader, class_facts, kind_of, literal
 from dlcourse.data.folder_files import NAMES, Listing, list_folder
 from dlcourse.errors import Refused
@@ -31,6 +32,7 @@ def inspect_folder(
     white: float | None = None,
     ground: str | None = None,
     resize: str = "squeeze",
+    cache: str | None = None,
     whole: bool = True,
 ) -> Facts:
     """Task, shape, outputs and classes of the pictures in a folder, in alphabetical order; how they become pixels.
@@ -42,7 +44,7 @@ def inspect_folder(
     ``problems``: all that is wrong with the folders and files, which are read as a ``whole`` or by their headers.
     Refused: a folder that cannot be read at all.
     """
-    from dlcourse.data.picture_file import BLACK, BYTE, REAL, WHITE, WHOLE, examine
+    from dlcourse.data.picture_file import BLACK, BYTE, REAL, WHITE, WHOLE
 
     if path is None:
         raise Refused("data=image_folder reads your own pictures: set data.path=FOLDER, with one folder a class in it")
@@ -59,11 +61,13 @@ def inspect_folder(
         raise Refused(f"{path} needs a folder a class, at least two; found: {', '.join(classes) or 'none'}")
     facts = class_facts(path, "folders", classes, kind, tasks)
     problems = [*_problems(Path(path), listing)]
+    files = [file for group in listing.sets.values() for name in classes for file in group.get(name, ())]
+    every = _examined(files, whole, cache)
+    of_file = dict(zip(files, every, strict=True))
     found = {
-        name: {part: [examine(file, whole) for file in files.get(name, ())] for part, files in listing.sets.items()}
+        name: {part: [of_file[file] for file in group.get(name, ())] for part, group in listing.sets.items()}
         for name in classes
     }
-    every = [each for parts in found.values() for files in parts.values() for each in files]
     problems += [each.fault for each in every if each.fault]
     lightness = [each.lightness for each in every if each.lightness is not None]
     laid_on = ground or (BLACK if lightness and sum(lightness) / len(lightness) > 127.5 else WHITE)
@@ -101,6 +105,19 @@ def _said(files: "Sequence[Examined]", pixels: Mapping[str, Any], transparent: i
     if several := sum(each.frames for each in files):
         said.append(f"of {several:,} files with several pictures, the first is read")
     return said
+
+
+def _examined(files: Sequence[Path], whole: bool, cache: str | None) -> "list[Examined]":
+    """What each file holds; of many files, it is kept in ``cache``."""
+    from dlcourse.data.picture_file import Examined, examine
+
+    path = Path(cache) / f"{fingerprint(files, whole)}.json" if cache is not None and is_large(files) else None
+    if path is not None and (known := recalled(path)) is not None:
+        return [Examined(*each) for each in known]
+    found = [examine(file, whole) for file in files]
+    if path is not None and not any(each.fault for each in found):
+        remember(path, found)
+    return found
 
 
 def _problems(path: Path, listing: Listing) -> Iterator[str]:

@@ -7,11 +7,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlcourse.tasks.base import Batch
+from dlcourse.data.stored import at
+from dlcourse.tasks.base import PART, Batch
 
 
 class Rows(Dataset):
-    """Inputs x, targets y, positions and weights (or None) in memory, indexed a whole batch at a time."""
+    """Inputs x, targets y, positions and weights (or None), indexed a whole batch at a time.
+
+    They are in memory, but for x where it is `dlcourse.data.stored.Stored`.
+    """
 
     def __init__(self, x: Tensor, y: Tensor, index: Tensor, weight: Tensor | None = None):
         self.x, self.y, self.index, self.weight = x, y, index, weight
@@ -25,7 +29,7 @@ class Rows(Dataset):
         return [part for part in (self.x, self.y, self.index, self.weight) if part is not None]
 
     def at(self, positions: Tensor) -> "Rows":
-        return Rows(*(part[positions] for part in self.parts))
+        return Rows(at(self.x, positions), *(part[positions] for part in self.parts[1:]))
 
     def to(self, device: torch.device) -> "Rows":
         weight = None if self.weight is None else self.weight.to(device)
@@ -38,7 +42,7 @@ class Rows(Dataset):
 
     def fill_(self, values: Tensor) -> None:
         """Put values (*shape) where inputs are missing (NaN)."""
-        for part in self.x.split(4096):
+        for part in self.x.split(PART):
             part.copy_(torch.where(part.isnan(), values.to(part), part))
 
     def moments(self) -> tuple[Tensor, Tensor]:
@@ -48,7 +52,7 @@ class Rows(Dataset):
         """
         axes = [d for d in range(self.x.ndim) if d != 1]
         n = self.x.numel() / self.x.shape[1]
-        parts = self.x.split(4096)  # in float64, but never the whole set at once
+        parts = self.x.split(PART)  # in float64, but never the whole set at once
         mean = sum((part.double().sum(axes) for part in parts), torch.zeros(())) / n
         wide = mean.reshape(-1, *[1] * (self.x.ndim - 2))
         std = (sum((((part.double() - wide) ** 2).sum(axes) for part in parts), torch.zeros(())) / n).sqrt()

@@ -21,11 +21,12 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
     """
     x, y = train
     index, sets = torch.arange(len(x)), dict[str, Rows]()
+    rows = Rows(x, y, index)
     by_inputs = data.keys is not None and not data.in_groups and data.times is None
     few = len(data.keys.unique()) if by_inputs else len(index)
     if few < SMALL and test is None and data.val is None and data.folds is None:
         different = "" if few == len(index) else " different"
-        sets = dict.fromkeys(("train", "val", "test"), Rows(x, y, index))
+        sets = dict.fromkeys(("train", "val", "test"), rows)
         return sets, f"{few}{different} rows: training, validation and test use the same ones"
     if data.folds is not None:
         if test is not None:
@@ -33,20 +34,20 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
         keys = index if data.keys is None else data.keys
         in_fold = fold_of(hashed(keys, TEST_SEED), _strata(data, y), data.folds) == data.fold
         index, held_out = index[~in_fold], index[in_fold]
-        sets["test"] = Rows(x[held_out], y[held_out], held_out)
+        sets["test"] = rows.at(held_out)
     elif test is None:
         index, held_out = _cut(data, y, index, TEST_FRACTION, TEST_SEED)
-        sets["test"] = Rows(x[held_out], y[held_out], held_out)
+        sets["test"] = rows.at(held_out)
     else:
         sets["test"] = Rows(test[0], test[1], torch.arange(len(test[0])))
     if data.val is None:
         if data.split_seed is None and data.in_groups:
             raise Refused("data.split_seed=null takes the last rows to validate, and data.group keeps groups together")
         index, held_out = _cut(data, y, index, data.val_fraction, data.split_seed)
-        sets["val"] = Rows(x[held_out], y[held_out], held_out)
+        sets["val"] = rows.at(held_out)
     else:
         sets["val"] = Rows(data.val[0], data.val[1], torch.arange(len(data.val[0])))
-    sets["train"] = Rows(x[index], y[index], index)
+    sets["train"] = rows.at(index)
     notes = [_lacking(data, sets)]
     if data.split_seed is None and by_inputs and data.val is None:
         count = int(torch.isin(data.keys[sets["val"].index], data.keys[index]).sum())

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from dlcourse.plots.section import Section
 
+PART = 4096  # rows at a time, where all of a set are read
+
 
 class Batch(NamedTuple):
     """Samples: inputs x (N, *shape), targets y (N, …), their positions ``index`` (N,), and their weights or None.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.metrics import exact
-from dlcourse.tasks.base import Batch, Predictions, Task
+from dlcourse.tasks.base import PART, Batch, Predictions, Task
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,12 +42,13 @@ class Reconstruction(Task):
             self.x_std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
 
     def check(self, x: Tensor, y: Tensor) -> None:
-        if self.white is not None:
-            low, high = x.flatten(1).amin(1), x.flatten(1).amax(1)
+        for k, part in enumerate(x.split(PART) if self.white is not None else ()):
+            low, high = part.flatten(1).amin(1), part.flatten(1).amax(1)
             if len(bad := ((low < 0) | (high > self.white)).nonzero()):
                 row = int(bad[0])
                 values = f"{float(low[row]):g} … {float(high[row]):g}"
-                raise ValueError(f"the picture of row {row} has values {values}, expected 0 … {self.white:g}")
+                found = f"the picture of row {k * PART + row} has values {values}"
+                raise ValueError(f"{found}, expected 0 … {self.white:g}")
 
     def prepare_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         rows = batch.x.flatten(1)

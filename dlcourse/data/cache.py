@@ -1,0 +1,112 @@
+"""What was found of a person's files, kept in a folder for the next time: pixels, and what the headers say.
+
+Imports neither torch nor lightning. A name in the folder is a hash of what it was made of (the path, size and time of
+each file, how they are read), so a changed file is read anew; `clear` deletes all of it.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from dlcourse.errors import ENVIRONMENT, Refused
+
+#: From so many bytes on, of files or of pixels, what was read is kept. Below, reading takes seconds, and the pixels
+#: have room in memory: a second copy on the disk would be of no use.
+LARGE = 256 * 2**20
+MANY = 10_000  # files, each of which takes a tenth of a millisecond to open, and longer to read
+CLEAR = "python scripts/inspect_data.py clear=cache"
+
+
+def is_large(files: Sequence[Path], each: int = 0) -> bool:
+    """Whether what is read of files is kept: there are many, or they, or ``each`` of so many bytes, are large."""
+    return len(files) > MANY or max(size_of(files), len(files) * each) > LARGE
+
+
+def size_of(files: Sequence[Path]) -> int:
+    """The bytes of files together."""
+    return sum(file.stat().st_size for file in files)
+
+
+def fingerprint(files: Sequence[Path], *how: Any) -> str:
+    """A hash of the files' paths, sizes and times, and of how they are read."""
+    found = blake2b(repr(how).encode(), digest_size=16)
+    for file in files:
+        stat = file.stat()
+        found.update(f"{os.fspath(file)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def recalled(path: Path) -> Any:
+    """What a JSON file holds, or None."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def remember(path: Path, found: Any) -> None:
+    with written(path) as file:
+        file.write(json.dumps(found).encode())
+
+
+def stored_pixels(
+    path: Path, count: int, shape: Sequence[int], dtype: str, read: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, *shape), mapped from a file, and their keys (N,); the file is written first if it is not there."""
+    keys_path = path.with_suffix(".keys.npy")
+    if not path.is_file():
+        size = count * int(np.prod(shape)) * np.dtype(dtype).itemsize
+        print(f"{size / 1e9:.2f} GB of pixels are kept in {path}; {CLEAR} deletes them", file=sys.stderr, flush=True)
+        keys = np.empty(count, np.int64)
+        with written(path, size) as file:
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, *shape)})
+            for k in range(count):
+                values = read(k)
+                keys[k] = key_of(values)
+                file.write(values.tobytes())
+            with written(keys_path) as other:
+                np.save(other, keys)
+    # copied on writing: torch warns of a map that cannot be written to
+    return np.load(path, mmap_mode="c"), np.load(keys_path)
+
+
+def key_of(values: np.ndarray) -> int:
+    """A 64-bit number, the same for equal arrays."""
+    return int.from_bytes(blake2b(values.tobytes(), digest_size=8).digest(), signed=True)
+
+
+@contextmanager
+def written(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
+    """A file to write, that is there at the end, whole, or not at all. Refused (5): the disk is full, or read-only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if size > (free := shutil.disk_usage(path.parent).free):
+            raise Refused(f"{path.parent} has {free / 1e9:.2f} GB left; {WAYS}", ENVIRONMENT)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}; {WAYS}", ENVIRONMENT) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+WAYS = f"set paths.data_dir to another disk, free some of it ({CLEAR}), or set data.cache=null to read into memory"
+
+
+def clear(folder: Path) -> tuple[int, int]:
+    """Delete what is kept in a folder, and nothing else: how many files, and of how many bytes."""
+    files = [file for pattern in ("*.npy", "*.json", ".*.npy.*", ".*.json.*") for file in folder.glob(pattern)]
+    size = size_of(files)
+    for file in files:
+        file.unlink()
+    return len(files), size

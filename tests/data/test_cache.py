@@ -1,0 +1,151 @@
+"""Pixels of large data, kept in a file and read from there."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dlcourse
+from dlcourse.data import cache, folder_facts
+from dlcourse.data.stored import Stored
+from dlcourse.errors import ENVIRONMENT, Refused
+from scripts.inspect_data import main as inspect_data
+from tests.faults.environment import disk
+
+COUNT = 40
+
+
+@pytest.fixture
+def noise(tmp_path) -> Path:
+    """Two classes of grey noise, dark and light."""
+    draw = np.random.default_rng(0)
+    for k, name in enumerate("ab"):
+        (tmp_path / "noise" / name).mkdir(parents=True)
+        for n in range(COUNT):
+            values = draw.integers(100 * k, 100 * k + 150, (10, 10)).astype(np.uint8)
+            Image.fromarray(values).save(tmp_path / "noise" / name / f"{n}.png")
+    return tmp_path / "noise"
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every data set counts as large."""
+    monkeypatch.setattr(cache, "MANY", 0)
+
+
+@pytest.fixture
+def words(noise, tmp_path):
+    """``words(data)`` for a run with its cache in the folder ``data``."""
+    shared = ["data=image_folder", f"data.path={noise}", "data.size=10", "logger=none", "callbacks=none"]
+    return lambda place, *more: [*shared, "report=false", f"paths.data_dir={tmp_path / place}", *more]
+
+
+def loaded(load, noise, place, **changes):
+    data = load("image_folder", path=str(noise), size=10, cache=place and str(place), **changes)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("folders", ["", "sets"])
+def test_stored_pixels_are_those_in_memory(load, noise, tmp_path, monkeypatch, folders):
+    if folders:
+        (tmp_path / "sets").mkdir()
+        noise.rename(tmp_path / "sets" / "train")
+        for name in "ab":
+            (tmp_path / "sets" / "test" / name).mkdir(parents=True)
+            for n in range(5):
+                file = tmp_path / "sets" / "train" / name / f"{n}.png"
+                (tmp_path / "sets" / "test" / name / f"{n}.png").write_bytes(file.read_bytes())
+        noise = tmp_path / "sets"
+    in_memory = loaded(load, noise, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()  # it would not pay
+    monkeypatch.setattr(cache, "MANY", 0)
+    stored = loaded(load, noise, tmp_path / "cache")
+    assert in_memory.note == stored.note
+    for name, rows in stored.sets.items():
+        expected = in_memory.sets[name]
+        assert isinstance(rows.x, Stored) and rows.x.shape == expected.x.shape and rows.x.numel() == expected.x.numel()
+        assert torch.equal(rows.x[:], expected.x) and torch.equal(rows.y, expected.y)
+        assert torch.equal(rows.index, expected.index)
+        assert torch.equal(torch.cat([*rows.x.split(7)]), expected.x)
+        assert torch.equal(rows.x.flatten(1), expected.x.flatten(1))  # asked of a copy
+    assert torch.equal(stored.mean, in_memory.mean) and torch.equal(stored.std, in_memory.std)
+    batches = [[batch.x for batch in data.train_dataloader()] for data in (stored, in_memory)]
+    assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
+
+
+@pytest.mark.parametrize("task", ["classification", "reconstruction"])
+def test_a_run_is_the_same_to_the_last_bit(words, large, tmp_path, task):
+    more = ["model=autoencoder", "task=reconstruction"] if task == "reconstruction" else []
+    runs = [
+        dlcourse.run(*words("data", f"run_dir={tmp_path / str(k)}", "trainer.max_epochs=2", *more, *last))
+        for k, last in enumerate(([], [], ["data.cache=null"]))
+    ]
+    figures = [{key: value for key, value in run.metrics.items() if key.startswith(("test/", "val/"))} for run in runs]
+    assert figures[0] == figures[1] == figures[2]
+    assert len([*(tmp_path / "data" / "cache").glob("*.npy")]) == 2  # the pixels and their keys, written once
+
+
+def test_files_are_decoded_once_until_one_changes(load, noise, large, tmp_path, monkeypatch, capsys):
+    loaded(load, noise, tmp_path / "cache")
+    assert "0.00 GB of pixels are kept in" in capsys.readouterr().err
+    before = {*(tmp_path / "cache").iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("dlcourse.data.folder.pixels", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("dlcourse.data.picture_file.examine", lambda *_: pytest.fail("opened again"))
+        loaded(load, noise, tmp_path / "cache")
+    assert {*(tmp_path / "cache").iterdir()} == before and not capsys.readouterr().err
+    os.utime(noise / "a" / "3.png", ns=(1, 1))
+    loaded(load, noise, tmp_path / "cache")
+    assert {*(tmp_path / "cache").iterdir()} > before
+
+
+def test_broken_files_leave_nothing_half_written(load, noise, large, tmp_path):
+    data = load("image_folder", path=str(noise), size=10, cache=str(tmp_path / "cache"))
+    file = noise / "b" / "9.png"
+    file.write_bytes(file.read_bytes()[:70])
+    with pytest.raises(Refused, match="9.png is a picture that is cut off"):
+        data.setup()
+    assert not [*(tmp_path / "cache").glob("*.npy*")] and not [*(tmp_path / "cache").glob(".*")]
+    found = folder_facts.inspect_folder(str(noise), 10, 3, {"classes": "classification"}, cache=str(tmp_path / "cache"))
+    assert len(found.problems) == 1
+
+
+def test_a_full_disk_is_told_before_anything_is_written(load, noise, large, tmp_path):
+    """A quarter of the room that the pixels need."""
+    with disk(tmp_path / "disk", "size=16k") as none:
+        if none:
+            pytest.skip(none.said)
+        data = load("image_folder", path=str(noise), size=20, cache=str(tmp_path / "disk"))
+        with pytest.raises(Refused, match="disk has 0.00 GB left; set paths.data_dir") as caught:
+            data.setup()
+        assert caught.value.code == ENVIRONMENT
+        assert not [*(tmp_path / "disk").glob("*.npy*")]
+
+
+def test_a_disk_that_fills_meanwhile_is_refused(load, noise, large, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Room)
+    with disk(tmp_path / "disk", "size=16k") as none:
+        if none:
+            pytest.skip(none.said)
+        data = load("image_folder", path=str(noise), size=20, cache=str(tmp_path / "disk"))
+        with pytest.raises(Refused, match="No space left on device; set paths.data_dir") as caught:
+            data.setup()
+        assert caught.value.code == ENVIRONMENT
+        assert not [*(tmp_path / "disk").glob(".*")] and not [*(tmp_path / "disk").glob("*.npy")]
+
+
+class Room:
+    free = 2**40
+
+
+def test_clear_deletes_what_was_kept_and_nothing_else(load, noise, large, tmp_path, capsys):
+    loaded(load, noise, tmp_path / "data" / "cache")
+    (tmp_path / "data" / "cache" / "mine.txt").write_text("x")
+    assert inspect_data(["clear=cache", f"paths.data_dir={tmp_path / 'data'}"]) == 0
+    assert capsys.readouterr().out.startswith("3 files deleted in")
+    assert [file.name for file in (tmp_path / "data" / "cache").iterdir()] == ["mine.txt"]
+    assert inspect_data(["clear=cache", f"paths.data_dir={tmp_path / 'nowhere'}"]) == 0
