@@ -47,6 +47,8 @@ def train(words: list[str]) -> int:
     flags = hydra_flags(words)
     folder = [f"hydra.searchpath=['{os.path.abspath(flags.config_dir)}']"] if flags.config_dir else []
     overrides = Overrides.parse([*flags.overrides, *folder])
+    as_parsed = dict(zip(flags.overrides, overrides.texts, strict=False))
+    sys.argv = [as_parsed.get(word, word) for word in sys.argv]  # Hydra reads it again, and so do other processes
     if folder and "config_dir" not in overrides.packages:
         raise Refused("--config-dir reads configuration files from elsewhere; if they are yours: 'allow=[config_dir]'")
     for name in ("experimental_rerun", "config_path", "config_name"):
@@ -107,7 +109,7 @@ def hydra(task: Callable[[Any], Any]) -> int:
 def multirun(overrides: "Overrides") -> int:
     """Run every trial in its own directory; one that fails does not stop the others."""
     from dlcourse.config.gate import compose_checked_multirun
-    from dlcourse.config.overrides import quoted
+    from dlcourse.config.own_text import quoted
 
     composed = compose_checked_multirun(overrides)
     from dlcourse.sweeps.trials import Sweep
@@ -136,6 +138,7 @@ def parse_script_overrides(words: list[str], *known: str, groups: tuple[str, ...
         key = override.key_or_group
         if key not in (*known, "allow", "debug.traceback") and not key.startswith(groups or ("\0",)):
             raise Refused(f"{key}: no such key here{nearest(key, known)}\nThere are: {', '.join(known)}")
+    overrides.check_single()
     return overrides
 
 

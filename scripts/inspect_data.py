@@ -28,6 +28,7 @@ def main(words: list[str]) -> int:
     from dlcourse.data.facts import describe
 
     overrides = Overrides.parse(words)
+    overrides.check_single()
     check_overrides(overrides)
     composed = compose_files(overrides)
     complete(composed)

@@ -40,9 +40,7 @@ LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cl
 def compose_checked(overrides: Overrides) -> Composed:
     """Compose and check the run that the overrides describe, with the facts read from a user's own data files."""
     check_overrides(overrides)
-    for override in overrides.parsed:
-        if override.is_sweep_override():
-            raise Refused(f"{override.input_line} names several runs; to try each of them, add -m")
+    overrides.check_single("runs; to try each of them, add -m")
     explain_mode(overrides)
     composed = compose_files(overrides)
     choices = composed.choices

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
 from dlcourse.config.groups import LISTS, NAMED, groups, root_keys
+from dlcourse.config.own_text import as_text, one_text, own_text, quoted
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
@@ -19,9 +20,9 @@ from dlcourse.errors import Refused
 class Overrides:
     """The overrides of one command, as text and as Hydra parsed them.
 
-    A command builds it once, with `parse`, and hands it on. The methods that return another one parse only what is
-    new. ``texts`` is what the run directory records: for a resumed run it begins with the overrides of the earlier
-    starts, which are not parsed again.
+    A command builds it once, with `parse`, and hands it on; a word that is read as text stands in it in quotes. The
+    methods that return another one parse only what is new. ``texts`` is what the run directory records: for a resumed
+    run it begins with the overrides of the earlier starts, which are not parsed again.
     """
 
     def __init__(self, parsed: Iterable[Override] = (), words: Iterable[str] | None = None):
@@ -100,6 +101,13 @@ class Overrides:
         """These overrides with those at some positions replaced."""
         return Overrides.parse([words.get(k, word) for k, word in enumerate(self.texts)], self)
 
+    def check_single(self, several: str = "values, and takes one") -> None:
+        """Refuse an override that names several ``several``; of a text with a comma it says how to write it."""
+        for override in self.parsed:
+            if override.is_sweep_override():
+                line = str(override.input_line)
+                raise Refused(f"{line} names several {several}{one_text(line)}")
+
     def is_group(self, override: Override) -> bool:
         """Whether an override chooses a file of a group; otherwise it sets a value."""
         return override.key_or_group in self.groups or "/" in override.key_or_group
@@ -111,13 +119,25 @@ def _parse(word: str) -> Override:
         raise Refused(f"{shown}: not UTF-8; rename the file or folder")
     if "=" not in word and not word.startswith("~"):
         raise Refused(f"{shown}: expected key=value or group=choice, without spaces (python train.py --help)")
+    parser = OverridesParser.create()
     try:
-        return OverridesParser.create().parse_override(word)
+        parsed = parser.parse_override(word)
+        if (own := own_text(word)) and _is_other_number(parsed, own[1]):
+            return parser.parse_override(quoted(*own))
+        return parsed
     except HydraException as error:
+        if text := as_text(word):
+            return parser.parse_override(text)
         reason = str(error).splitlines()[0]
         raise Refused(
             f"{shown}: {reason}\nNo spaces around =, and quotes around commas and brackets: 'model.hidden=[64,32]'"
         ) from None
+
+
+def _is_other_number(override: Override, text: str) -> bool:
+    """Whether Hydra reads a text as a number or a truth value that is written otherwise: 1_000 as 1000."""
+    value = None if override.is_sweep_override() or override.is_delete() else override.value()
+    return isinstance(value, bool | int | float) and str(value) != text
 
 
 def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[str]) -> None:
@@ -150,12 +170,6 @@ def _check_choices(override: Override, choices: list[str]) -> None:
 def as_list(value: Any) -> list[Any]:
     """The values of a list, or the one that stands for a list."""
     return value if isinstance(value, list) else [value]
-
-
-def quoted(key: str, text: object) -> str:
-    """The override ``key=text``, quoted so that the text may hold any character."""
-    quoted = str(text).replace("'", "\\'")
-    return f"{key}='{quoted}'"
 
 
 def values_of(override: Override, choices: Sequence[str] = ()) -> list[str]:

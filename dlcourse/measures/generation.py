@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dlcourse.config.gate import compose_checked
-from dlcourse.config.overrides import Overrides, quoted
+from dlcourse.config.overrides import Overrides
+from dlcourse.config.own_text import quoted
 from dlcourse.measures import Measure
 from dlcourse.measures.generalisation import codes
 from dlcourse.runs.fit import train

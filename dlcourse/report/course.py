@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from dlcourse.config.claims import Verdict, judge
 from dlcourse.config.groups import CHECKOUT, CONF
-from dlcourse.config.overrides import quoted
+from dlcourse.config.own_text import quoted
 from dlcourse.plots.comparison import line
 from dlcourse.plots.section import Plot, draw
 from dlcourse.report.claim import claim_plots

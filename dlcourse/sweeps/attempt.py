@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlcourse.config.groups import CHECKOUT
-from dlcourse.config.overrides import Overrides, quoted
+from dlcourse.config.overrides import Overrides
+from dlcourse.config.own_text import quoted
 from dlcourse.runs.files import write_json
 
 

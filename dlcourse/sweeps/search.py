@@ -6,7 +6,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dlcourse.config.overrides import number_or_text, quoted
+from dlcourse.config.overrides import number_or_text
+from dlcourse.config.own_text import quoted
 from dlcourse.config.resolve import resolve
 from dlcourse.errors import Refused
 from dlcourse.sweeps.trials import Sweep

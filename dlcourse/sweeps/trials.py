@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 
 from dlcourse.config.claims import judge
 from dlcourse.config.claims import table as judged
-from dlcourse.config.overrides import Overrides, quoted
+from dlcourse.config.overrides import Overrides
+from dlcourse.config.own_text import quoted
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.directory import from_here, is_live
 from dlcourse.runs.files import read_rows, write

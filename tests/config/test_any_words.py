@@ -17,6 +17,8 @@ KEYS += [
     "model.activation",
     "data.augment",
     "data.path",
+    "data.target",
+    "data.ignore",
     "data.facts",
     "data.y",
     "loss.target_forms",

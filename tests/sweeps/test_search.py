@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dlcourse.config.overrides import Overrides, quoted
+from dlcourse.config.overrides import Overrides
+from dlcourse.config.own_text import quoted
 from dlcourse.errors import Refused
 from dlcourse.sweeps.attempt import run_dir
 from dlcourse.sweeps.search import Search, distribution
