@@ -57,7 +57,7 @@ class Data(pl.LightningDataModule):
     val: Split | None = None  # the validation set, if it is given
     # Of a person's own files:
     fingerprint: Mapping[str, str] | None = None  # what they held when the run was trained
-    cache: str | None = None  # the folder for what costs time to find out again
+    cache: str | Path | None = None  # the folder for what costs time to find out again
     allow_changed = False  # whether they may hold something else now
 
     def __init__(

@@ -35,8 +35,8 @@ def size_of(files: Sequence[Path]) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def fingerprint(files: Sequence[Path], *how: Any) -> str:
-    """A hash of the files' paths, sizes and times, and of how they are read."""
+def kept_as(files: Sequence[Path], *how: Any) -> str:
+    """The name under which what was read of files is kept: a hash of their paths, sizes, times, and of how."""
     found = blake2b(repr(how).encode(), digest_size=16)
     for file in files:
         stat = file.stat()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.base import Data, Split
-from dlcourse.data.cache import fingerprint, is_large, key_of, stored_pixels
+from dlcourse.data.cache import is_large, kept_as, key_of, stored_pixels
 from dlcourse.data.facts import describe
 from dlcourse.data.folder_files import files_of_before, list_folder
 from dlcourse.data.picture_file import BYTE, SQUEEZE, Conversion, pixels
@@ -44,14 +44,18 @@ class OwnPictures(Data):
         described: Sequence[Mapping[str, Any]] = (),
         said: Sequence[str] = (),
         cache: str | None = None,
+        fingerprint: Mapping[str, str] | None = None,
         as_before: bool = False,
         **facts: Any,
     ):
         super().__init__(white=white, **facts)
         self.path, self.size, self.channels, self.as_before = Path(path), size, channels, as_before
-        self.cache = None if cache is None else Path(cache)
+        self.fingerprint, self.cache = fingerprint, cache
         self.conversion = Conversion(ground, white, dtype, resize)
         self.described = describe(described, said)
+
+    def own_files(self) -> dict[str, list[Path]]:
+        return list_folder(self.path).by_folder(self.path)
 
     def arrays(self) -> tuple[Split, Split | None]:
         sets = {"train": files_of_before(self.path)} if self.as_before else list_folder(self.path).sets
@@ -71,9 +75,9 @@ class OwnPictures(Data):
         )
         dtype = self.conversion.dtype
         if self.cache is not None and is_large(files, math.prod(self.shape) * np.dtype(dtype).itemsize):
-            name = fingerprint(files, self.shape, self.conversion, PIL.__version__)
+            name = kept_as(files, self.shape, self.conversion, PIL.__version__)
             mapped, keys = stored_pixels(
-                self.cache / f"{name}.npy", len(files), self.shape, dtype, lambda k: self._pixels(files[k])
+                Path(self.cache, f"{name}.npy"), len(files), self.shape, dtype, lambda k: self._pixels(files[k])
             )
             x: Any = Stored(torch.from_numpy(mapped), torch.arange(len(files)))
             return x, y, torch.from_numpy(keys)

@@ -6,8 +6,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcourse.data.cache import fingerprint, is_large, recalled, remember
+from dlcourse.data.cache import is_large, kept_as, recalled, remember
 from dlcourse.data.facts import CLASSES, Facts, Reader, class_facts, kind_of, literal
+from dlcourse.data.fingerprint import fingerprint
 from dlcourse.data.folder_files import NAMES, Listing, list_folder
 from dlcourse.errors import Refused
 
@@ -86,7 +87,9 @@ def inspect_folder(
     if rest := [*found.values()][MOST_CLASSES:]:
         together = {part: [each for parts in rest for each in parts[part]] for part in listing.sets}
         described.append(_description(f"{len(rest)} more classes", together))
-    return Facts({"shape": [channels, size, size], **facts, **pixels, "said": said}, described, problems)
+    values = {"shape": [channels, size, size], **facts, **pixels, "said": said}
+    values["fingerprint"] = fingerprint(listing.by_folder(path), cache)
+    return Facts(values, described, problems)
 
 
 folder_facts = Reader(inspect_folder, whole=False)
@@ -111,7 +114,7 @@ def _examined(files: Sequence[Path], whole: bool, cache: str | None) -> "list[Ex
     """What each file holds; of many files, it is kept in ``cache``."""
     from dlcourse.data.picture_file import Examined, examine
 
-    path = Path(cache) / f"{fingerprint(files, whole)}.json" if cache is not None and is_large(files) else None
+    path = Path(cache) / f"{kept_as(files, whole)}.json" if cache is not None and is_large(files) else None
     if path is not None and (known := recalled(path)) is not None:
         return [Examined(*each) for each in known]
     found = [examine(file, whole) for file in files]

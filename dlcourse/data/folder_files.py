@@ -26,6 +26,11 @@ class Listing(NamedTuple):
     folders: dict[str, Path]
     left_out: dict[str, list[Path]]
 
+    def by_folder(self, path: str | Path) -> dict[str, list[Path]]:
+        """The picture files below each class folder of PATH."""
+        folders = {part: self.folders.get(part, Path(path)) for part in self.sets}
+        return {str(folders[part] / name): files for part, group in self.sets.items() for name, files in group.items()}
+
     @property
     def said(self) -> list[str]:
         """What is left out, in sentences with the count, and where sets are divided."""

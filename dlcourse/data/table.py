@@ -81,12 +81,12 @@ class OwnTable(Data):
         by_row: bool = False,
         float64_target: bool | None = False,
         fingerprint: Mapping[str, str] | None = None,
-        data_dir: str | None = None,
+        cache: str | None = None,
         label_words: Sequence[Sequence[str]] | None = None,
         **facts: Any,
     ):
         super().__init__(**facts)
-        self.fingerprint, self.cache = fingerprint, data_dir and f"{data_dir}/cache"
+        self.fingerprint, self.cache = fingerprint, cache
         self.weight, self.group, self.time = weight, group, time
         self.test_path, self.val_path, self.by_row = test_path, val_path, by_row
         given = {"group": group, "time": time, "folds": self.folds, "test_path": test_path, "val_path": val_path}

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 import dlcourse
 from dlcourse.data import fingerprint as module
@@ -141,3 +142,17 @@ def test_it_is_of_test_and_validation_files_too(trained, tmp_path):
     with pytest.raises(Refused, match="test.csv has changed"):
         evaluate([f"run={tmp_path / 'run'}"])
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
+
+
+def test_it_is_of_every_picture(tmp_path):
+    for kind in ("dark", "light"):
+        for n in range(12):
+            (tmp_path / "own" / kind).mkdir(parents=True, exist_ok=True)
+            pixels = np.full((6, 6), {"dark": 40, "light": 200}[kind] + n, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / kind / f"{n}.png")
+    words = ["data=image_folder", f"data.path={tmp_path / 'own'}", "data.size=8", f"run_dir={tmp_path / 'run'}"]
+    dlcourse.run(*QUIET, *words, "trainer.max_steps=1")
+    assert evaluate([f"run={tmp_path / 'run'}"]) == 0
+    (tmp_path / "own" / "dark" / "3.png").unlink()
+    with pytest.raises(Refused, match="dark has changed: 11 files, 12 before\n"):
+        evaluate([f"run={tmp_path / 'run'}"])
