@@ -9,7 +9,7 @@ from dlcourse.data.facts import CLASSES, LABELS, TWO, VALUES, Facts, Reader, kin
 from dlcourse.data.fingerprint import fingerprint
 from dlcourse.data.table_column import Column, count
 from dlcourse.data.table_file import TableFile, files_of, read_table, shown
-from dlcourse.data.table_input import needs_float64, read_input, width
+from dlcourse.data.table_input import read_input, width
 from dlcourse.data.table_numbers import could_be_thousands
 from dlcourse.data.table_target import read_target
 from dlcourse.data.table_words import DROP_ROWS, Words
@@ -43,49 +43,25 @@ def inspect_table(
         raise Refused("data=table reads your own file: set data.path=FILE.csv and data.target=COLUMN")
     kind, said = kind_of(task, tasks), Words(**(words or {}))
     said.check()
-    for key, names in {"columns": columns, "ignore": ignore}.items():
-        if isinstance(names, str) or not isinstance(names, Sequence | None):
-            raise Refused(f"data.{key}={names}: expected a list of columns, as data.{key}=[{names}]")
     table = read_table(path, said.writing)
-    if target is None or target == []:
-        raise Refused(f"data.target: which column is to be predicted? {table.path} has {shown(table.names)}")
-    names = target if isinstance(target, Sequence) and not isinstance(target, str) else [target]
-    goals = [find(table, name, "data.target") for name in names]
-    if len(goals) > 1 and (kind in (CLASSES, TWO) or len({*goals}) < len(goals)):
-        way = f"leave data.task out, or set data.task={tasks[LABELS]}" if LABELS in tasks else "leave data.task out"
-        raise Refused(f"data.target={[*names]}: several targets are values or labels, each named once; {way}")
+    goals = _goals(table, target, kind, tasks)
     if table.rows < 2:
         raise Refused(f"{table.path} has {table.rows} rows below its header, at least 2 are needed")
-    left_out = [find(table, name, "data.ignore") for name in ignore]
-    chosen = range(len(table.names)) if columns is None else [find(table, name, "data.columns") for name in columns]
-    aside = {find(table, name, f"data.{key}"): key for key, name in (apart or {}).items() if name is not None}
-    named_apart = {key: [at] for at, key in aside.items()}
-    for key, named in {"ignore": left_out, "columns": () if columns is None else chosen, **named_apart}.items():
-        if both := [table.names[at] for at in named if at in goals]:
-            raise Refused(f"data.{key} names {both[0]}, which is the target; leave it out there")
-    given = said.reading, said.missing
+    left_out = _left_out(table, goals, columns, ignore, apart or {})
     described: list[dict[str, Any]] = []
     problems: list[str] = []
     inputs: list[dict[str, Any]] = []
-    values: dict[str, Any] = {}
-    of_label: dict[int, list[str]] = {}  # of each target, if it is a label: its two words
+    targets: dict[int, dict[str, Any]] = {}  # what is found of each
     read: list[Column] = []
     for at, name in enumerate(table.names):
-        if at not in goals and (at in left_out or at not in chosen or at in aside and columns is None):
-            why = f"left out: {'data.ignore' if at in left_out else 'not in data.columns'}"
-            described.append({"column": name, "becomes": f"the {aside[at]}" if at in aside else why})
+        if at in left_out:
+            described.append({"column": name, "becomes": left_out[at]})
             continue
         try:
             if at in goals:
-                found, column = read_target(table, at, kind if len(goals) == 1 else kind or VALUES, tasks, *given)
-                wide = values.get("float64_target", False) or found["y"] == VALUES and needs_float64(table, column)
-                values = {**found, "outputs": found["outputs"] * len(goals)} | (
-                    {"float64_target": True} if wide else {}
-                )
-                becomes = "the target"
-                if words_of_label := values.pop("label_words", None):
-                    of_label[at] = words_of_label
-                    becomes = f"a label: '{words_of_label[1]}', without it '{words_of_label[0]}'"
+                of_one = kind if len(goals) == 1 else kind or VALUES
+                targets[at], column = read_target(table, at, of_one, tasks, said.reading, said.missing)
+                becomes = _said_of_target(targets[at])
             else:
                 column, entry, becomes = read_input(table, at, said)
                 inputs += [entry] if entry else []
@@ -96,29 +72,20 @@ def inspect_table(
             of_two_words = at in goals and len(goals) > 1 and kind is None and count(table, at).distinct == 2
             way = f"\nA label of two words is learned by data.task={tasks.get(LABELS)}" if of_two_words else ""
             problems.append(f"{refusal}{way}")
-    if any(column.form.startswith(",") for column in read) and said.decimal is None:
-        unclear = [column.name for column in read if could_be_thousands(table, column)]
-        problems += [
-            f"{table.path}: the points in column '{name}' may stand between thousands, because other columns have "
-            "decimal\ncommas; set data.decimal=',' if they do, else write them with a comma"
-            for name in unclear
-        ]
+    problems += _unclear(table, read, said)
     if not inputs and not problems:
         problems.append(
             f"{table.path} has the target column '{table.names[goals[0]]}' only, and no column to predict it from"
         )
     if said.date_parts and not any("parts" in entry for entry in inputs):
         problems.append(f"{table.path}: data.date_parts={[*said.date_parts]}, but no input is a date; leave it out")
-    if kind == LABELS:
-        values |= {"classes": [table.names[at] for at in goals], "label_words": [of_label.get(at) for at in goals]}
-    shape = [sum(width(column) for column in inputs)]
-    used = [*goals, *(find(table, column["name"]) for column in inputs)]
     notes = [*table.said]
+    used = [*goals, *(find(table, column["name"]) for column in inputs)]
     if said.missing == DROP_ROWS and (lost := table.rows - table.one(f"count(*) filter ({complete(used)})")[0]):
         notes.append(f"{lost:,} of {table.rows:,} rows are left out, a value is missing in them")
         if lost == table.rows:
             problems.append(f"{table.path}: data.missing=drop_rows leaves no row; a value is missing in each")
-    values |= {"shape": shape, "columns": inputs, "said": notes}
+    values = {**_together(table, goals, targets), "shape": [sum(map(width, inputs))], "columns": inputs, "said": notes}
     values["fingerprint"] = fingerprint(own_files(path, *beside), cache)
     return Facts(values, described, problems)
 
@@ -129,6 +96,72 @@ table_facts = Reader(inspect_table)
 def own_files(*paths: str | Sequence[str] | None) -> dict[str, list[Path]]:
     """The files of a person's table, each by its name."""
     return {file: [Path(file)] for path in paths if path is not None for file in files_of(path)}
+
+
+def _goals(table: TableFile, target: Any, kind: str | None, tasks: Mapping[str, str]) -> list[int]:
+    """The positions of the target columns. Refused: none, and several where the task takes one."""
+    if target is None or target == []:
+        raise Refused(f"data.target: which column is to be predicted? {table.path} has {shown(table.names)}")
+    names = target if isinstance(target, Sequence) and not isinstance(target, str) else [target]
+    goals = [find(table, name, "data.target") for name in names]
+    if len(goals) > 1 and (kind in (CLASSES, TWO) or len({*goals}) < len(goals)):
+        way = f"leave data.task out, or set data.task={tasks[LABELS]}" if LABELS in tasks else "leave data.task out"
+        raise Refused(f"data.target={[*names]}: several targets are values or labels, each named once; {way}")
+    return goals
+
+
+def _left_out(
+    table: TableFile,
+    goals: Sequence[int],
+    columns: Sequence[Any] | None,
+    ignore: Sequence[Any],
+    apart: Mapping[str, Any],
+) -> dict[int, str]:
+    """What becomes of columns that are neither inputs nor targets. Refused: a target that is named as one of these."""
+    for key, names in {"columns": columns, "ignore": ignore}.items():
+        if isinstance(names, str) or not isinstance(names, Sequence | None):
+            raise Refused(f"data.{key}={names}: expected a list of columns, as data.{key}=[{names}]")
+    ignored = [find(table, name, "data.ignore") for name in ignore]
+    chosen = range(len(table.names)) if columns is None else [find(table, name, "data.columns") for name in columns]
+    aside = {find(table, name, f"data.{key}"): key for key, name in apart.items() if name is not None}
+    named = {"ignore": ignored, "columns": [] if columns is None else chosen, **{k: [at] for at, k in aside.items()}}
+    for key, places in named.items():
+        if both := [table.names[at] for at in places if at in goals]:
+            raise Refused(f"data.{key} names {both[0]}, which is the target; leave it out there")
+    found = {at: "left out: not in data.columns" for at in range(len(table.names)) if at not in chosen}
+    found |= {at: "left out: data.ignore" for at in ignored}
+    found |= {at: f"the {key}" for at, key in aside.items() if columns is None or at not in chosen}
+    return {at: why for at, why in found.items() if at not in goals}
+
+
+def _said_of_target(found: Mapping[str, Any]) -> str:
+    if words := found.get("label_words"):
+        return f"a label: '{words[1]}', without it '{words[0]}'"
+    return "the target"
+
+
+def _together(table: TableFile, goals: Sequence[int], targets: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """The values for the configuration, of one target or several."""
+    found = {key: value for target in targets.values() for key, value in target.items()}
+    if not found:
+        return {}
+    found["outputs"] *= len(goals)
+    words = [targets[at].get("label_words") for at in goals if at in targets]
+    if any(words):
+        found |= {"classes": [table.names[at] for at in goals], "label_words": words}
+    return found
+
+
+def _unclear(table: TableFile, read: Sequence[Column], said: Words) -> list[str]:
+    """Columns whose points may stand between thousands, because other columns have decimal commas."""
+    if said.decimal is not None or not any(column.form.startswith(",") for column in read):
+        return []
+    return [
+        f"{table.path}: the points in column '{column.name}' may stand between thousands, because other columns have "
+        "decimal\ncommas; set data.decimal=',' if they do, else write them with a comma"
+        for column in read
+        if could_be_thousands(table, column)
+    ]
 
 
 def find(table: TableFile, name: Any, key: str = "") -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from dlcourse.data.facts import CLASSES, LABELS, VALUES, class_facts, literal
 from dlcourse.data.table_column import CATEGORY, NUMBER, Column, Reading, count
 from dlcourse.data.table_file import TableFile
+from dlcourse.data.table_input import needs_float64
 from dlcourse.data.table_reading import check_missing, read_as, read_column, words_of
 from dlcourse.data.table_words import DROP_ROWS
 from dlcourse.errors import Refused
@@ -59,7 +60,8 @@ def read_target(
         whole = table.one(f"bool_and({column.value} = trunc({column.value}))")[0]
         many = column.distinct > MOST_CLASSES
         if kind == VALUES or not whole or many and column.distinct * ROWS_A_CLASS > table.rows:
-            return {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None}, column
+            wide = {"float64_target": True} if needs_float64(table, column) else {}
+            return {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None, **wide}, column
         if many:
             raise Refused(
                 f"{path}: the target column '{name}' has {column.distinct} different whole numbers; set "

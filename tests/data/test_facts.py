@@ -44,8 +44,10 @@ COLOUR = {"name": "colour", "kind": "category", "vocabulary": ["blue", "red"], "
 
 
 def test_numbers_and_categories(file):
-    facts = csv_facts(file("size,colour,kind\n1.5,red,a\n-2e3,blue,b\n3,red,c\n"), "kind")
+    path = file("size,colour,kind\n1.5,red,a\n-2e3,blue,b\n3,red,c\n")
+    facts = csv_facts(path, "kind")
     assert facts.pop("said") == []
+    assert [*facts.pop("fingerprint")] == [path]
     size, colour, kind = facts.pop("described")
     assert size == {
         "column": "size",
