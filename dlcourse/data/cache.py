@@ -6,6 +6,7 @@ each file, how they are read), so a changed file is read anew; `clear` deletes a
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,8 @@ from dlcourse.errors import ENVIRONMENT, Refused
 #: have room in memory: a second copy on the disk would be of no use.
 LARGE = 256 * 2**20
 MANY = 10_000  # files, each of which takes a tenth of a millisecond to open, and longer to read
+#: Names of files that are kept, and of those that a killed process left.
+OWN = re.compile(r"\.?[0-9a-f]{32}(\.keys)?\.(npy|json)(\.\d+)?|sums\.sqlite(-\w+)?")
 CLEAR = "python scripts/inspect_data.py clear=cache"
 
 
@@ -105,7 +108,7 @@ WAYS = f"set paths.data_dir to another disk, free some of it ({CLEAR}), or set d
 
 def clear(folder: Path) -> tuple[int, int]:
     """Delete what is kept in a folder, and nothing else: how many files, and of how many bytes."""
-    files = [file for pattern in ("*.npy", "*.json", ".*.npy.*", ".*.json.*") for file in folder.glob(pattern)]
+    files = [file for file in folder.glob("*") if OWN.fullmatch(file.name)]
     size = size_of(files)
     for file in files:
         file.unlink()

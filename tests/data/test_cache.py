@@ -104,9 +104,9 @@ def test_files_are_decoded_once_until_one_changes(load, noise, large, tmp_path, 
 
 
 def test_broken_files_leave_nothing_half_written(load, noise, large, tmp_path):
-    data = load("image_folder", path=str(noise), size=10, cache=str(tmp_path / "cache"))
     file = noise / "b" / "9.png"
     file.write_bytes(file.read_bytes()[:70])
+    data = load("image_folder", path=str(noise), size=10, cache=str(tmp_path / "cache"))
     with pytest.raises(Refused, match="9.png is a picture that is cut off"):
         data.setup()
     assert not [*(tmp_path / "cache").glob("*.npy*")] and not [*(tmp_path / "cache").glob(".*")]
@@ -144,8 +144,9 @@ class Room:
 
 def test_clear_deletes_what_was_kept_and_nothing_else(load, noise, large, tmp_path, capsys):
     loaded(load, noise, tmp_path / "data" / "cache")
-    (tmp_path / "data" / "cache" / "mine.txt").write_text("x")
+    for name in ("mine.txt", "mine.npy"):
+        (tmp_path / "data" / "cache" / name).write_text("x")
     assert inspect_data(["clear=cache", f"paths.data_dir={tmp_path / 'data'}"]) == 0
     assert capsys.readouterr().out.startswith("3 files deleted in")
-    assert [file.name for file in (tmp_path / "data" / "cache").iterdir()] == ["mine.txt"]
+    assert sorted(file.name for file in (tmp_path / "data" / "cache").iterdir()) == ["mine.npy", "mine.txt"]
     assert inspect_data(["clear=cache", f"paths.data_dir={tmp_path / 'nowhere'}"]) == 0
