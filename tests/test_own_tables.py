@@ -19,7 +19,7 @@ LotArea OverallQual OverallCond YearBuilt YearRemodAdd BsmtFinSF1 BsmtFinSF2 Bsm
 TotRmsAbvGrd Fireplaces GarageCars GarageArea WoodDeckSF OpenPorchSF EnclosedPorch 3SsnPorch ScreenPorch
 PoolArea MiscVal MoSold YrSold MSSubClass
 """
-OF_PEOPLE = ("LotFrontage", "MasVnrArea", "GarageYrBlt")  # numbers that are missing in some rows
+INCOMPLETE = ("LotFrontage", "MasVnrArea", "GarageYrBlt")  # numbers that are missing in some rows
 WORDS = """
 MSZoning Street LotShape LandContour Utilities LotConfig LandSlope Condition1 Condition2 BldgType HouseStyle
 RoofStyle RoofMatl Exterior1st Exterior2nd MasVnrType ExterQual ExterCond Foundation Heating HeatingQC
@@ -53,7 +53,7 @@ def houses(count, seed):
     for n in range(count):
         row = {"Id": n + 1}
         row |= {name: int(draw.integers(0, 40)) for name in NUMBERS.split()}
-        row |= {name: "NA" if draw.random() < 0.2 else int(draw.integers(20, 120)) for name in OF_PEOPLE}
+        row |= {name: "NA" if draw.random() < 0.2 else int(draw.integers(20, 120)) for name in INCOMPLETE}
         row |= {name: str(draw.choice(["TA", "Gd", "Ex"])) for name in WORDS.split()}
         row |= {name: str(draw.choice(["NA", "TA", "Gd"], p=[0.6, 0.2, 0.2])) for name in RARE.split()}
         row["GrLivArea"], row["OverallQual"] = int(draw.integers(800, 3000)), int(draw.integers(1, 11))
