@@ -68,13 +68,14 @@ def ranked(keys: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """For each sample the rank of its key among the keys of its group, and their number, (N,) both."""
     distinct, which = keys.unique(return_inverse=True)
     group = torch.full((len(distinct),), torch.iinfo(groups.dtype).max, dtype=groups.dtype)
+    del distinct  # each of these is as long as the table, here and below
     group = group.scatter_reduce(0, which, groups, "amin")
+    _, group, counts = group.unique(return_inverse=True, return_counts=True)
     order = group.argsort(stable=True)
-    _, of, counts = group[order].unique_consecutive(return_inverse=True, return_counts=True)
-    rank, size = torch.empty_like(order), torch.empty_like(order)
-    rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[of]
-    size[order] = counts[of]
-    return rank[which], size[which]
+    place = torch.arange(len(order)).sub_((counts.cumsum(0) - counts)[group[order]])  # within its group
+    rank = torch.empty_like(order).scatter_(0, order, place)
+    del order, place
+    return rank[which], counts[group][which]
 
 
 def positions(chosen: Sequence[Any] | None, names: Sequence[str]) -> list[int] | None:

@@ -26,8 +26,13 @@ from dlcourse.errors import Refused
 
 SHOWN = 20
 AS_FOUND = Writing()
-# No code is fetched, and no file but those that are named is opened.
-SETTINGS: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+# No code is fetched, no file but those that are named is opened, and memory is given back after each question.
+SETTINGS: dict[str, Any] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "enable_external_file_cache": "false",
+    "allocator_flush_threshold": "1MB",
+}
 
 
 class TableFile:

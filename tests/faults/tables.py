@@ -263,7 +263,8 @@ def text_file(table: Table, pick: Random) -> Table:
         whole = (end.join([*before, *lines]) + end * min(last, len(chosen))).encode(encoding)
         path.write_bytes(gzip.compress(whole, 1) if table.suffix == ".csv.gz" else whole)
 
-    unquoted = not always and any({*name} & {*",;|\t"} - {separator} for name in names)
+    first = [text for c in columns for text in c.texts] if said.get("header") is False else names
+    unquoted = not always and any({*text} & {*",;|\t"} - {separator} for text in first)
     doubts = ["a separator in two ways"] * (unquoted and "separator" not in said)
     quoted = [text for text in [*names, *(text for c in columns for text in c.texts)] if {*text} & {separator, '"'}]
     doubts += ["two spaces before quotes"] * (padded and spaced and bool(quoted))
