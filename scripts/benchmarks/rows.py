@@ -421,10 +421,67 @@ def inference(plan: Plan) -> Row:
     )
 
 
+def table(plan: Plan) -> Row:
+    """A person's table, from its file to the first step: processor time and memory beyond those of 60 rows."""
+    rows = {"CSV": 2_000, "Parquet": 4_000} if plan.small else {"CSV": 1_000_000, "Parquet": 10_000_000}
+    widths = {"CSV": 6, "Parquet": 9}  # numbers, besides the target
+    files = {}
+    for form, count in rows.items():
+        for name, n in (("60 rows", 60), (form, count)):
+            files[form, name] = plan.data / f"{name}.{form.lower()}"
+            cells = ", ".join(
+                f"(random() * 1000)::decimal(12, 4)::{KINDS_OF[form]} as x{k}" for k in range(widths[form])
+            )
+            sql = f"copy (select {cells}, random()::{KINDS_OF[form]} as y from range({n})) to '{files[form, name]}'"
+            subprocess.run(python("-c", "import duckdb, sys; duckdb.execute(sys.argv[1])", sql), check=True)
+
+    def used(sample: Sample) -> Measurements:
+        return {"CPU s": sample.cpu, "MB": sample.megabytes}
+
+    def ours(form: str, name: str) -> Contestant:
+        words = (f"data.path='{files[form, name]}'", "data.target=y", "trainer.max_steps=1", *NO_EVALUATION, *QUIET)
+        return Contestant(f"dlcourse, {name} of {form}", train("data=table", *words, "report=false"), used)
+
+    def theirs(library: str, form: str) -> Contestant:
+        command = peer("table", library, str(files[form, form]))
+        needs = (library, "pyarrow") if (library, form) == ("pandas", "Parquet") else (library,)
+        return Contestant(f"{library}, {form}", command, used, needs=needs)
+
+    def add_derived(measurements: dict[str, list[Measurements]], reported: dict[str, list[Any]]) -> None:
+        for form, count in rows.items():
+            arrays = count * (widths[form] + 1) * 4 / 2**20  # float32, as trained on
+            small = measurements[f"dlcourse, 60 rows of {form}"]
+            for each, base in zip(measurements[f"dlcourse, {form} of {form}"], small, strict=True):
+                each["CPU s beyond start"] = each["CPU s"] - base["CPU s"]
+                each["MB beyond start"] = each["MB"] - base["MB"]
+                each["MB / arrays"] = each["MB beyond start"] / arrays
+
+    return plan.row(
+        [
+            contestant
+            for form in rows
+            for contestant in (
+                *(ours(form, name) for name in ("60 rows", form)),
+                *(theirs(library, form) for library in ("pandas", "polars")),
+            )
+        ],
+        rounds=3,
+        add_derived=add_derived,
+        notes=[
+            f"CSV: {rows['CSV']:,} rows of 6 numbers; Parquet: {rows['Parquet']:,} of 9; and the value to predict. "
+            "dlcourse: python train.py data=table …, one step; columns are profiled, rows checked and divided. pandas "
+            "and Polars only read the file into a float32 array, in a process that imports nothing else.",
+        ],
+    )
+
+
+KINDS_OF = {"CSV": "decimal(12, 4)", "Parquet": "double"}
+NO_EVALUATION = ("trainer.limit_val_batches=1", "trainer.limit_test_batches=1")
+
 ROWS = {
     row.__name__: row
     for row in (
         *(time_to_accuracy, best_accuracy, throughput, pictures, step_overhead),
-        *(startup, memory, scaling, sweep, inference),
+        *(startup, memory, scaling, sweep, inference, table),
     )
 }

@@ -23,14 +23,14 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--examples", type=int, metavar="N", help="instead: N random inputs for each reader and the gate"
     )
+    parser.add_argument("--fuzz", type=int, metavar="N", help="instead: N random tables of which every cell is known")
     parser.add_argument("--cost", action="store_true", help="instead: what a run that nothing befalls pays for it")
     parser.add_argument("--json", type=Path, help="where the result is kept as well")
     given = parser.parse_args(words)
-    if given.examples:
-        test = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "tests/faults/test_properties.py"]
-        return subprocess.run(
-            test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(given.examples)}
-        ).returncode
+    if count := given.examples or given.fuzz:
+        file = "test_properties.py" if given.examples else "test_tables.py"
+        test = [sys.executable, "-m", "pytest", "-q", "-m", "slow", f"tests/faults/{file}"]
+        return subprocess.run(test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(count)}).returncode
     from scripts.benchmarks.measure import machine
     from tests.faults.matrix import ROWS, RUNS, cost, kill, matrix, table
     from tests.faults.subjects import KINDS, Dlcourse, PlainLightning, Subject

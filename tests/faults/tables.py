@@ -216,11 +216,19 @@ def tables(draw: st.DrawFn) -> Table:
         names.insert(0, "")
         target += 1
     ignore = [at for at, name in enumerate(names) if at != target and name and pick.random() < 0.1]
+    if suffix == ".xlsx":  # XML has no CR LF
+        columns = [
+            c._replace(**{each: _unix(getattr(c, each)) for each in ("texts", "values", "native")}) for c in columns
+        ]
     if suffix in (".parquet", ".xlsx"):
         columns = [column._replace(typed=pick.random() < 0.6) for column in columns]
         write = (in_parquet if suffix == ".parquet" else in_workbook)(names, columns)
         return decided(Table(names, columns, target, ignore, said, suffix, write), ",")
     return text_file(Table(names, columns, target, ignore, said, suffix, in_parquet(names, columns)), pick)
+
+
+def _unix(cells: list[Any]) -> list[Any]:
+    return [cell.replace("\r\n", "\n") if isinstance(cell, str) else cell for cell in cells]
 
 
 def text_file(table: Table, pick: Random) -> Table:
