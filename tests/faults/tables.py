@@ -53,7 +53,11 @@ class Column(NamedTuple):
         lost = [draw.random() < share for _ in self.texts]
         texts = [draw.choice(marks) if gap else text for gap, text in zip(lost, self.texts, strict=True)]
         cells = ([None if gap else v for gap, v in zip(lost, each, strict=True)] for each in (self.values, self.native))
-        return self._replace(texts=texts, values=next(cells), native=next(cells))
+        column = self._replace(texts=texts, values=next(cells), native=next(cells))
+        left = [value for value in column.values if value is not None]
+        if self.kind == WORD and all(word.isdigit() and word[0] != "0" for word in left):  # of codes, none with a zero
+            return column._replace(kind=NUMBER, values=[v and float(v) for v in column.values], mark=".")
+        return column
 
     def readings(self) -> dict[str, list[float | None]]:
         """Of numbers as text: what they are by each decimal mark that all cells can have."""
