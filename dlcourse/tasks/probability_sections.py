@@ -69,9 +69,9 @@ def score_section(found: Scores, title: str, plot: Plot | None = None) -> list[S
         name, there, score = found.names[k], found.there[:, k], np.nan_to_num(found.score[:, k])
         area, average, share = roc_auc_score(there, score), average_precision_score(there, score), there.mean()
         across, up, _ = roc_curve(there, score, drop_intermediate=False)
-        errors[f"{short(name)}: AUC {area:.3f}"] = across, up
+        errors[f"{short(name)}: AUC {area:.4f}"] = across, up
         p, r, _ = precision_recall_curve(there, score)
-        precision[f"{short(name)}: AP {average:.3f}"] = r, p
+        precision[f"{short(name)}: AP {average:.4f}"] = r, p
         cells = [Cell(float(value), f"{value:.3f}") for value in (share, area, average)]
         table.rows.append([Cell(name, name), *cells])
         if area <= 0.5:
