@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from dlcourse.data.base import Data, Split
 from dlcourse.data.cache import is_large, kept_as, key_of, stored_pixels
 from dlcourse.data.facts import describe
-from dlcourse.data.folder_files import files_of_before, list_folder
+from dlcourse.data.folder_files import Listing, files_of_before, list_folder
 from dlcourse.data.picture_file import BYTE, SQUEEZE, Conversion, pixels
 from dlcourse.data.stored import Stored, at
 from dlcourse.errors import Refused
@@ -54,11 +55,15 @@ class OwnPictures(Data):
         self.conversion = Conversion(ground, white, dtype, resize)
         self.described = describe(described, said)
 
+    @cached_property
+    def _listing(self) -> Listing:
+        return list_folder(self.path)
+
     def own_files(self) -> dict[str, list[Path]]:
-        return list_folder(self.path).by_folder(self.path)
+        return self._listing.by_folder(self.path)
 
     def arrays(self) -> tuple[Split, Split | None]:
-        sets = {"train": files_of_before(self.path)} if self.as_before else list_folder(self.path).sets
+        sets = {"train": files_of_before(self.path)} if self.as_before else self._listing.sets
         known = self.classes or []
         if unknown := [name for classes in sets.values() for name in classes if name not in known]:
             raise Refused(f"{self.path}: the class {unknown[0]} is unknown; known: {', '.join(known)}")

@@ -97,13 +97,14 @@ def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, .
         inside = sorted(entries, key=lambda entry: entry.name)
     here = (*above, os.path.realpath(folder))
     for entry in inside:
-        p = folder / entry.name
-        if not _hidden(entry.name) and entry.is_dir() and os.path.realpath(p) not in here:
-            yield from _pictures(p, left_out, here)
-        elif not _hidden(entry.name) and entry.is_file() and p.suffix.lower() in SUFFIXES:
-            yield p
+        if _hidden(entry.name):
+            _leave_out(left_out, folder / entry.name, "")
+        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+            yield folder / entry.name
+        elif entry.is_dir() and os.path.realpath(entry.path) not in here:
+            yield from _pictures(folder / entry.name, left_out, here)
         else:
-            _leave_out(left_out, p, f"as no {NAMES} file")
+            _leave_out(left_out, folder / entry.name, f"as no {NAMES} file")
 
 
 def _leave_out(left_out: dict[str, list[Path]], path: Path, why: str) -> None:

@@ -1,9 +1,13 @@
 """Inputs that stay in a file, mapped into memory: a row is copied when it is asked for."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+
+AT_ONCE = 2**20  # numbers that are added up at a time: so many stay in the processor's cache
 
 
 class Stored:
@@ -41,13 +45,28 @@ class Stored:
     def numel(self) -> int:
         return self.shape.numel()
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel (or column) of whole numbers, (C, 1, …); 1 for a constant one."""
+        rows, channels, *places = self.shape
+        sums, squares = torch.zeros(2, channels, dtype=torch.int64)
+        for part in self.split(max(1, AT_ONCE // self.shape[1:].numel())):
+            values = part.flatten(2).to(torch.int32 if part.dtype == torch.uint8 else torch.int64)
+            sums += values.sum((0, 2))
+            squares += (values * values).sum((0, 2))
+        n = rows * math.prod(places)
+        totals = [*zip(sums.tolist(), squares.tolist(), strict=True)]
+        variances = [(n * square - total**2) / n**2 or 1.0 for total, square in totals]
+        mean, std = torch.tensor([total / n for total, _ in totals]), torch.tensor([v**0.5 for v in variances])
+        shape = (-1, *[1] * len(places))
+        return mean.reshape(shape), std.reshape(shape)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "positions" not in vars(self):  # while it is copied or unpickled
             raise AttributeError(name)
         return getattr(self[:], name)
 
 
-class Parts:
+class Parts(Sequence[Tensor]):
     """The rows of stored inputs in parts of a size, each copied when its turn comes."""
 
     def __init__(self, rows: Stored, size: int):
@@ -56,7 +75,7 @@ class Parts:
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
 
-    def __getitem__(self, k: int) -> Tensor:
+    def __getitem__(self, k: Any) -> Any:
         if not 0 <= k < len(self):
             raise IndexError(k)
         return self.rows[k * self.size : (k + 1) * self.size]
