@@ -83,9 +83,10 @@ def arms(settings: Sequence[Any], key: str, metrics: Mapping[str, Sequence[float
         axes.set_xticks(*zip(*ticks, strict=True), **({"rotation": 30, "ha": "right"} if wide else {}))
         axes.margins(x=0.1)
         axes.set_xlabel(key)
-        axes.set_title(", ".join(metrics), loc="left", color=INK)
-        if len(metrics) > 1:
+        if len(metrics) > 1:  # the names may be too long for a title
             axes.legend()
+        else:
+            axes.set_title(*metrics, loc="left", color=INK)
     return drawing
 
 
