@@ -436,7 +436,7 @@ def table(plan: Plan) -> Row:
             subprocess.run(python("-c", "import duckdb, sys; duckdb.execute(sys.argv[1])", sql), check=True)
 
     def used(sample: Sample) -> Measurements:
-        return {"CPU s": sample.cpu, "MB": sample.megabytes}
+        return {"CPU s": sample.cpu, "MiB": sample.megabytes}
 
     def ours(form: str, name: str) -> Contestant:
         words = (f"data.path='{files[form, name]}'", "data.target=y", "trainer.max_steps=1", *NO_EVALUATION, *QUIET)
@@ -453,8 +453,8 @@ def table(plan: Plan) -> Row:
             small = measurements[f"dlcourse, 60 rows of {form}"]
             for each, base in zip(measurements[f"dlcourse, {form} of {form}"], small, strict=True):
                 each["CPU s beyond start"] = each["CPU s"] - base["CPU s"]
-                each["MB beyond start"] = each["MB"] - base["MB"]
-                each["MB / arrays"] = each["MB beyond start"] / arrays
+                each["MiB beyond start"] = each["MiB"] - base["MiB"]
+                each["MiB / arrays"] = each["MiB beyond start"] / arrays
 
     return plan.row(
         [
