@@ -65,6 +65,9 @@ def layout_of(readable: str, file: str, separator: str | None, commented: bool) 
     if max(map(first.count, separator or SEPARATORS)) >= MOST_COLUMNS:
         raise Refused(f"{file}: its first line has more than {MOST_COLUMNS:,} cells; that many columns are not read")
     separator = separator or separator_of(readable, skip, file)
+    spaces = re.compile(rf'(^|{re.escape(separator)}) {{2,}}"(?!")')  # DuckDB takes these quotes for text
+    if separator != " " and any(spaces.search(line) for line in islice(lines_of(readable), skip, skip + SAMPLE)):
+        raise Refused(f"{file}: some rows have several spaces before a quoted cell; leave one or none")
     records = csv.reader(islice(lines_of(readable), skip, None), delimiter=separator, skipinitialspace=True)
     try:
         cells = next(records)

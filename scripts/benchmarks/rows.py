@@ -433,7 +433,7 @@ def table(plan: Plan) -> Row:
                 f"(random() * 1000)::decimal(12, 4)::{KINDS_OF[form]} as x{k}" for k in range(widths[form])
             )
             sql = f"copy (select {cells}, random()::{KINDS_OF[form]} as y from range({n})) to '{files[form, name]}'"
-            subprocess.run(python("-c", "import duckdb, sys; duckdb.execute(sys.argv[1])", sql), check=True)
+            subprocess.run(python("-c", MAKE_FILE, sql), check=True)
 
     def used(sample: Sample) -> Measurements:
         return {"CPU s": sample.cpu, "MiB": sample.megabytes}
@@ -475,6 +475,7 @@ def table(plan: Plan) -> Row:
     )
 
 
+MAKE_FILE = "import duckdb, sys; duckdb.execute('set enable_progress_bar = false'); duckdb.execute(sys.argv[1])"
 KINDS_OF = {"CSV": "decimal(12, 4)", "Parquet": "double"}
 NO_EVALUATION = ("trainer.limit_val_batches=1", "trainer.limit_test_batches=1")
 

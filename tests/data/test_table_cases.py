@@ -192,6 +192,12 @@ def test_what_could_be_two_separators_is_refused(tmp_path):
     assert read_table(path, Writing(separator=";")).names == ["weight, kg", "y"]
 
 
+def test_quotes_behind_spaces(tmp_path):
+    assert read_table(written(tmp_path, 'a,y\n1, "x,y" \n')).all("select * from t") == [("1", "x,y")]
+    with pytest.raises(Refused, match="several spaces before a quoted cell"):
+        read_table(written(tmp_path, 'a,y\n1,  "x" \n', "aligned.csv"))
+
+
 def test_rows_that_end_in_different_ways_are_refused(tmp_path):
     with pytest.raises(Refused, match=r"its rows end in different ways \(CR LF, LF or CR\)"):
         read_table(written(tmp_path, "a,y\n1,2\r\n3,4\n"))

@@ -278,8 +278,7 @@ def text_file(table: Table, pick: Random) -> Table:
     first = [text for c in columns for text in c.texts] if said.get("header") is False else names
     unquoted = not always and any({*text} & {*",;|\t"} - {separator} for text in first)
     doubts = ["a separator in two ways"] * (unquoted and "separator" not in said)
-    quoted = [text for text in [*names, *(text for c in columns for text in c.texts)] if {*text} & {separator, '"'}]
-    doubts += ["two spaces before quotes"] * (padded and spaced and bool(quoted))
+    doubts += ["several spaces before quotes"] * (padded and spaced)
     return decided(table._replace(names=names, words=said, write=write, doubts=doubts), separator)
 
 
