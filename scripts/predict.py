@@ -6,7 +6,8 @@ refused. With output=FILE.csv or FILE.parquet it writes the class and the probab
 after the columns of the table that was read. With output=FOLDER it also writes what can be drawn, a PNG for each:
 pictures, masks, pictures with boxes; with output=FILE.npy the predictions as an array: probabilities, values, pictures,
 codes. A picture file is converted to the size that the model takes: boxes are in the pixels of the file, turned
-upright, all that is drawn is of the converted picture.
+upright, all that is drawn is of the converted picture. With normalise=true each file is a photo of one sign, as a digit
+on paper: it is cut out and centred as MNIST's were, and marked where it is unlike the training pictures.
 """
 
 import sys
@@ -23,7 +24,7 @@ FIRST_ROW = 2  # of a table, below the names of its columns
 
 
 def predict(words: list[str]) -> int:
-    given = parse_script_overrides(words, "run", "input", "output", "strict")
+    given = parse_script_overrides(words, "run", "input", "output", "strict", "normalise")
     if "input" not in given:
         raise Refused("input=: which file or folder? (python scripts/predict.py run=RUN input=FILE)")
     path = Path(str(given.text("input")))
@@ -35,12 +36,20 @@ def predict(words: list[str]) -> int:
 
     from dlcourse.data.folder_files import SUFFIXES
     from dlcourse.data.picture import pictures_in, upright_size
-    from dlcourse.runs.inference import has_light_background
+    from dlcourse.runs.inference import has_light_background, normalised
     from dlcourse.runs.trained import restore
     from dlcourse.tasks.predictions import forward_batches
 
     _, model, data = restore(given.text("run"), given)
-    x, faults = data.rows_to_predict(path)
+    files = pictures_in(path) if path.is_dir() else [path] * (path.suffix.lower() in SUFFIXES)
+    unlike = None
+    if given.flag("normalise"):
+        if not files:
+            raise Refused(f"input={path}: normalise=true takes pictures ({', '.join(SUFFIXES)}), or a folder of them")
+        x, unlike = normalised(model, data, files)
+        faults: Mapping[int, str] = {}
+    else:
+        x, faults = data.rows_to_predict(path)
     if faults:
         (position, reason), count = next(iter(faults.items())), len(faults)
         first = f"row {position + FIRST_ROW}: {reason}"
@@ -54,7 +63,6 @@ def predict(words: list[str]) -> int:
             file=sys.stderr,
         )
     found = forward_batches(model, x)
-    files = pictures_in(path) if path.is_dir() else [path] * (path.suffix.lower() in SUFFIXES)
     if output is not None and output.suffix in TABLES:
         return write_predictions(output, model, data.table(path), [file.name for file in files], found, faults)
     names = [file.name for file in files] if path.is_dir() else None
@@ -71,8 +79,9 @@ def predict(words: list[str]) -> int:
         np.save(output, found.a.numpy())
     if data.table(path) is not None and (columns := model.task.as_columns(found)) is not None:
         return print_rows(columns, faults)
-    for name, line in zip(names or repeat(None), model.task.format_predictions(found), strict=False):
-        print(f"{name}\t{line}" if name else line)
+    marks = repeat("") if unlike is None else ["\tunlike the training pictures" * bool(each) for each in unlike]
+    for name, line, mark in zip(names or repeat(None), model.task.format_predictions(found), marks, strict=False):
+        print(f"{name}\t{line}{mark}" if name else f"{line}{mark}")
     return 0
 
 
