@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits, make_blobs
 from torch import nn
 
-from dlcourse import losses, scratch
+from dlcourse import cross_entropies, losses, scratch
 
 CLOSE = dict(rtol=1e-9, atol=1e-12)
 ACTIVATIONS = {
@@ -22,8 +22,8 @@ ACTIVATIONS = {
 LOSSES = {
     "mse": (scratch.MSE, losses.MSE("identity")),
     "sigmoid mse": (scratch.SIGMOID_MSE, losses.MSE("sigmoid")),
-    "bce": (scratch.BCE, losses.BCE()),
-    "cross-entropy": (scratch.CROSS_ENTROPY, losses.CrossEntropy()),
+    "bce": (scratch.BCE, cross_entropies.BCE()),
+    "cross-entropy": (scratch.CROSS_ENTROPY, cross_entropies.CrossEntropy()),
 }
 OPTIMIZERS = [
     (partial(scratch.gd, eta=0.1), partial(torch.optim.SGD, lr=0.1)),

@@ -12,7 +12,8 @@ from dlcourse.runs import trainer as trainers
 from tests.composing import checked
 
 PACKAGE = Path(dlcourse.__file__).parent
-#: A step: its batch, the task, the model, the loss, the metrics. The activations are PyTorch's.
+#: A step: its batch, the task, the model, the loss, the metrics. The activations are PyTorch's, and a run's own task,
+#: model and loss may have a file each.
 PATH = {"data/loading.py", "data/base.py", "tasks/base.py", "models/base.py", "losses.py", "metrics.py"}
 SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=6", "logger=none", "callbacks=none", "report=false"]
 
@@ -38,10 +39,10 @@ class Watch(pl.Callback):
 @pytest.mark.parametrize(
     ("words", "own"),
     [
-        ([], {"models/mlp.py", "tasks/supervised.py"}),
-        (["model=cnn"], {"models/cnn.py", "tasks/supervised.py"}),
+        ([], {"models/mlp.py", "tasks/supervised.py", "cross_entropies.py"}),
+        (["model=cnn"], {"models/cnn.py", "tasks/supervised.py", "cross_entropies.py"}),
         (["data=diabetes"], {"models/mlp.py", "tasks/supervised.py"}),
-        (["data=topics", "data.n_samples=300"], {"models/mlp.py", "tasks/supervised.py"}),
+        (["data=topics", "data.n_samples=300"], {"models/mlp.py", "tasks/supervised.py", "cross_entropies.py"}),
         (["model=autoencoder"], {"models/autoencoder.py", "tasks/reconstruction.py"}),
     ],
     ids=lambda words: "_".join(words) if isinstance(words, list) else "",

@@ -11,7 +11,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 OF_BEFORE = (".png", ".jpg", ".jpeg")  # what runs of before read
-HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")  # written by systems, besides names that begin with a point
+HIDDEN = ("Thumbs.db", "desktop.ini")  # written by systems, besides names that begin with a point or two underscores
 SETS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # the names of their folders
 SHOWN = 3
 
@@ -112,4 +112,4 @@ def _leave_out(left_out: dict[str, list[Path]], path: Path, why: str) -> None:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in HIDDEN
+    return name.startswith((".", "__")) or name in HIDDEN

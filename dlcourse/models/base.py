@@ -103,7 +103,7 @@ class Model(Standardised):
         """The loss of a batch; ``output``: the model's output, if it is computed already."""
         inputs, target = self.task.prepare_batch(batch)
         output = self.output_of(inputs, batch) if output is None else output
-        loss, divisor = self.loss(*self.loss_inputs(output, target, batch.weight))
+        loss, divisor = self.loss(*self.task.weighted_inputs(output, target, batch.weight))
         auxiliary = self.auxiliary_losses(output)
         for part in auxiliary.values():
             loss = loss + part

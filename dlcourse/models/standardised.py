@@ -55,15 +55,7 @@ class Standardised(pl.LightningModule):
         if self.loss.balanced:
             _, target = self.task.prepare_batch(rows.first(len(rows)))
             z = torch.zeros(()).expand(len(rows), *self.task.places, self.task.outputs)
-            self.loss.fit(*self.loss_inputs(z, target, rows.weight)[1:])
-
-    def loss_inputs(self, output: Any, target: Any, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(z, target, weight) of the M rows that the loss compares; ``weight``: that of each sample, or None."""
-        z, target, of_rows = self.task.loss_inputs(output, target)
-        if weight is not None:
-            weight = weight[:, None].expand(-1, len(z) // len(weight)).flatten()
-            of_rows = weight if of_rows is None else of_rows * weight
-        return z, target, of_rows
+            self.loss.fit(*self.task.weighted_inputs(z, target, rows.weight)[1:])
 
     def remarks(self) -> list[str]:
         """What the loss has to say of the training rows."""

@@ -120,6 +120,14 @@ class Task(nn.Module):
         """
         return logits(output), target, None
 
+    def weighted_inputs(self, output: Any, target: Any, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As ``loss_inputs``, where ``weight`` (N,), that of each sample, or None for 1, counts too."""
+        z, target, of_rows = self.loss_inputs(output, target)
+        if weight is not None:
+            weight = weight[:, None].expand(-1, len(z) // len(weight)).flatten()
+            of_rows = weight if of_rows is None else of_rows * weight
+        return z, target, of_rows
+
     def in_target_units(self, values: Tensor) -> Tensor:
         """Readable predictions or targets as the loss compares them: values in deviations from their mean."""
         return values

@@ -176,7 +176,8 @@ def test_weights_reach_the_loss_of_training_rows_only(load, tmp_path):
         ({"group": "q", "split_seed": "null"}, "takes the last rows to validate, and data.group keeps groups together"),
     ],
 )
-def test_words_that_do_not_fit_are_refused(tmp_path, words, reported):
+def test_words_that_do_not_fit_are_refused(tmp_path, monkeypatch, words, reported):
+    monkeypatch.chdir(tmp_path)
     rows = [(*row[:2], "uv"[k % 2], 1, row[2]) for k, row in enumerate(measured(60))]
     path = write(tmp_path / "t.csv", "p,q,s,one,y", rows)
     given = [
