@@ -32,6 +32,10 @@ class Stored:
         """A copy of these rows."""
         return self.mapped[self.positions[rows]]
 
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        assert dim == 0, "rows are chosen, not columns"
+        return self[rows]
+
     def at(self, rows: Tensor) -> "Stored":
         """These rows, where they are."""
         return Stored(self.mapped, self.positions[rows])

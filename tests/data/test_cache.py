@@ -71,6 +71,9 @@ def test_stored_pixels_are_those_in_memory(load, noise, tmp_path, monkeypatch, f
         assert torch.equal(rows.x[:], expected.x) and torch.equal(rows.y, expected.y)
         assert torch.equal(rows.index, expected.index)
         assert torch.equal(torch.cat([*rows.x.split(7)]), expected.x)
+        chosen = torch.tensor([[3, 1], [0, 3]])
+        assert torch.equal(rows.x[chosen], expected.x[chosen])
+        assert torch.equal(rows.x.index_select(0, chosen[0]), expected.x[chosen[0]])
         assert torch.equal(rows.x.flatten(1), expected.x.flatten(1))  # asked of a copy
     assert torch.equal(stored.mean, in_memory.mean) and torch.equal(stored.std, in_memory.std)
     batches = [[batch.x for batch in data.train_dataloader()] for data in (stored, in_memory)]
