@@ -116,11 +116,11 @@ class CrossEntropy(Loss):
             )
         v = self.weights(z)
         w = None if v is None else v[target]
-        if weight is None:
+        if weight is None and not self.balanced:
             mean = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing)
             return mean, len(z) if w is None else w.sum()
         costs = F.cross_entropy(z, target, v, label_smoothing=self.label_smoothing, reduction="none")
-        weight = weight.to(z.dtype)
+        weight = torch.ones_like(costs) if weight is None else weight.to(z.dtype)  # all rows may have the weight 0
         return weighted_mean(costs, weight, (weight if w is None else weight * w).sum())
 
 

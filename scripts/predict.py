@@ -20,7 +20,6 @@ from dlcourse.cli import guarded, parse_script_overrides
 from dlcourse.errors import Refused, printable
 
 TABLES = (".csv", ".parquet")
-FIRST_ROW = 2  # of a table, below the names of its columns
 
 
 def predict(words: list[str]) -> int:
@@ -50,12 +49,15 @@ def predict(words: list[str]) -> int:
         faults: Mapping[int, str] = {}
     else:
         x, faults = data.rows_to_predict(path)
+    table: Any = None if files else data.table(path)
     if faults:
         (position, reason), count = next(iter(faults.items())), len(faults)
-        first = f"row {position + FIRST_ROW}: {reason}"
+        told = f"{count:,} of {count + len(x):,} rows cannot be predicted; row {position + table.first_row}: {reason}"
         if given.flag("strict") or not len(x):
-            raise Refused(f"{path}: {count:,} of {count + len(x):,} rows cannot be predicted; {first}")
-        print(f"{count:,} of {count + len(x):,} rows cannot be predicted; {first}", file=sys.stderr)
+            raise Refused(f"{path}: {told}")
+        print(told, file=sys.stderr)
+    if unlike is not None and (count := int(unlike.sum())):
+        print(f"{count} of {len(x)} pictures are unlike the training pictures", file=sys.stderr)
     if count := int(has_light_background(model, data, x).sum()):
         print(
             f"{count} of {len(x)} pictures have a much lighter background than the training pictures; "
@@ -63,8 +65,15 @@ def predict(words: list[str]) -> int:
             file=sys.stderr,
         )
     found = forward_batches(model, x)
+    columns = model.task.as_columns(found)
+    if faults and (columns is None or output is not None and output.suffix not in TABLES):
+        raise Refused(f"{path}: such rows have no place in what is made of it; correct them, or write output=FILE.csv")
     if output is not None and output.suffix in TABLES:
-        return write_predictions(output, model, data.table(path), [file.name for file in files], found, faults)
+        if columns is None:
+            made = type(model.task).__name__
+            raise Refused(f"output={output}: {made} makes no table; write output=FILE.npy or a folder")
+        columns |= {} if unlike is None else {"unlike the training pictures": unlike.numpy()}
+        return write_predictions(output, columns, table, [file.name for file in files], faults)
     names = [file.name for file in files] if path.is_dir() else None
     if output is not None and output.suffix != ".npy":
         if (drawn := model.task.draw(x, found, float(data.white or x.max()))) is None:
@@ -77,22 +86,22 @@ def predict(words: list[str]) -> int:
         found = model.task.enlarge(found, factors)
     if output is not None and output.suffix == ".npy":
         np.save(output, found.a.numpy())
-    if data.table(path) is not None and (columns := model.task.as_columns(found)) is not None:
-        return print_rows(columns, faults)
+    if table is not None and columns is not None:
+        return print_rows(columns, faults, table.first_row)
     marks = repeat("") if unlike is None else ["\tunlike the training pictures" * bool(each) for each in unlike]
     for name, line, mark in zip(names or repeat(None), model.task.format_predictions(found), marks, strict=False):
         print(f"{name}\t{line}{mark}" if name else f"{line}{mark}")
     return 0
 
 
-def print_rows(columns: Mapping[str, Any], faults: Mapping[int, str]) -> int:
+def print_rows(columns: Mapping[str, Any], faults: Mapping[int, str], first_row: int) -> int:
     """A line for each row of a table, separated by tabs: its number, what is predicted, or why nothing is."""
     print("\t".join(["row", *columns, *["error"] * bool(faults)]))
     predicted = zip(*columns.values(), strict=True)
     for position in range(len(next(iter(columns.values()))) + len(faults)):
         cells = [""] * len(columns) if position in faults else map(shown, next(predicted))
         reason = [printable(faults.get(position, ""))] if faults else []
-        print("\t".join([str(position + FIRST_ROW), *cells, *reason]))
+        print("\t".join([str(position + first_row), *cells, *reason]))
     return 0
 
 
@@ -104,18 +113,17 @@ def shown(value: Any) -> str:
 
 
 def write_predictions(
-    output: Path, model: Any, table: Any, names: Sequence[str], found: Any, faults: Mapping[int, str]
+    output: Path, columns: Mapping[str, Any], table: Any, names: Sequence[str], faults: Mapping[int, str]
 ) -> int:
     """The predictions as a table: after the columns of a table, or after the names of pictures or numbers of rows."""
     import numpy as np
 
     from dlcourse.data.table_output import write_table
 
-    if (columns := model.task.as_columns(found)) is None:
-        raise Refused(f"output={output}: {type(model.task).__name__} makes no table; write output=FILE.npy or a folder")
-    first = {"file": np.array(names, dtype=object)} if names else {"row": np.arange(len(found.z))}
+    count = len(next(iter(columns.values())))
+    first = {"file": np.array(names, dtype=object)} if names else {"row": np.arange(count)}
     write_table(output, columns if table is not None else {**first, **columns}, table, faults)
-    print(f"{len(found.z):,} predictions: {output}")
+    print(f"{count:,} predictions: {output}")
     return 0
 
 

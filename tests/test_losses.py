@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from sklearn import metrics
 from sklearn.utils.class_weight import compute_class_weight
 
+from dlcourse.cross_entropies import CrossEntropy
 from dlcourse.models.base import Model
 from tests import objects
 
@@ -403,3 +404,12 @@ def test_counts_are_whole_numbers_in_any_precision(dtype):
     loss.to(dtype)
     expected = 105_514 / 4 / torch.tensor([70_000, 35_000, 257, 257])
     torch.testing.assert_close(loss.weights(torch.zeros(1, 4, dtype=dtype)), expected.to(dtype))
+
+
+def test_a_batch_of_a_class_that_training_does_not_have_costs_nothing():
+    """As a balanced loss says of it; a mean over no weight is 0, not 0/0."""
+    loss = CrossEntropy(class_weights="balanced")
+    loss.expect(3)
+    loss.fit(torch.tensor([0, 0, 1]))
+    mean, divisor = loss(torch.randn(4, 3, dtype=torch.float64), torch.full((4,), 2))
+    assert (float(mean), float(divisor)) == (0, 0)

@@ -171,6 +171,31 @@ def test_strict_refuses_the_whole_file(trained, tmp_path):
         predict(words)
 
 
+def test_rows_have_no_place_in_an_array_and_none_at_all_is_refused(trained, tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text(ROWS)
+    run = f"run={trained / 'refuse'}"
+    with pytest.raises(Refused, match="no place in what is made of it"):
+        predict([run, f"input={path}", f"output={tmp_path / 'found.npy'}"])
+    assert not (tmp_path / "found.npy").exists()
+    path.write_text("a,day,colour\n")
+    with pytest.raises(Refused, match="has no rows below its header"):
+        predict([run, f"input={path}"])
+
+
+def test_rows_without_a_line_of_names_count_from_one(tmp_path, capsys):
+    path, new = tmp_path / "own.csv", tmp_path / "new.csv"
+    path.write_text("".join(f"{'uvw'[n % 3]},{n},{n % 2}\n" for n in range(30)))
+    new.write_text("u,1\nx,2\n")
+    words = ["data=table", f"data.path={path}", "data.header=false", "data.target=column3", "trainer.max_steps=1"]
+    dlcourse.run(*QUIET, *words, f"run_dir={tmp_path / 'run'}")
+    capsys.readouterr()
+    assert predict([f"run={tmp_path / 'run'}", f"input={new}"]) == 0
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == ["row", "1", "2"]
+    assert printed.err.endswith("row 2: 'x' in column 'column1' is unknown; known: u, v, w\n")
+
+
 def test_an_unknown_word_is_none_of_the_known_ones_where_that_is_said(trained, tmp_path, capsys):
     path = tmp_path / "new.csv"
     path.write_text("a,day,colour\n1,2024-02-03,pink\n1,2024-02-03,red\n")

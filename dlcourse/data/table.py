@@ -150,15 +150,17 @@ class OwnTable(Data):
         return (x, y, kept) if len(kept) == table.rows else (x[kept], y[kept], kept)
 
     def table(self, path: str | Path) -> TableFile | None:
-        return None if Path(path).suffix == ".npy" else read_table(path, self.words.writing)
-
-    def read(self, path: str | Path) -> Tensor:
-        """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
         if Path(path).suffix == ".npy":
-            return array(Path(path), self.shape, self.dtype)
+            return None
         table = read_table(path, self.words.writing)
         if not table.rows:
             raise Refused(f"{path} has no rows below its header")
+        return table
+
+    def read(self, path: str | Path) -> Tensor:
+        """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
+        if (table := self.table(path)) is None:
+            return array(Path(path), self.shape, self.dtype)
         if self.words.missing == DROP_ROWS:
             for column in self.columns:
                 check_missing(table, find(table, column["name"]), REFUSE, ())

@@ -39,14 +39,21 @@ class TableFile:
     """The table ``t`` of a DuckDB ``connection``, whose columns c0, c1, … have the ``names`` of the file.
 
     Cells are text without space around it, or have the ``types`` of a Parquet file; null where a value is missing.
-    ``separator`` of a text file, else a comma; ``said``: what was found about the file, in sentences.
+    ``separator`` of a text file, else a comma; ``said``: what was found about the file, in sentences; ``first_row``:
+    its number as a spreadsheet counts, 2 below a line of names.
     """
 
     def __init__(
-        self, path: str, names: list[str], connection: duckdb.DuckDBPyConnection, separator: str, said: list[str]
+        self,
+        path: str,
+        names: list[str],
+        connection: duckdb.DuckDBPyConnection,
+        separator: str,
+        said: list[str],
+        first_row: int,
     ):
         self.path, self.names, self.connection = path, names, connection
-        self.separator, self.said = separator, said
+        self.separator, self.said, self.first_row = separator, said, first_row
         self.answers: dict[tuple[str, ...], tuple[Any, ...]] = {}
         self.types = [str(column[1]) for column in connection.execute("select * from t limit 0").description or ()]
         self.rows = int(self.one("count(*)")[0])
@@ -70,7 +77,7 @@ class TableFile:
         rest.execute("create temp table left_out as select unnest($rows) as k", {"rows": [*rows]})
         numbered = "select *, row_number() over () - 1 as k from memory.main.t"
         rest.execute(f"create temp view t as select * exclude (k) from ({numbered}) where k not in (from left_out)")
-        return TableFile(self.path, self.names, rest, self.separator, self.said)
+        return TableFile(self.path, self.names, rest, self.separator, self.said, self.first_row)
 
     def array(self, expression: str) -> Any:
         """One value for each row, in the order of the file, as a NumPy array; masked where there are missing values."""
@@ -97,7 +104,7 @@ def _read(state: tuple[tuple[str, int, int], ...], writing: Writing) -> TableFil
     connection = duckdb.connect(config=SETTINGS)
     try:
         names, separator, said = read(files, connection, writing)
-        table = TableFile(path, names, connection, separator, said)
+        table = TableFile(path, names, connection, separator, said, 1 + writing.header)
     except duckdb.Error as error:
         raise Refused(f"{path}{reason(error)}") from None
     if len(names) > MOST_COLUMNS:

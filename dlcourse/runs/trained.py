@@ -32,11 +32,19 @@ def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple
                 difference = f"its {key} is {other[key]}, the run was trained on {cfg.data[key]}"
                 raise Refused(f"data={other.name}: {difference}")
         own_names = {key: cfg.data[key] for key in OF_THE_RUN if key in cfg.data and key in other}
-        cfg.data = OmegaConf.merge(other, own_names)
+        cfg.data = OmegaConf.merge(other, own_names, known_files(cfg.data, other))
         composed = composed.resolved()
         check_classes(composed.tree, overrides.packages)
         data, _ = build(composed.tree)
     return cfg, model.eval(), data
+
+
+def known_files(trained: DictConfig, other: DictConfig) -> dict[str, Any]:
+    """The sums of those files of other data that the run was trained on, as they were then."""
+    known = {Path(name).absolute(): held for name, held in (trained.get("fingerprint") or {}).items()}
+    found = other.get("fingerprint") or {}
+    held = {name: known[Path(name).absolute()] for name in found if Path(name).absolute() in known}
+    return {"fingerprint": held} if held else {}
 
 
 def other_data(overrides: Overrides) -> DictConfig | None:

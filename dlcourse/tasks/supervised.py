@@ -92,12 +92,14 @@ class Binary(Classification):
 class Multilabel(Task):
     """Any number of K labels per sample, y (N, K) of zeros and ones; label k if z_k > 0. Lecture: beyond L10.
 
-    Logs ``acc``, the share of labels that are right, and ``exact``, the share of samples with all labels right.
+    ``words``: what 0 and 1 are called of each label. Logs ``acc``, the share of labels that are right, and ``exact``,
+    the share of samples with all labels right.
     """
 
-    def __init__(self, *, labels: Sequence[str] | None, **facts: Any):
+    def __init__(self, *, labels: Sequence[str] | None, words: Sequence[Sequence[str]] | None = None, **facts: Any):
         super().__init__(**facts)
         self.labels = [str(name) for name in labels or range(self.outputs)]
+        self.words = words or [("0", "1")] * self.outputs
 
     @property
     def output_names(self) -> list[str]:
@@ -119,11 +121,12 @@ class Multilabel(Task):
         return predictions.a if predictions.probabilities else predictions.z.sigmoid(), target.long()
 
     def as_columns(self, predictions: Predictions) -> dict[str, np.ndarray]:
-        """Of each label 1 or 0, and its probability (or the score)."""
+        """Of each label its word, 1 or 0 without any, and the probability (or the score) of the second."""
         kind = "probability" if predictions.probabilities else "score"
         shown = (predictions.a if predictions.probabilities else predictions.z).numpy()
-        found = {f"predicted {name}": (predictions.z[:, k] > 0).long().numpy() for k, name in enumerate(self.labels)}
-        return found | {f"{kind} {name}": shown[:, k] for k, name in enumerate(self.labels)}
+        there, named = (predictions.z > 0).long().numpy(), [*enumerate(zip(self.labels, self.words, strict=True))]
+        found = {f"predicted {name}": np.array(words, dtype=object)[there[:, k]] for k, (name, words) in named}
+        return found | {f"{kind} {name}={words[1]}": shown[:, k] for k, (name, words) in named}
 
     def visualize(self, model: Any, data: Any, predictions: Predictions) -> "list[Section]":
         from dlcourse.tasks.label_sections import sections

@@ -84,6 +84,14 @@ def test_evaluate_refuses_a_table_that_has_changed(changed, capsys):
         evaluate([f"run={changed}", "allow_changed=perhaps"])
 
 
+def test_naming_the_same_file_as_other_data_does_not_hide_it(changed, trained, tmp_path):
+    table = trained / "own.csv"
+    words = [f"run={changed}", "data=table", "data.target=kind"]
+    with pytest.raises(Refused, match="own.csv has changed"):
+        evaluate([*words, f"data.path={table}"])
+    assert evaluate([*words, f"data.path={shutil.copy(table, tmp_path / 'other.csv')}"]) == 0
+
+
 def test_resume_refuses_it_and_leaves_the_run_as_it_was(changed):
     before = {file: file.read_bytes() for file in changed.rglob("*") if file.is_file()}
     with pytest.raises(Refused, match="own.csv has changed"):

@@ -97,10 +97,12 @@ def test_predictions_carry_the_names_of_the_columns(run, tmp_path, capsys):
         found = list(csv.DictReader(file))
     assert len(found) == 300
     for row, line in zip(found, lines, strict=True):
-        for name in ("Fieber", "Müde (stark)"):
-            assert line[f"predicted {name}"] == row[f"predicted {name}"] in ("0", "1")
-            assert float(line[f"probability {name}"]) == pytest.approx(float(row[f"probability {name}"]), rel=1e-5)
-    right = [(row["predicted Müde (stark)"] == "1") == (row["Müde (stark)"] == "ja") for row in found]
+        for name, words in (("Fieber", ("0", "1")), ("Müde (stark)", ("nein", "ja"))):
+            assert line[f"predicted {name}"] == row[f"predicted {name}"] in words
+            probability = f"probability {name}={words[1]}"
+            assert float(line[probability]) == pytest.approx(float(row[probability]), rel=1e-5)
+            assert (row[f"predicted {name}"] == words[1]) == (float(row[probability]) > 0.5)
+    right = [row["predicted Müde (stark)"] == row["Müde (stark)"] for row in found]
     assert np.mean(right) > 0.8
 
 
