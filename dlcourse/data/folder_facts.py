@@ -128,6 +128,9 @@ def _problems(path: Path, listing: Listing) -> Iterator[str]:
     known = listing.sets["train"]
     for part, classes in listing.sets.items():
         folder = listing.folders.get(part, path)
+        if not classes and part != "train":
+            yield f"{folder} has no class folders; move its pictures into these, or the folder out of {path}"
+            continue
         for name, files in classes.items():
             if name not in known:
                 yield f"{folder / name}: training has no class of that name; rename or remove the folder"

@@ -45,8 +45,8 @@ class Listing(NamedTuple):
 def list_folder(path: str | Path) -> Listing:
     """The pictures of PATH/CLASS, or of PATH/train/CLASS, PATH/val/CLASS and PATH/test/CLASS.
 
-    A folder below a class folder belongs to the class. Folders of sets are those with a class folder of one name in
-    all of them; validation or test may lack. Refused: no such folder.
+    A folder below a class folder belongs to the class. A folder ``train`` with folders in it, beside one of validation
+    or of test, holds the training set. Refused: no such folder.
     """
     left_out: dict[str, list[Path]] = {}
     try:
@@ -80,10 +80,9 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _folders_of_sets(folders: list[Path]) -> dict[str, Path]:
-    """The folder of each set, if these divide the classes."""
+    """The folder of each set, if training has class folders and another set is beside it."""
     found = {name: p for name, words in SETS.items() for p in folders if p.name.lower() in words}
-    classes = [{p.name for p in _folders(folder)} for folder in found.values()]
-    return found if "train" in found and len(found) > 1 and set.intersection(*classes) else {}
+    return found if len(found) > 1 and "train" in found and _folders(found["train"]) else {}
 
 
 def named(paths: list[Path]) -> str:

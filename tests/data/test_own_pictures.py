@@ -283,11 +283,41 @@ def test_a_set_that_is_not_given_is_cut_from_training(load, divided, parts, size
     assert {name: len(rows) for name, rows in data.sets.items()} == sizes and said in data.described
 
 
-def test_classes_may_be_called_train_and_test(load, divided, tmp_path):
-    path = Path(divided("train", "test"))
-    (path / "test" / "h").rename(path / "test" / "x")
-    (path / "test" / "v").rename(path / "test" / "y")
-    assert load("image_folder", path=str(path)).classes == ["test", "train"]
+@pytest.mark.parametrize("beside", ["car", "test"])
+def test_a_class_may_be_called_train(load, photos, beside):
+    """Beside ``test`` too, while it holds no folders."""
+    (photos / "red").rename(photos / "train")
+    (photos / "green").rename(photos / beside)
+    assert load("image_folder", path=str(photos)).classes == sorted(["blue", beside, "train"])
+
+
+def test_a_class_called_train_may_hold_folders(load, photos):
+    (photos / "red").rename(photos / "steam")
+    (photos / "train").mkdir()
+    (photos / "steam").rename(photos / "train" / "steam")
+    assert load("image_folder", path=str(photos)).classes == ["blue", "green", "train"]
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_pictures_of_a_set_without_class_folders_are_a_problem(divided, part):
+    path = Path(divided("train", part))
+    for name in "hv":
+        for file in (path / part / name).iterdir():
+            file.rename(path / part / f"{name}{file.name}")
+        (path / part / name).rmdir()
+    found = inspect_folder(str(path), 8, 3, TASKS)
+    assert found.values["classes"] == ["h", "v"]
+    assert found.problems == [
+        f"{path / part} has no class folders; move its pictures into these, or the folder out of {path}"
+    ]
+
+
+def test_sets_without_a_class_in_common_are_a_problem(divided):
+    path = Path(divided("train", "valid"))
+    for old, new in (("h", "kitten"), ("v", "puppy")):
+        (path / "valid" / old).rename(path / "valid" / new)
+    problems = inspect_folder(str(path), 8, 3, TASKS).problems
+    assert len(problems) == 2 and all("training has no class of that name" in problem for problem in problems)
 
 
 def test_sets_with_other_classes_are_a_problem(divided):
