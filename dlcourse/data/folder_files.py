@@ -11,7 +11,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 OF_BEFORE = (".png", ".jpg", ".jpeg")  # what runs of before read
-HIDDEN = ("Thumbs.db", "desktop.ini")  # written by systems, besides names that begin with a point or two underscores
+HIDDEN = ("Thumbs.db", "desktop.ini", "MACOSX")  # written by systems, besides names that begin with a point
 SETS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # the names of their folders
 SHOWN = 3
 
@@ -107,8 +107,10 @@ def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, .
 
 
 def _leave_out(left_out: dict[str, list[Path]], path: Path, why: str) -> None:
-    left_out.setdefault("as hidden" if _hidden(path.name) else why, []).append(path)
+    """A file, or the pictures below a folder; the folder itself if it holds none."""
+    below = [] if path.is_symlink() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    left_out.setdefault("as hidden" if _hidden(path.name) else why, []).extend(below or [path])
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith((".", "__")) or name in HIDDEN
+    return name.startswith(".") or name.strip("_") in HIDDEN

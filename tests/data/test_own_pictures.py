@@ -9,6 +9,7 @@ from PIL import Image
 
 import dlcourse
 from dlcourse.data.folder_facts import folder_facts, inspect_folder
+from dlcourse.data.folder_files import list_folder
 from dlcourse.data.picture import picture
 from dlcourse.data.picture_file import Conversion, pixels
 from dlcourse.errors import Refused
@@ -218,6 +219,26 @@ def test_what_is_left_out_is_counted_and_named(photos):
     assert "left out, as no PNG, JPEG, WebP, BMP, TIFF or GIF file: 2 (blue/a.heic, night/notes.txt)" in said
     assert "left out, as beside the folders of classes: 1" in said and "readme.md" in said
     assert [row["pictures"] for row in found.described] == [10, 10, 11]
+
+
+def test_a_class_folder_may_begin_with_underscores(load, photos):
+    (photos / "red").rename(photos / "__background__")
+    data = load("image_folder", path=str(photos))
+    assert data.classes == ["__background__", "blue", "green"] and "left out" not in data.described
+
+
+def test_the_pictures_of_a_folder_that_is_left_out_are_counted_and_named(divided):
+    path = Path(divided("train", "test"))
+    for name in ("__MACOSX/train/h", "train/h/.old", "more/below"):
+        (path / name).mkdir(parents=True)
+        for n in range(2):
+            Image.new("RGB", (5, 5)).save(path / name / f"{n}.png")
+    (path / "empty").mkdir()
+    (path / "loop").symlink_to(path)
+    assert list_folder(path).said[1:] == [
+        "left out, as hidden: 4 (h/0.png, h/1.png, .old/0.png, …)",
+        "left out, as beside the folders of sets: 4 (sets/empty, sets/loop, below/0.png, …)",
+    ]
 
 
 def test_pictures_below_a_class_folder_are_of_that_class(load, photos):
