@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock
 
 from dlcourse.errors import ENVIRONMENT, Refused
 
@@ -24,7 +25,7 @@ from dlcourse.errors import ENVIRONMENT, Refused
 LARGE = 256 * 2**20
 MANY = 10_000  # files, each of which takes a tenth of a millisecond to open, and longer to read
 #: Names of files that are kept, and of those that a killed process left.
-OWN = re.compile(r"\.?[0-9a-f]{32}(\.keys)?\.(npy|json)(\.\d+)?|sums\.sqlite(-\w+)?")
+OWN = re.compile(r"\.?[0-9a-f]{32}(\.keys)?\.(npy|json|lock)(\.(?P<process>\d+))?|sums\.sqlite(-\w+)?")
 CLEAR = "python scripts/inspect_data.py clear=cache"
 
 
@@ -61,22 +62,36 @@ def stored_pixels(
     path: Path, count: int, shape: Sequence[int], dtype: str, read: Callable[[int], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, *shape), mapped from a file, and their keys (N,); the file is written first if it is not there."""
-    keys_path = path.with_suffix(".keys.npy")
-    if not path.is_file():
-        size = count * int(np.prod(shape)) * np.dtype(dtype).itemsize
-        print(f"{size / 1e9:.2f} GB of pixels are kept in {path}; {CLEAR} deletes them", file=sys.stderr, flush=True)
-        keys = np.empty(count, np.int64)
-        with written(path, size) as file:
-            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
-            np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, *shape)})
-            for k in range(count):
-                values = read(k)
-                keys[k] = key_of(values)
-                file.write(values.tobytes())
-            with written(keys_path) as other:
-                np.save(other, keys)
-    # copied on writing: torch warns of a map that cannot be written to
-    return np.load(path, mmap_mode="c"), np.load(keys_path)
+    if (found := _mapped(path)) is None:
+        with _writable(path), FileLock(path.with_suffix(".lock")):
+            if (found := _mapped(path)) is None:  # no other process has written it meanwhile
+                _write_pixels(path, count, shape, dtype, read)
+                found = _mapped(path)
+    assert found is not None
+    return found
+
+
+def _mapped(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels and their keys; None if a file lacks or is cut off."""
+    try:  # copied on writing: torch warns of a map that cannot be written to
+        return np.load(path, mmap_mode="c"), np.load(path.with_suffix(".keys.npy"))
+    except (FileNotFoundError, EOFError, ValueError):
+        return None
+
+
+def _write_pixels(path: Path, count: int, shape: Sequence[int], dtype: str, read: Callable[[int], np.ndarray]) -> None:
+    size = count * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    print(f"{size / 1e9:.2f} GB of pixels are kept in {path}; {CLEAR} deletes them", file=sys.stderr, flush=True)
+    keys = np.empty(count, np.int64)
+    with written(path, size) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, *shape)})
+        for k in range(count):
+            values = read(k)
+            keys[k] = key_of(values)
+            file.write(values.tobytes())
+        with written(path.with_suffix(".keys.npy")) as other:
+            np.save(other, keys)
 
 
 def key_of(values: np.ndarray) -> int:
@@ -88,28 +103,50 @@ def key_of(values: np.ndarray) -> int:
 def written(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
     """A file to write, that is there at the end, whole, or not at all. Refused (5): the disk is full, or read-only."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writable(path):
         if size > (free := shutil.disk_usage(path.parent).free):
             raise Refused(f"{path.parent} has {free / 1e9:.2f} GB left; {WAYS}", ENVIRONMENT)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """The folder of a file is there. Refused (5): it, or what is written to it, fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise Refused(f"cannot write {path}: {error.strerror}; {WAYS}", ENVIRONMENT) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 WAYS = f"set paths.data_dir to another disk, free some of it ({CLEAR}), or set data.cache=null to read into memory"
 
 
 def clear(folder: Path) -> tuple[int, int]:
-    """Delete what is kept in a folder, and nothing else: how many files, and of how many bytes."""
-    files = [file for file in folder.glob("*") if OWN.fullmatch(file.name)]
+    """Delete what is kept in a folder, and nothing else: how many files, and of how many bytes.
+
+    What a process is writing stays.
+    """
+    matches = [(file, OWN.fullmatch(file.name)) for file in folder.glob("*")]
+    files = [file for file, match in matches if match and not _is_alive(match["process"])]
     size = size_of(files)
     for file in files:
-        file.unlink()
+        file.unlink(missing_ok=True)
     return len(files), size
+
+
+def _is_alive(process: str | None) -> bool:
+    try:
+        os.kill(int(process or ""), 0)  # sends nothing
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another person's
+        return True
+    return True

@@ -1,7 +1,11 @@
 """Pixels of large data, kept in a file and read from there."""
 
 import os
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -150,6 +154,55 @@ def test_clear_deletes_what_was_kept_and_nothing_else(load, noise, large, tmp_pa
     for name in ("mine.txt", "mine.npy"):
         (tmp_path / "data" / "cache" / name).write_text("x")
     assert inspect_data(["clear=cache", f"paths.data_dir={tmp_path / 'data'}"]) == 0
-    assert capsys.readouterr().out.startswith("3 files deleted in")
+    assert capsys.readouterr().out.startswith("4 files deleted in")  # one of them the lock
     assert sorted(file.name for file in (tmp_path / "data" / "cache").iterdir()) == ["mine.npy", "mine.txt"]
     assert inspect_data(["clear=cache", f"paths.data_dir={tmp_path / 'nowhere'}"]) == 0
+
+
+def test_clear_leaves_what_a_process_is_writing(tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    with subprocess.Popen(["sleep", "100"]) as other:
+        names = [f".{'0' * 32}.npy.{process.pid}" for process in (ended, other)]
+        for name in names:
+            (tmp_path / name).write_bytes(b"x")
+        assert cache.clear(tmp_path) == (1, 1)
+        other.kill()
+    assert [file.name for file in tmp_path.iterdir()] == names[1:]
+    assert cache.clear(tmp_path) == (1, 1)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".keys.npy"])
+@pytest.mark.parametrize("left", [None, 0, 40, 140])
+def test_pixels_that_lack_a_part_are_written_anew(tmp_path, suffix, left):
+    pixels = np.arange(60, dtype=np.uint8).reshape(10, 1, 2, 3)
+    path = tmp_path / "x.npy"
+    values, keys = cache.stored_pixels(path, 10, (1, 2, 3), "uint8", pixels.__getitem__)
+    assert np.array_equal(values, pixels)
+    part = path.with_suffix(suffix)
+    part.write_bytes(part.read_bytes()[:left])
+    if left is None:
+        part.unlink()
+    again, keys_again = cache.stored_pixels(path, 10, (1, 2, 3), "uint8", pixels.__getitem__)
+    assert np.array_equal(again, pixels) and np.array_equal(keys_again, keys)
+
+
+def test_two_processes_write_the_same_pixels_once(tmp_path):
+    """The first waits in its first picture until the second has asked for the lock."""
+    code = (
+        "import sys; import numpy as np; from pathlib import Path; from dlcourse.data import cache\n"
+        "def read(k):\n"
+        "    print('reads', flush=True); sys.stdin.readline()\n"
+        "    return np.full(3, k, np.uint8)\n"
+        "lock = cache.FileLock\n"
+        "cache.FileLock = lambda path: print('asks', flush=True) or lock(path)\n"
+        "cache.stored_pixels(Path(sys.argv[1]), 1, (3,), 'uint8', read)"
+    )
+    start = partial(subprocess.Popen, [sys.executable, "-c", code, str(tmp_path / "x.npy")], text=True)
+    with start(stdin=PIPE, stdout=PIPE, stderr=PIPE) as first:
+        assert [first.stdout.readline() for _ in range(2)] == ["asks\n", "reads\n"]
+        with start(stdin=PIPE, stdout=PIPE, stderr=PIPE) as second:
+            assert second.stdout.readline() == "asks\n"
+            first.communicate("\n")
+            assert second.communicate("\n") == ("", "")
+    assert (first.returncode, second.returncode) == (0, 0)
