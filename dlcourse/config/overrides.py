@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
 from dlcourse.config.groups import LISTS, NAMED, groups, root_keys
-from dlcourse.config.own_text import as_text, one_text, own_text, quoted
+from dlcourse.config.own_text import as_text, one_text, own_text, split
 from dlcourse.config.suggestions import nearest
 from dlcourse.errors import Refused
 
@@ -122,9 +122,9 @@ def _parse(word: str) -> Override:
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_override(word)
-        if (own := own_text(word)) and _is_other_number(parsed, own[1]):
-            return parser.parse_override(quoted(*own))
-        return parsed
+        own = own_text(word)
+        text = as_text(word) if own and _has_other_number(parsed, own[1]) else None
+        return parser.parse_override(text) if text else parsed
     except HydraException as error:
         if text := as_text(word):
             return parser.parse_override(text)
@@ -134,10 +134,12 @@ def _parse(word: str) -> Override:
         ) from None
 
 
-def _is_other_number(override: Override, text: str) -> bool:
-    """Whether Hydra reads a text as a number or a truth value that is written otherwise: 1_000 as 1000."""
+def _has_other_number(override: Override, text: str) -> bool:
+    """Whether Hydra reads a text, or one of a list, as a number or truth value that is written otherwise: 1_000."""
     value = None if override.is_sweep_override() or override.is_delete() else override.value()
-    return isinstance(value, bool | int | float) and str(value) != text
+    texts = (split(text[1:-1]) or []) if isinstance(value, list) else [text]
+    both = zip(as_list(value), texts, strict=False)
+    return any(isinstance(each, bool | int | float) and str(each) != written for each, written in both)
 
 
 def _check(override: Override, known: Mapping[str, list[str]], roots: Sequence[str]) -> None:
