@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -65,8 +65,7 @@ def layout_of(readable: str, file: str, separator: str | None, commented: bool) 
     if max(map(first.count, separator or SEPARATORS)) >= MOST_COLUMNS:
         raise Refused(f"{file}: its first line has more than {MOST_COLUMNS:,} cells; that many columns are not read")
     separator = separator or separator_of(readable, skip, file)
-    spaces = re.compile(rf'(^|{re.escape(separator)}) {{2,}}"(?!")')  # DuckDB takes these quotes for text
-    if separator != " " and any(spaces.search(line) for line in islice(lines_of(readable), skip, skip + SAMPLE)):
+    if separator != " " and _spaces_before_quotes(islice(lines_of(readable), skip, None), separator):
         raise Refused(f"{file}: some rows have several spaces before a quoted cell; leave one or none")
     records = csv.reader(islice(lines_of(readable), skip, None), delimiter=separator, skipinitialspace=True)
     try:
@@ -75,6 +74,16 @@ def layout_of(readable: str, file: str, separator: str | None, commented: bool) 
         raise Refused(f"{file}: a quoted cell in the line of names has no end; correct the quotes") from None
     ends = [line[len(line.rstrip("\r\n")) :] for line in islice(lines_of(readable), skip + records.line_num)]
     return Layout(separator, skip, cells, records.line_num, ends[-1], records.line_num == len({*ends}) == 1)
+
+
+def _spaces_before_quotes(lines: Iterable[str], separator: str) -> bool:
+    """Whether several spaces stand before a quoted cell, whose quotes DuckDB takes for text."""
+    before, quoted = re.compile(rf'(?:^|{re.escape(separator)}) {{2,}}"'), False
+    for line in lines:
+        if '  "' in line and any((line.count('"', 0, at.end() - 1) + quoted) % 2 == 0 for at in before.finditer(line)):
+            return True
+        quoted ^= line.count('"') % 2 == 1
+    return False
 
 
 def with_plain_names(file: str, layout: Layout, header: bool, copy: Path) -> str:

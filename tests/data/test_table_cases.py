@@ -196,6 +196,10 @@ def test_quotes_behind_spaces(tmp_path):
     assert read_table(written(tmp_path, 'a,y\n1, "x,y" \n')).all("select * from t") == [("1", "x,y")]
     with pytest.raises(Refused, match="several spaces before a quoted cell"):
         read_table(written(tmp_path, 'a,y\n1,  "x" \n', "aligned.csv"))
+    with pytest.raises(Refused, match="several spaces before a quoted cell"):
+        read_table(written(tmp_path, "a,y\n" + '1,"x"\n' * 150 + '1,  "x"\n', "late.csv"))
+    inside = 'a,y\n1,"x,  "\n2,"x\n  "\n3,"  ""x"""\n'
+    assert read_table(written(tmp_path, inside, "inside.csv")).all("select c1 from t") == [("x,",), ("x\n",), ('"x"',)]
 
 
 def test_rows_that_end_in_different_ways_are_refused(tmp_path):
