@@ -22,7 +22,7 @@ def inspect_table(
     tasks: Mapping[str, str],
     task: str | None = None,
     columns: Sequence[Any] | None = None,
-    ignore: Sequence[Any] = (),
+    ignore: Sequence[Any] | None = (),
     words: Mapping[str, Any] | None = None,
     apart: Mapping[str, Any] | None = None,
     beside: Sequence[Any] = (),
@@ -114,10 +114,12 @@ def _left_out(
     table: TableFile,
     goals: Sequence[int],
     columns: Sequence[Any] | None,
-    ignore: Sequence[Any],
+    ignore: Sequence[Any] | None,
     apart: Mapping[str, Any],
 ) -> dict[int, str]:
     """What becomes of columns that are neither inputs nor targets. Refused: a target that is named as one of these."""
+    if ignore is None:
+        raise Refused("data.ignore=null: expected a list of columns, or [] for none")
     for key, names in {"columns": columns, "ignore": ignore}.items():
         if isinstance(names, str) or not isinstance(names, Sequence | None):
             raise Refused(f"data.{key}={names}: expected a list of columns, as data.{key}=[{names}]")

@@ -51,8 +51,10 @@ class Words(NamedTuple):
             raise Refused(f"data.missing={self.missing}: expected one of {', '.join(POLICIES)}")
         if self.unseen not in (REFUSE, UNKNOWN):
             raise Refused(f"data.unseen={self.unseen}: expected {REFUSE} or {UNKNOWN}")
-        if isinstance(self.date_parts, str) or not {*self.date_parts} <= {*PERIODS}:
-            raise Refused(f"data.date_parts={self.date_parts}: expected a list of some of {', '.join(PERIODS)}")
+        parts = self.date_parts if isinstance(self.date_parts, Sequence) else [None]
+        if isinstance(parts, str) or sorted(map(str, parts)) != [each for each in sorted(PERIODS) if each in parts]:
+            some = f"a list of some of {', '.join(PERIODS)}, each once"
+            raise Refused(f"data.date_parts={self.date_parts}: expected {some}, or [] for none")
         if isinstance(self.na_values, str) or not isinstance(self.na_values, Sequence):
             raise Refused(f"data.na_values={self.na_values}: expected a list, as data.na_values=[NA,none]")
 

@@ -408,6 +408,11 @@ def test_a_list_of_files_and_a_pattern_are_paths(tmp_path):
         ({"header": 3}, "data.header=3"),
         ({"max_categories": 0}, "data.max_categories=0"),
         ({"na_values": "NA"}, "data.na_values=NA: expected a list"),
+        ({"date_parts": "day"}, "data.date_parts=day: expected a list"),
+        ({"date_parts": None}, "data.date_parts=None: expected a list"),
+        ({"date_parts": ["day", "day"]}, "data.date_parts=.*: expected a list of some of day, week, year, each once"),
+        ({"date_parts": ["day", "month"]}, "data.date_parts=.*: expected a list"),
+        ({"ignore": None}, "data.ignore=null: expected a list"),
         ({"ignore": "a"}, r"data.ignore=a: expected a list of columns, as data.ignore=\[a\]"),
     ],
 )
