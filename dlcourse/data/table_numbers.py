@@ -43,8 +43,7 @@ def written_number(table: TableFile, column: Column, reading: Reading) -> Column
             f"{table.path}, row {row}: column '{column.name}' holds numbers, but here '{text}'; correct it, set "
             f"data.decimal,\nor, if it stands for a missing value, name it in data.na_values"
         )
-    marks = f"{_SPACE}|{'[.]' if decimal == ',' else ','}"
-    value = f"replace(regexp_replace({bare}, '{quoted(marks)}', '', 'g'), ',', '.')::double"
+    value = f"{with_plain_point(bare, decimal)}::double"
     grouped = with_point if decimal == "," else with_comma
     grouped += table.one(f"count(*) filter (regexp_matches({bare}, '{quoted(_SPACE)}'))")[0]
     unit = _unit(table, column)
@@ -84,6 +83,12 @@ def _unit(table: TableFile, column: Column) -> str:
 def without_unit(cell: str) -> str:
     """The SQL expression of a number without the unit before or behind it."""
     return rf"regexp_replace({cell}, '^({_SIGN})({UNITS})\s*|\s*({UNITS})$', '\1', 'g')"
+
+
+def with_plain_point(bare: str, decimal: str) -> str:
+    """The SQL expression of a number without marks between thousands, and with a decimal point."""
+    marks = f"{_SPACE}|{'[.]' if decimal == ',' else ','}"
+    return f"replace(regexp_replace({bare}, '{quoted(marks)}', '', 'g'), ',', '.')"
 
 
 def as_number(cell: str) -> str:

@@ -52,7 +52,7 @@ def read_column(table: TableFile, at: int, reading: Reading) -> Column:
             f"with data.ignore=[{name}]"
         )
     coded = table.one(f"count(*) filter (ltrim({cell}, '+-') like '0_%' and {matches(cell, LEADING_ZERO)})")[0]
-    if coded:
+    if coded and not reading.known.startswith((".", ",")):
         return _words(table, column, "codes: some begin with 0")
     present = column.rows - column.missing
     plain = table.one(f"count(*) filter (try_cast({cell} as double) is not null and {matches(cell, POINT)})")[0]

@@ -3,11 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dlcourse.data.table_column import CATEGORY, DATE, NUMBER, place
-from dlcourse.data.table_dates import values_of
+from dlcourse.data.table_column import CATEGORY, DATE, NUMBER, literal_of, matches, place
+from dlcourse.data.table_dates import ISO_SAID, values_of
 from dlcourse.data.table_facts import find
 from dlcourse.data.table_file import TableFile, shown
-from dlcourse.data.table_numbers import as_number
+from dlcourse.data.table_numbers import (
+    LARGEST,
+    UNITS,
+    WITH_COMMA,
+    WITH_POINT,
+    as_number,
+    with_plain_point,
+    without_unit,
+)
 from dlcourse.data.table_words import DROP_ROWS, INDICATOR, REFUSE, Words
 
 
@@ -33,8 +41,44 @@ def _conditions(table: TableFile, at: int, column: Mapping[str, Any], words: Wor
         known = shown(column["vocabulary"]).replace("{", "{{").replace("}", "}}")
         unknown = f"{cell} is not null and {place(f'{cell}::varchar', column['vocabulary'])} is null"
         yield unknown, f"'{{text}}' in column '{name}' is unknown; known: {known}"
+    if kind == NUMBER and table.types[at] in ("DOUBLE", "FLOAT"):
+        yield (
+            f"{cell} is not null and not {_is_float32(cell)}",
+            f"{{text}} in column '{name}' is no number or too large",
+        )
     if kind == NUMBER and text:
         yield f"{cell} is not null and not {as_number(cell)}", f"'{{text}}' in column '{name}' is no number"
+        yield from _numbers_otherwise(table, cell, name, column.get("form", ""), words)
     if kind == DATE and text:
-        dates = " and ".join(f"({value}) is null" for value in values_of(cell).values())
-        yield f"{cell} is not null and {dates}", f"'{{text}}' in column '{name}' is no date"
+        dates = values_of(cell)
+        none = " and ".join(f"({value}) is null" for value in dates.values())
+        yield f"{cell} is not null and {none}", f"'{{text}}' in column '{name}' is no date"
+        orders = {said: f"({value}) is not null" for said, value in dates.items()}
+        said = _form(table, orders, column.get("form") or ISO_SAID, f"not ({none})")
+        yield f"not ({none}) and not {orders[said]}", f"'{{text}}' in column '{name}' is no date as {said}"
+
+
+def _numbers_otherwise(table: TableFile, cell: str, name: str, form: str, words: Words) -> Iterator[tuple[str, str]]:
+    """Numbers with another decimal mark or unit than the column has, and those that are too large."""
+    bare, is_number = without_unit(cell), as_number(cell)
+    marks = {".": matches(bare, WITH_POINT), ",": matches(bare, WITH_COMMA)}
+    decimal = words.decimal or _form(table, marks, form[:1] or ".", is_number)
+    sign = {".": "point", ",": "comma"}[decimal]
+    yield f"{is_number} and not {marks[decimal]}", f"'{{text}}' in column '{name}' is no number with a decimal {sign}"
+    unit = f"regexp_extract({cell}, '{UNITS}')"
+    if form or table.one(f"bool_or({unit} = '') filter ({is_number})")[0]:
+        given = f"'{{text}}' in column '{name}' has another unit than in the training table ({form[1:] or 'none'})"
+        yield f"{is_number} and {unit} <> {literal_of(form[1:])}", given
+    value = with_plain_point(bare, decimal)
+    yield f"{marks[decimal]} and not {_is_float32(value)}", f"'{{text}}' in column '{name}' is too large"
+
+
+def _form(table: TableFile, forms: Mapping[str, str], trained: str, present: str) -> str:
+    """The form that cells are to have: that of the training table, or another that all have, if they have not that."""
+    fit = table.one(*(f"bool_and({fits}) filter ({present})" for fits in forms.values()))
+    fitting = [each for each, all_fit in zip(forms, fit, strict=True) if all_fit]
+    return trained if trained in fitting or not fitting else fitting[0]
+
+
+def _is_float32(value: str) -> str:
+    return f"(abs(try_cast({value} as double)) <= {LARGEST!r})"

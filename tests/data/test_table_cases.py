@@ -3,6 +3,7 @@
 import gzip
 import math
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -467,6 +468,48 @@ def test_a_new_table_is_read_as_the_one_that_was_trained_on(tmp_path, load, trai
         assert expected in str(refusal.value)
     else:
         assert data.read(path).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "expected", "faults"),
+    [
+        ("1.5", "2\n1e999\n", [2], {1: "'1e999' in column 'x' is too large"}),
+        ("1.5", "2.5\n1,5\n3\n", [2.5, 3], {1: "'1,5' in column 'x' is no number with a decimal point"}),
+        ("1,5", "2,5\n1.5\n1.500\n", [2.5, 1500], {1: "'1.5' in column 'x' is no number with a decimal comma"}),
+        ("1.5", "2.5\n1.234.567\n", [2.5], {1: "'1.234.567' in column 'x' is no number with a decimal point"}),
+        ("1.5", "2,5\n1,5\nx\n", [2.5, 1.5], {2: "'x' in column 'x' is no number"}),
+        ("1.5", "2.5\n$5\n3\n", [2.5, 3], {1: "'$5' in column 'x' has another unit than in the training table (none)"}),
+        (
+            "$5",
+            "$7\n5\n€5\n",
+            [7],
+            {
+                k: f"'{v}' in column 'x' has another unit than in the training table ($)"
+                for k, v in {1: "5", 2: "€5"}.items()
+            },
+        ),
+        ("1,5", "1,5\n01\n1e39\n", [1.5, 1], {2: "'1e39' in column 'x' is too large"}),
+        ("1970-01-09", "1970-01-02\n31.01.2024\n", [1], {1: "'31.01.2024' in column 'x' is no date as year-month-day"}),
+        ("1970-01-09", "02.01.1970\nsoon\n", [1], {1: "'soon' in column 'x' is no date"}),
+        ("13/01/1970", "02/01/1970\n01/31/1970\n31/01/1970\n", [1, 30], {1: "no date as day/month/year"}),
+    ],
+)
+def test_cells_in_another_form_than_the_column_are_named(tmp_path, load, trained, new, expected, faults):
+    data = load("table", path=written(tmp_path, f"x;y\n{trained};1\n{trained.replace('9', '8')};0\n"), target="y")
+    x, found = data.rows_to_predict(
+        written(tmp_path, f"x;z\n{new}".replace("\n", ";0\n").replace("z;0", "z"), "new.csv")
+    )
+    assert x.flatten().tolist() == expected
+    assert [*found] == [*faults] and all(faults[row] in found[row] for row in faults)
+
+
+def test_numbers_of_parquet_that_are_none_are_named(tmp_path, load):
+    data = load("table", path=written(tmp_path, "x,y\n1.5,1\n2,0\n"), target="y")
+    path = str(tmp_path / "new.parquet")
+    duckdb.sql("select unnest([1.5, 'nan'::double, 'inf'::double, 2]) as x").write_parquet(path)
+    x, found = data.rows_to_predict(path)
+    assert x.flatten().tolist() == [1.5, 2]
+    assert found == {1: "nan in column 'x' is no number or too large", 2: "inf in column 'x' is no number or too large"}
 
 
 def test_words_of_a_new_table_may_all_be_numbers(tmp_path, load):
