@@ -77,8 +77,9 @@ def read_as(table: TableFile, at: int, kind: str, form: str, reading: Reading) -
         amount = f"try_cast({cell}::varchar as double)"
         if table.one(f"count({amount})")[0] == column.rows - column.missing:  # 01, 02: the numbers are meant
             return number(table, column, amount, "", ".")
-        fits = matches(f"{cell}::varchar", f"{WITH_POINT}|{WITH_COMMA}")
-        row, text = row_of(table, f"{cell} is not null and not {fits}", cell)
+        text = f"{cell}::varchar"
+        fits = f"{matches(text, f'{WITH_POINT}|{WITH_COMMA}')} and not {matches(text, LEADING_ZERO)}"
+        row, text = row_of(table, f"{cell} is not null and not ({fits})", cell)
         raise Refused(f"{table.path}, row {row}: column '{name}' holds numbers, but here '{text}'; correct it")
     if kind != column.kind:
         raise Refused(f"{place} holds {PLURAL[kind]}, but here {PLURAL[column.kind]}: {column.shown}; correct it")

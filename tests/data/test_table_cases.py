@@ -7,11 +7,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from dlcourse.data.table_column import Reading
+from dlcourse.data.table_column import NUMBER, Reading
 from dlcourse.data.table_facts import inspect_table, table_facts
 from dlcourse.data.table_file import read_table
 from dlcourse.data.table_formats import Writing
-from dlcourse.data.table_reading import read_column
+from dlcourse.data.table_reading import read_as, read_column
 from dlcourse.errors import CONFIG, Refused
 from tests.composing import checked
 
@@ -510,6 +510,12 @@ def test_numbers_of_parquet_that_are_none_are_named(tmp_path, load):
     x, found = data.rows_to_predict(path)
     assert x.flatten().tolist() == [1.5, 2]
     assert found == {1: "nan in column 'x' is no number or too large", 2: "inf in column 'x' is no number or too large"}
+
+
+def test_a_code_among_decimal_commas_is_no_number(tmp_path):
+    table = read_table(written(tmp_path, "x;y\n1,5;0\n01;1\n"))
+    with pytest.raises(Refused, match="row 3: column 'x' holds numbers, but here '01'"):
+        read_as(table, 0, NUMBER, "", Reading())
 
 
 def test_words_of_a_new_table_may_all_be_numbers(tmp_path, load):
