@@ -159,6 +159,21 @@ def test_rows_that_cannot_be_predicted_are_named_and_the_others_are(trained, tmp
         assert float(found[5][2]) == pytest.approx(float(alone[1][2]), rel=1e-5)
 
 
+def test_rows_that_are_written_otherwise_are_named(trained, tmp_path, capsys):
+    path = tmp_path / "new.csv"
+    path.write_text(
+        'a,day,colour\n1.5,2024-02-03,red\n"1,5",2024-02-03,red\n1.5,31.01.2024,red\n1e999,2024-02-03,red\n'
+    )
+    assert predict([f"run={trained / 'refuse'}", f"input={path}"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[-1] for row in rows] == [
+        "",
+        "'1,5' in column 'a' is no number with a decimal point",
+        "'31.01.2024' in column 'day' is no date as year-month-day",
+        "'1e999' in column 'a' is too large",
+    ]
+
+
 def test_strict_refuses_the_whole_file(trained, tmp_path):
     path, output = tmp_path / "new.csv", tmp_path / "found.csv"
     path.write_text(ROWS)
