@@ -1,6 +1,6 @@
 """What was found of a person's files, kept in a folder for the next time: pixels, and what the headers say.
 
-Imports neither torch nor lightning. A name in the folder is a hash of what it was made of (the path, size and time of
+Imports neither torch nor lightning. A name in the folder is a hash of what it was made of (the path, size and times of
 each file, how they are read), so a changed file is read anew; `clear` deletes all of it.
 """
 
@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock
 
+from dlcourse.data.fingerprint import state_of
 from dlcourse.errors import ENVIRONMENT, Refused
 
 #: From so many bytes on, of files or of pixels, what was read is kept. Below, reading takes seconds, and the pixels
@@ -40,11 +41,10 @@ def size_of(files: Sequence[Path]) -> int:
 
 
 def kept_as(files: Sequence[Path], *how: Any) -> str:
-    """The name under which what was read of files is kept: a hash of their paths, sizes, times, and of how."""
+    """The name under which what was read of files is kept: a hash of their paths, sizes and times, and of how."""
     found = blake2b(repr(how).encode(), digest_size=16)
     for file in files:
-        stat = file.stat()
-        found.update(f"{os.fspath(file)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        found.update(repr(state_of(file)).encode())
     return found.hexdigest()
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from dlcourse.errors import Refused
 
-#: From so many bytes on the sums of files are kept on disk, by path, size and time of change; fewer take 0.1 s to add.
+#: From so many bytes on the sums of files are kept on disk, by path, size and times of change; fewer take 0.1 s to add.
 LARGE = 2**26
 KEPT = "sums.sqlite"
 DIGITS = 16  # of the SHA-256 that are kept
 
 Files = Mapping[str, Sequence[Path]]  # by what a person calls them: a file, or the folder of a class
-State = tuple[str, int, int]  # path, size, time of change
+State = tuple[str, int, int, int]  # path, size, time of the last change of its content, and of any change
 
 
 def fingerprint(files: Files, cache: str | Path | None = None) -> dict[str, str]:
@@ -27,7 +27,7 @@ def fingerprint(files: Files, cache: str | Path | None = None) -> dict[str, str]
 
     ``cache``: the folder in which the sums of large files are kept. Refused: a file that cannot be read.
     """
-    states = {file: _state(file) for group in files.values() for file in group}
+    states = {file: state_of(file) for group in files.values() for file in group}
     sums = _sums([*states.values()], cache)
     found = {}
     for name, group in files.items():
@@ -74,24 +74,26 @@ def differences(known: Mapping[str, str], found: Mapping[str, str]) -> list[str]
     return words
 
 
-def _state(file: Path) -> State:
+def state_of(file: Path) -> State:
+    """What is another when a file is written, even where its time is set back. Refused: it cannot be read."""
     try:
         stat = file.stat()
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror}") from None
-    return str(file.absolute()), stat.st_size, stat.st_mtime_ns
+    return str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _sums(states: Sequence[State], cache: str | Path | None) -> dict[State, str]:
-    if cache is None or sum(size for _, size, _ in states) < LARGE:
+    if cache is None or sum(size for _, size, *_ in states) < LARGE:
         return {state: _sum(state) for state in states}
     try:
         Path(cache).mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(Path(cache, KEPT))) as kept, kept:
-            kept.execute("create table if not exists sums (path primary key, size, changed, sum)")
-            known = {(path, size, changed): total for path, size, changed, total in kept.execute("select * from sums")}
+            kept.execute("create table if not exists states (path primary key, size, written, changed, sum)")
+            known = {tuple(state): total for *state, total in kept.execute("select * from states")}
             new = {state: _sum(state) for state in states if state not in known}
-            kept.executemany("insert or replace into sums values (?, ?, ?, ?)", ((*state, new[state]) for state in new))
+            rows = ((*state, total) for state, total in new.items())
+            kept.executemany("insert or replace into states values (?, ?, ?, ?, ?)", rows)
     except (OSError, sqlite3.Error):  # nothing can be kept here; it costs only time
         return {state: _sum(state) for state in states}
     return {state: new.get(state) or known[state] for state in states}

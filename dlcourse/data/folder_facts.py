@@ -114,7 +114,9 @@ def _examined(files: Sequence[Path], whole: bool, cache: str | None) -> "list[Ex
     """What each file holds; of many files, it is kept in ``cache``."""
     from dlcourse.data.picture_file import Examined, examine
 
-    path = Path(cache) / f"{kept_as(files, whole)}.json" if cache is not None and is_large(files) else None
+    path = None
+    if cache is not None and is_large(files):
+        path = Path(cache, f"{kept_as(files, whole, Examined._fields)}.json")
     if path is not None and (known := recalled(path)) is not None:
         return [Examined(*each) for each in known]
     found = [examine(file, whole) for file in files]

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 import dlcourse
 from dlcourse.data import cache, folder_facts
+from dlcourse.data.picture_file import Examined
 from dlcourse.data.stored import Stored
 from dlcourse.errors import ENVIRONMENT, Refused
 from scripts.inspect_data import main as inspect_data
@@ -105,9 +107,25 @@ def test_files_are_decoded_once_until_one_changes(load, noise, large, tmp_path, 
         patch.setattr("dlcourse.data.picture_file.examine", lambda *_: pytest.fail("opened again"))
         loaded(load, noise, tmp_path / "cache")
     assert {*(tmp_path / "cache").iterdir()} == before and not capsys.readouterr().err
-    os.utime(noise / "a" / "3.png", ns=(1, 1))
+    set_back(noise / "a" / "3.png")
     loaded(load, noise, tmp_path / "cache")
     assert {*(tmp_path / "cache").iterdir()} > before
+
+
+def set_back(file: Path) -> None:
+    """As if it was written anew, with the time of the old content."""
+    before = file.stat()
+    while file.stat().st_ctime_ns == before.st_ctime_ns:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_what_was_found_of_files_is_not_read_by_other_code(load, noise, large, tmp_path, monkeypatch):
+    loaded(load, noise, tmp_path / "cache")
+    more = NamedTuple("Examined", [*Examined.__annotations__.items(), ("pages", int)])  # type: ignore[misc]
+    monkeypatch.setattr("dlcourse.data.picture_file.Examined", more)
+    monkeypatch.setattr("dlcourse.data.picture_file.examine", lambda *_: pytest.fail("opened again"))
+    with pytest.raises(pytest.fail.Exception, match="opened again"):
+        loaded(load, noise, tmp_path / "cache")
 
 
 def test_broken_files_leave_nothing_half_written(load, noise, large, tmp_path):

@@ -66,12 +66,22 @@ def test_sums_of_large_files_are_kept_until_the_file_changes(tmp_path, monkeypat
     add = module._sum.__wrapped__
     monkeypatch.setattr(module, "_sum", lambda state: read.append(state) or add(state))
     found = []
-    for content, seconds in (("1", 1), ("1", 1), ("2", 2), ("2", 2)):
-        file.write_text(content)
-        os.utime(file, ns=(0, seconds * 10**9))
+    for content in ("1", "1", "2", "2"):
+        rewrite(file, content)
         found.append(fingerprint({"large": [file]}, tmp_path / "cache")["large"])
     assert found[0] == found[1] != found[2] == found[3]
-    assert [changed for _, _, changed in read] == [10**9, 2 * 10**9]
+    assert len(read) == 2
+
+
+def rewrite(file, content: str) -> None:
+    """Other content of the same size, and a time of change that does not tell."""
+    if file.exists() and file.read_text() == content:
+        return
+    before = file.stat().st_ctime_ns if file.exists() else 0
+    file.write_text(content)
+    os.utime(file, ns=(0, 10**9))
+    while file.stat().st_ctime_ns == before:  # the clock of a file system ticks every few milliseconds
+        os.utime(file, ns=(0, 10**9))
 
 
 def test_evaluate_refuses_a_table_that_has_changed(changed, capsys):
