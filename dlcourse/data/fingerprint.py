@@ -27,17 +27,23 @@ def fingerprint(files: Files, cache: str | Path | None = None) -> dict[str, str]
 
     ``cache``: the folder in which the sums of large files are kept. Refused: a file that cannot be read.
     """
-    states = {file: state_of(file) for group in files.values() for file in group}
-    sums = _sums([*states.values()], cache)
+    sums = sums_of([file for group in files.values() for file in group], cache)
     found = {}
     for name, group in files.items():
         if group == [Path(name)]:
-            found[name] = sums[states[group[0]]]
+            found[name] = sums[group[0]]
         else:
-            lines = "".join(f"{file.name}\0{sums[states[file]]}\n" for file in sorted(group))
+            lines = "".join(f"{file.name}\0{sums[file]}\n" for file in sorted(group))
             total = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:DIGITS]
             found[name] = f"{len(group)} files, {total}"
     return found
+
+
+def sums_of(files: Sequence[Path], cache: str | Path | None = None) -> dict[Path, str]:
+    """The sum of each file, which is read once."""
+    states = {file: state_of(file) for file in files}
+    sums = _sums([*states.values()], cache)
+    return {file: sums[state] for file, state in states.items()}
 
 
 def changes(data: Any) -> list[str]:

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcourse.data.cache import is_large, kept_as, recalled, remember
 from dlcourse.data.facts import CLASSES, Facts, Reader, class_facts, kind_of, literal
-from dlcourse.data.fingerprint import fingerprint
+from dlcourse.data.fingerprint import fingerprint, sums_of
 from dlcourse.data.folder_files import NAMES, Listing, list_folder
 from dlcourse.errors import Refused
 
@@ -81,7 +80,7 @@ def inspect_folder(
     if oblong := sum(each.width != each.height for each in every):
         became = RESIZED[resize].format(ground=laid_on)
         said.append(f"{oblong:,} of {len(every):,} pictures are not square and are {became}, to {size} × {size}")
-    if whole and (repeated := _repeated(listing)):
+    if whole and (repeated := _repeated(listing, cache)):
         said.append(f"{repeated:,} files are the same as another, byte by byte")
     described = [_description(name, parts) for name, parts in [*found.items()][:MOST_CLASSES]]
     if rest := [*found.values()][MOST_CLASSES:]:
@@ -142,10 +141,10 @@ def _problems(path: Path, listing: Listing) -> Iterator[str]:
             yield f"{folder} has no folder {lost[0]}, which is a class of training; add it or remove that class"
 
 
-def _repeated(listing: Listing) -> int:
+def _repeated(listing: Listing, cache: str | None) -> int:
     """How many files are the same as another."""
     files = [file for classes in listing.sets.values() for group in classes.values() for file in group]
-    return len(files) - len({blake2b(file.read_bytes()).digest() for file in files})
+    return len(files) - len({*sums_of(files, cache).values()})
 
 
 def _description(name: str, parts: "Mapping[str, Sequence[Examined]]") -> dict[str, Any]:

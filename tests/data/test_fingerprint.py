@@ -1,5 +1,6 @@
 """Runs know what a person's files held: what changed since is said, and never trained or tested on by mistake."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from PIL import Image
 import dlcourse
 from dlcourse.data import fingerprint as module
 from dlcourse.data.fingerprint import differences, fingerprint
+from dlcourse.data.folder_facts import inspect_folder
 from dlcourse.errors import CONFIG, Refused
 from scripts.evaluate import evaluate
 from scripts.export import export
@@ -71,6 +73,19 @@ def test_sums_of_large_files_are_kept_until_the_file_changes(tmp_path, monkeypat
         found.append(fingerprint({"large": [file]}, tmp_path / "cache")["large"])
     assert found[0] == found[1] != found[2] == found[3]
     assert len(read) == 2
+
+
+def test_files_are_read_once_to_be_compared_and_summed(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            Image.new("L", (4, 4), n).save(tmp_path / name / f"{n}.png")
+    read, digest = [], hashlib.file_digest
+    monkeypatch.setattr("hashlib.file_digest", lambda file, kind: read.append(file.name) or digest(file, kind))
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: pytest.fail("read again"))
+    said = inspect_folder(str(tmp_path), 4, 1, {"two": "binary"}, "binary").values["said"]
+    assert "3 files are the same as another, byte by byte" in said
+    assert len(read) == len({*read}) == 6
 
 
 def rewrite(file, content: str) -> None:
