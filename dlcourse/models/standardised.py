@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlcourse.losses import Loss
-from dlcourse.tasks.base import Task
+from dlcourse.tasks.base import PART, Batch, Task
 
 
 class Standardised(pl.LightningModule):
@@ -53,9 +53,16 @@ class Standardised(pl.LightningModule):
         rows = data.sets["train"]
         self.task.fit(rows.x, rows.y, rows.weight)
         if self.loss.balanced:
-            _, target = self.task.prepare_batch(rows.first(len(rows)))
-            z = torch.zeros(()).expand(len(rows), *self.task.places, self.task.outputs)
-            self.loss.fit(*self.task.weighted_inputs(z, target, rows.weight)[1:])
+            # in parts: the inputs may be larger than memory, unlike the targets
+            parts = [self._compared(rows[positions]) for positions in torch.arange(len(rows)).split(PART)]
+            targets, weights = zip(*parts, strict=True)
+            self.loss.fit(torch.cat(targets), None if weights[0] is None else torch.cat(weights))
+
+    def _compared(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The target of a batch as the loss gets it, and the weights."""
+        _, target = self.task.prepare_batch(batch)
+        z = torch.zeros(()).expand(len(batch.x), *self.task.places, self.task.outputs)
+        return self.task.weighted_inputs(z, target, batch.weight)[1:]
 
     def remarks(self) -> list[str]:
         """What the loss has to say of the training rows."""

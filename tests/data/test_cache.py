@@ -98,6 +98,18 @@ def test_a_run_is_the_same_to_the_last_bit(words, large, tmp_path, task):
     assert len([*(tmp_path / "data" / "cache").glob("*.npy")]) == 2  # the pixels and their keys, written once
 
 
+def test_rows_of_a_balanced_loss_are_counted_in_parts(words, large, monkeypatch):
+    done = dlcourse.run(*words("data", "loss.class_weights=balanced", "trainer.max_steps=1"))
+    counts = done.model.loss.counts.clone()
+    sizes, read = [], Stored.__getitem__
+    monkeypatch.setattr(Stored, "__getitem__", lambda rows, chosen: sizes.append(len(chosen)) or read(rows, chosen))
+    monkeypatch.setattr("dlcourse.models.standardised.PART", 9)
+    done.model.standardise(done.data)
+    assert max(sizes) == 9 and sum(sizes) == len(done.data.sets["train"])
+    assert torch.equal(done.model.loss.counts, counts)
+    assert counts[1].tolist() == torch.bincount(done.data.sets["train"].y).tolist()
+
+
 def test_files_are_decoded_once_until_one_changes(load, noise, large, tmp_path, monkeypatch, capsys):
     loaded(load, noise, tmp_path / "cache")
     assert "0.00 GB of pixels are kept in" in capsys.readouterr().err
