@@ -68,7 +68,7 @@ AGAIN = ["optimizer=sgd", "optimizer.lr=0.01", "trainer=cpu", "logger=none", "ca
 FROM = {
     "digits": ["model.hidden=[16]"],
     "csv": [*TABLE, "model.hidden=[8]", "+data.by_row=true"],  # a new run, but its rows divided as they were then
-    "folder": [*FOLDER, *CNN, "data.batch_size=4"],
+    "folder": [*FOLDER, *CNN, "data.batch_size=4", "+data.as_before=true"],
     "perceptron": ["model=perceptron", "data=and"],
     "ddp": ["data=sine", "model.hidden=[8]", "activation=tanh"],
     "vectorised": ["data=moons", "model.hidden=[8]"],
