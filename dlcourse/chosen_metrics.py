@@ -1,4 +1,4 @@
-"""The metrics that ``metrics=`` adds to the task's own, from torchmetrics or the user's package."""
+"""The metrics that ``metrics=`` adds to the task's own, from torchmetrics or a person's package."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -51,11 +51,7 @@ def predict(words: list[str]) -> int:
         x, faults = data.rows_to_predict(path)
     table: Any = None if files else data.table(path)
     if faults:
-        (position, reason), count = next(iter(faults.items())), len(faults)
-        told = f"{count:,} of {count + len(x):,} rows cannot be predicted; row {position + table.first_row}: {reason}"
-        if given.flag("strict") or not len(x):
-            raise Refused(f"{path}: {told}")
-        print(told, file=sys.stderr)
+        tell_faults(path, faults, len(x), table.first_row, given.flag("strict"))
     if unlike is not None and (count := int(unlike.sum())):
         print(f"{count} of {len(x)} pictures are unlike the training pictures", file=sys.stderr)
     if count := int(has_light_background(model, data, x).sum()):
@@ -70,8 +66,8 @@ def predict(words: list[str]) -> int:
         raise Refused(f"{path}: such rows have no place in what is made of it; correct them, or write output=FILE.csv")
     if output is not None and output.suffix in TABLES:
         if columns is None:
-            made = type(model.task).__name__
-            raise Refused(f"output={output}: {made} makes no table; write output=FILE.npy or a folder")
+            kind = type(model.task).__name__
+            raise Refused(f"output={output}: {kind} makes no table; write output=FILE.npy or a folder")
         columns |= {} if unlike is None else {"unlike the training pictures": unlike.numpy()}
         return write_predictions(output, columns, table, [file.name for file in files], faults)
     names = [file.name for file in files] if path.is_dir() else None
@@ -92,6 +88,15 @@ def predict(words: list[str]) -> int:
     for name, line, mark in zip(names or repeat(None), model.task.format_predictions(found), marks, strict=False):
         print(f"{name}\t{line}{mark}" if name else f"{line}{mark}")
     return 0
+
+
+def tell_faults(path: Path, faults: Mapping[int, str], others: int, first_row: int, strict: bool) -> None:
+    """Say how many rows cannot be predicted, and why the first one. Refused: any if ``strict``; all of them."""
+    (position, reason), count = next(iter(faults.items())), len(faults)
+    told = f"{count:,} of {count + others:,} rows cannot be predicted; row {position + first_row}: {reason}"
+    if strict or not others:
+        raise Refused(f"{path}: {told}")
+    print(told, file=sys.stderr)
 
 
 def print_rows(columns: Mapping[str, Any], faults: Mapping[int, str], first_row: int) -> int:

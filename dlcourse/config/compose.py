@@ -67,7 +67,7 @@ def compose(overrides: Overrides) -> Composed:
 
 
 def compose_files(overrides: Overrides) -> Composed:
-    """Compose a configuration; where a key is refused, that of the groups and of data read from a user's own files.
+    """Compose a configuration; where a key is refused, that of the groups and of data read from a person's own files.
 
     These choose the task, which chooses the loss, and the key may be of one of them.
     """

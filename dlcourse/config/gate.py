@@ -38,7 +38,7 @@ LOCAL = ("hydra.launcher.address=auto", "hydra.launcher.address=null")  # the cl
 
 
 def compose_checked(overrides: Overrides) -> Composed:
-    """Compose and check the run that the overrides describe, with the facts read from a user's own data files."""
+    """Compose and check the run that the overrides describe, with the facts read from a person's own data files."""
     check_overrides(overrides)
     overrides.check_single("runs; to try each of them, add -m")
     explain_mode(overrides)
@@ -62,7 +62,7 @@ def check(composed: Composed) -> Composed:
 
 
 def _completed(composed: Composed, overrides: Overrides) -> Composed:
-    """The configuration with files for names, and with the facts and the task that a user's own data files have.
+    """The configuration with files for names, and with the facts and the task that a person's own data files have.
 
     A task that an override or the model chooses stays.
     """
@@ -181,7 +181,7 @@ def facts_call(cfg: DictConfig, asked: str | None) -> tuple[Reader, dict[str, An
 
 
 def _set_facts(cfg: DictConfig, facts: dict[str, Any]) -> None:
-    """Set the facts that were read from the user's files; refuse an override of one of them."""
+    """Set the facts that were read from a person's files; refuse an override of one of them."""
     for key in facts:
         value = cfg.data.get(key)
         if value is not None and key not in cfg.data.facts:

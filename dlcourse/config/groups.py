@@ -19,7 +19,7 @@ NAMED = {"model.activation": "activation", "data.augment": "augment"}
 
 
 def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """The groups of conf/ and of the user's own config ``folders``, with their choices."""
+    """The groups of conf/ and of a person's own config ``folders``, with their choices."""
     if not CONF.is_dir():
         raise Refused(f"no conf/ beside the package ({CONF}): install dlcourse from a checkout with pip install -e .")
     found: dict[str, list[str]] = {}
@@ -32,7 +32,7 @@ def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
 
 
 def load(group: str, name: str, folders: Sequence[Path] = ()) -> Any:
-    """The file of a choice, from conf/ or from the user's own config folders."""
+    """The file of a choice, from conf/ or from a person's own config folders."""
     path = next(path for folder in (CONF, *folders) if (path := folder / group / f"{name}.yaml").is_file())
     return OmegaConf.load(path)
 

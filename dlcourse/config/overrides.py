@@ -49,7 +49,7 @@ class Overrides:
 
     @property
     def folders(self) -> list[Path]:
-        """The user's own config folders, from ``hydra.searchpath=[DIR]``."""
+        """A person's own config folders, from ``hydra.searchpath=[DIR]``."""
         found = self.get("hydra.searchpath")
         value = [] if found is None or found.is_delete() else found.value()
         return [Path(str(folder).removeprefix("file://")) for folder in as_list(value)]

@@ -1,4 +1,4 @@
-"""Shared by the readers of the user's own files: kinds of y, classes, and names that a configuration can hold."""
+"""Shared by the readers of a person's own files: kinds of y, classes, and names that a configuration can hold."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper

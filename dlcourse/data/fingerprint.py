@@ -4,7 +4,6 @@ Imports neither torch nor lightning.
 """
 
 import hashlib
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
@@ -92,6 +91,8 @@ def state_of(file: Path) -> State:
 def _sums(states: Sequence[State], cache: str | Path | None) -> dict[State, str]:
     if cache is None or sum(size for _, size, *_ in states) < LARGE:
         return {state: _sum(state) for state in states}
+    import sqlite3  # only large files need it
+
     try:
         Path(cache).mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(Path(cache, KEPT))) as kept, kept:

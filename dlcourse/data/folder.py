@@ -1,4 +1,4 @@
-"""The user's own pictures: a folder of class folders."""
+"""A person's own pictures: a folder of class folders."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Shape, classes and pixels of the user's own pictures, read before torch is imported."""
+"""Shape, classes and pixels of a person's own pictures, read before torch is imported."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The user's own table: CSV, Parquet, or a sheet of a workbook."""
+"""A person's own table: CSV, Parquet, or a sheet of a workbook."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Columns, task and classes of the user's own table, read before torch is imported."""
+"""Columns, task and classes of a person's own table, read before torch is imported."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches

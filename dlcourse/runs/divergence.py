@@ -116,7 +116,7 @@ def locate_divergence(divergence: Diverged, composed: Composed, run: RunDirector
     """Repeat the last steps of a diverged run, and add the layer and the sample where it began to its message.
 
     Training restarts at the last checkpoint, or at the beginning if there is none; a resume is exact, so the steps are
-    the same. The user's own callbacks do not run; if it does not diverge without them, the message stays as it is.
+    the same. A person's own callbacks do not run; if it does not diverge without them, the message stays as it is.
     """
     checkpoint = run.checkpoints / LAST
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)

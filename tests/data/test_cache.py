@@ -151,32 +151,27 @@ def test_broken_files_leave_nothing_half_written(load, noise, large, tmp_path):
     assert len(found.problems) == 1
 
 
-def test_a_full_disk_is_told_before_anything_is_written(load, noise, large, tmp_path):
-    """A quarter of the room that the pixels need."""
-    with disk(tmp_path / "disk", "size=16k") as none:
-        if none:
-            pytest.skip(none.said)
-        data = load("image_folder", path=str(noise), size=20, cache=str(tmp_path / "disk"))
-        with pytest.raises(Refused, match="disk has 0.00 GB left; set paths.data_dir") as caught:
-            data.setup()
-        assert caught.value.code == ENVIRONMENT
-        assert not [*(tmp_path / "disk").glob("*.npy*")]
-
-
-def test_a_disk_that_fills_meanwhile_is_refused(load, noise, large, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: Room)
-    with disk(tmp_path / "disk", "size=16k") as none:
-        if none:
-            pytest.skip(none.said)
-        data = load("image_folder", path=str(noise), size=20, cache=str(tmp_path / "disk"))
-        with pytest.raises(Refused, match="No space left on device; set paths.data_dir") as caught:
-            data.setup()
-        assert caught.value.code == ENVIRONMENT
-        assert not [*(tmp_path / "disk").glob(".*")] and not [*(tmp_path / "disk").glob("*.npy")]
-
-
 class Room:
     free = 2**40
+
+
+@pytest.mark.parametrize(
+    ("fills_meanwhile", "reported"), [(False, "disk has 0.00 GB left"), (True, "No space left on device")]
+)
+def test_a_full_disk_is_refused_before_anything_is_written_or_when_it_fills(
+    load, noise, large, tmp_path, monkeypatch, fills_meanwhile, reported
+):
+    """A quarter of the room that the pixels need."""
+    if fills_meanwhile:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: Room)
+    with disk(tmp_path / "disk", "size=16k") as none:
+        if none:
+            pytest.skip(none.said)
+        data = load("image_folder", path=str(noise), size=20, cache=str(tmp_path / "disk"))
+        with pytest.raises(Refused, match=f"{reported}; set paths.data_dir") as caught:
+            data.setup()
+        assert caught.value.code == ENVIRONMENT
+        assert not [*(tmp_path / "disk").glob(".*")] and not [*(tmp_path / "disk").glob("*.npy*")]
 
 
 def test_clear_deletes_what_was_kept_and_nothing_else(load, noise, large, tmp_path, capsys):
