@@ -605,3 +605,9 @@ def test_what_a_file_holds_does_not_steer_the_terminal(tmp_path, load, capsys, m
     monkeypatch.setattr("sys.argv", ["inspect_data.py", "data=table", f"data.path={path}", "data.target=y"])
     assert guarded(main) == CONFIG
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_space_in_a_name_divides_no_table_of_one_column(tmp_path):
+    for rows in ("28631\n", "28631\n7\n", "1\n2\n3\n"):
+        assert read_table(written(tmp_path, f"o p\n{rows}")).names == ["o p"]
+    assert read_table(written(tmp_path, "o p\n1 2\n")).names == ["o", "p"]
