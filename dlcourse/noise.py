@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+AT_ONCE = 2**16  # keys that are hashed at a time, in the cache: a large table has many, and each step makes more
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 64-bit constants as signed numbers: torch has no full uint64 arithmetic
 
 
@@ -28,7 +29,10 @@ def normal(seed: int | Tensor, epoch: int | Tensor, index: Tensor, k: int, strea
 
 def hashed(keys: Tensor, seed: int) -> Tensor:
     """Another 64-bit number for each key (N,), by a seed; different ones for different keys."""
-    return _mix(_mix(torch.zeros_like(keys) + seed + _GOLDEN) + keys)
+    found = torch.empty_like(keys)
+    for part, into in zip(keys.split(AT_ONCE), found.split(AT_ONCE), strict=True):
+        into.copy_(_mix(_mix(torch.zeros_like(part) + seed + _GOLDEN) + part))
+    return found
 
 
 def _mix(h: Tensor) -> Tensor:

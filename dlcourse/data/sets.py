@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from dlcourse.data.loading import Rows
-from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut, fold_of, share, share_late
+from dlcourse.data.splits import SMALL, TEST_FRACTION, TEST_SEED, cut, distinct, fold_of, share, share_late
+from dlcourse.data.stored import Stored, at
 from dlcourse.errors import Refused
 from dlcourse.noise import hashed
 
+LARGE = 2**26  # bytes of a table, of which there is to be no second copy
 Split = tuple[Tensor, Tensor]
 
 
@@ -20,34 +22,30 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
     together; where it has ``times``, later rows test and validate what earlier ones taught.
     """
     x, y = train
-    index, sets = torch.arange(len(x)), dict[str, Rows]()
-    rows = Rows(x, y, index)
+    index, sets, where = torch.arange(len(x)), dict[str, Rows](), dict[str, Tensor]()
     by_inputs = data.keys is not None and not data.in_groups and data.times is None
-    few = len(data.keys.unique()) if by_inputs else len(index)
+    few = len(distinct(data.keys)) if by_inputs else len(index)
     if few < SMALL and test is None and data.val is None and data.folds is None:
         different = "" if few == len(index) else " different"
-        sets = dict.fromkeys(("train", "val", "test"), rows)
+        sets = dict.fromkeys(("train", "val", "test"), Rows(x, y, index))
         return sets, f"{few}{different} rows: training, validation and test use the same ones"
     if data.folds is not None:
         if test is not None:
             raise Refused(f"data.folds={data.folds}: data={data.name} has a test set of its own; leave folds out")
         keys = index if data.keys is None else data.keys
         in_fold = fold_of(hashed(keys, TEST_SEED), _strata(data, y), data.folds) == data.fold
-        index, held_out = index[~in_fold], index[in_fold]
-        sets["test"] = rows.at(held_out)
+        index, where["test"] = index[~in_fold], index[in_fold]
     elif test is None:
-        index, held_out = _cut(data, y, index, TEST_FRACTION, TEST_SEED)
-        sets["test"] = rows.at(held_out)
+        index, where["test"] = _cut(data, y, index, TEST_FRACTION, TEST_SEED)
     else:
         sets["test"] = Rows(test[0], test[1], torch.arange(len(test[0])))
     if data.val is None:
         if data.split_seed is None and data.in_groups:
             raise Refused("data.split_seed=null takes the last rows to validate, and data.group keeps groups together")
-        index, held_out = _cut(data, y, index, data.val_fraction, data.split_seed)
-        sets["val"] = rows.at(held_out)
+        index, where["val"] = _cut(data, y, index, data.val_fraction, data.split_seed)
     else:
         sets["val"] = Rows(data.val[0], data.val[1], torch.arange(len(data.val[0])))
-    sets["train"] = rows.at(index)
+    sets |= _divided(x, y, where | {"train": index})
     notes = [_lacking(data, sets)]
     if data.split_seed is None and by_inputs and data.val is None:
         count = int(torch.isin(data.keys[sets["val"].index], data.keys[index]).sum())
@@ -55,9 +53,24 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
     return sets, "; ".join(filter(None, notes)) or None
 
 
+def _divided(x: Tensor, y: Tensor, where: dict[str, Tensor]) -> dict[str, Rows]:
+    """The rows at the positions of each set; no position is in two.
+
+    A large table is put in their order where it is, a column at a time, and each set is a part of it.
+    """
+    if isinstance(x, Stored) or x.ndim != 2 or x.nbytes < LARGE:
+        return {name: Rows(at(x, index), y[index], index) for name, index in where.items()}
+    order = torch.cat([*where.values()])
+    for column in x.unbind(1):
+        column[: len(order)] = column[order]
+    parts = x[: len(order)].split([*map(len, where.values())])
+    return {name: Rows(part, y[index], index) for part, (name, index) in zip(parts, where.items(), strict=True)}
+
+
 def _strata(data: Any, y: Tensor) -> Tensor:
     """The class of each sample (N,), of which each set is to have its share; 0 where y has none, or groups decide."""
-    return y.long() if y.ndim == 1 and not data.in_groups else torch.zeros(len(y), dtype=torch.long)
+    of_classes = y.ndim == 1 and not data.in_groups
+    return y.long() if of_classes else torch.zeros((), dtype=torch.long).expand(len(y))
 
 
 def _lacking(data: Any, sets: dict[str, Rows]) -> str | None:
@@ -126,7 +139,7 @@ def _cut(data: Any, y: Tensor, index: Tensor, fraction: float, seed: int | None)
         if data.times is not None:
             chosen = share_late(data.times[index], fraction)
         elif data.keys is not None and seed is not None:
-            chosen = share(hashed(data.keys[index], seed), _strata(data, y)[index], fraction)
+            chosen = share(hashed(data.keys[index], seed), _strata(data, y[index]), fraction)
         else:
             return cut(y, index, fraction, seed)
     except ValueError as error:

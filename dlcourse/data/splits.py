@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,9 +39,19 @@ def share(keys: Tensor, groups: Tensor, fraction: float) -> Tensor:
     The keys of a group are sorted, and the first ones cut off: of two or more keys at least one is, and one stays. So
     a sample that is added moves only keys at the cut. A key belongs to the first of its samples' groups.
     """
+    if len(groups) and bool((groups == groups[0]).all()):  # ranks would take several times the memory of the keys
+        ordered = distinct(keys)
+        return keys < ordered[min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)]
     rank, size = ranked(keys, groups)
     quota = (size * fraction).round().clamp_min(1).minimum(size - 1)
     return rank < quota
+
+
+def distinct(keys: Tensor) -> Tensor:
+    """The different keys, in order; NumPy's sort needs less memory than PyTorch's, or than ``np.unique``."""
+    ordered = np.sort(keys.numpy())
+    first = np.append(True, ordered[1:] != ordered[:-1])
+    return torch.from_numpy(ordered if first.all() else ordered[first])
 
 
 def share_late(times: Tensor, fraction: float) -> Tensor:

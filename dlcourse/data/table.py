@@ -11,7 +11,7 @@ from torch import Tensor
 from dlcourse.data.base import Data, Split
 from dlcourse.data.facts import CLASSES, LABELS, VALUES, describe
 from dlcourse.data.picture import array
-from dlcourse.data.splits import SMALL
+from dlcourse.data.splits import SMALL, distinct
 from dlcourse.data.table_column import NUMBER, literal_of, place, row_of
 from dlcourse.data.table_facts import complete, find, own_files
 from dlcourse.data.table_file import TableFile, read_table, shown
@@ -116,7 +116,7 @@ class OwnTable(Data):
             whole = len(x) < SMALL or not bool(test.any())
             return ((x, y), None) if whole else ((x[~test], y[~test]), (x[test], y[test]))
         self.keys = keys_of(x)
-        if (repeated := len(self.keys) - len(self.keys.unique())) and self.group is None:
+        if (repeated := len(self.keys) - len(distinct(self.keys))) and self.group is None:
             self.note = f"{repeated:,} rows repeat the inputs of another and are in its set"
         if self.group is not None:
             self.keys, self.in_groups = groups_of(table, find(table, self.group, "data.group"))[kept], True

@@ -32,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "autoload_known_extensions": "false",
     "enable_external_file_cache": "false",
     "allocator_flush_threshold": "1MB",
+    "allocator_bulk_deallocation_flush_threshold": "1MB",
 }
 
 

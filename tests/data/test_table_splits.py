@@ -227,6 +227,19 @@ def test_folds_that_do_not_exist_are_refused(tmp_path, words, reported):
 # The functions, on numbers
 
 
+def test_a_large_table_is_divided_where_it_is(split, monkeypatch):
+    rows = measured(200)
+    _, expected = split("p,q,y", rows)
+    monkeypatch.setattr("dlcourse.data.sets.LARGE", 1)
+    data, sets = split("p,q,y", rows)
+    assert sets == expected
+    assert len({data.sets[stage].x.untyped_storage().data_ptr() for stage in STAGES}) == 1
+    for stage in STAGES:
+        positions = data.sets[stage].index.tolist()
+        assert [tuple(np.float32(rows[at][:2])) for at in positions] == sets[stage]
+        assert ["ab"[int(y)] for y in data.sets[stage].y] == [rows[at][2] for at in positions]
+
+
 def test_a_share_of_the_keys_of_each_group():
     keys = torch.tensor([5, 5, 1, 9, 7, 2, 2, 8])
     groups = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1])
