@@ -1,5 +1,8 @@
 """Numbers in the cells of a column, as people write them: with units, decimal commas, marks between thousands."""
 
+import re
+from collections.abc import Iterable
+
 from dlcourse.data.table_column import MANY_ROWS, NUMBER, Column, Reading, matches, quoted, ranged, row_of
 from dlcourse.data.table_file import TableFile
 from dlcourse.errors import Refused
@@ -18,12 +21,17 @@ WITH_COMMA = (
 )
 LEADING_ZERO = rf"{_SIGN}0\d+"  # a code: 01 is not 1
 UNITS = r"[$€£¥₹%]|USD|EUR|GBP|CHF|JPY"
+SAME_QUANTITY = [
+    {*words.split()}
+    for words in ("mg g kg t oz lb lbs", "mm cm m km in ft mi", "ms s min h d", "ml cl l L", "°C °F K", "W kW MW")
+]
 
 
 def written_number(table: TableFile, column: Column, reading: Reading) -> Column | None:
     """Numbers with a unit, with marks between thousands or with a decimal comma; None if few of the cells are that."""
     cell, present = column.value, column.rows - column.missing
-    bare = without_unit(cell)
+    units = _units(table, cell)
+    bare = without_unit(cell, units)
     as_point, as_comma = matches(bare, WITH_POINT), matches(bare, WITH_COMMA)
     numbers, points, commas, with_comma, with_point = table.one(
         f"count(*) filter ({as_point} or {as_comma})",
@@ -46,11 +54,13 @@ def written_number(table: TableFile, column: Column, reading: Reading) -> Column
     value = f"{with_plain_point(bare, decimal)}::double"
     grouped = with_point if decimal == "," else with_comma
     grouped += table.one(f"count(*) filter (regexp_matches({bare}, '{quoted(_SPACE)}'))")[0]
-    unit = _unit(table, column)
+    unit = _unit(table, column, units)
+    accounts = table.one(f"bool_or({cell} like '(%')")[0]
     said = [
         f"{unit} (17% is 17)" if unit == "%" else unit,
         "decimal comma" * (decimal == "," and with_comma > 0),
         "thousands marks" * (grouped > 0),
+        "(5) is -5" * accounts,
     ]
     return number(table, column, value, ", ".join(filter(None, said)), f"{decimal}{unit}")
 
@@ -68,9 +78,27 @@ def _decimal(table: TableFile, column: Column, present: int, points: int, commas
     return "." if points == present else ","
 
 
-def _unit(table: TableFile, column: Column) -> str:
+def _units(table: TableFile, cell: str) -> str:
+    """The pattern of units, and of the words behind the numbers of this column: kg in 1.5 kg; all of one quantity."""
+    end = f"regexp_extract({cell}, '[^\\d\\s.,%)][^\\d.,)]*$')"
+    query = f"select distinct {end} as word from t where word <> '' limit {max(map(len, SAME_QUANTITY)) + 1}"
+    words = sorted(str(word) for (word,) in table.all(query))
+    units = units_with(words)
+    bare = without_unit(cell, units)
+    numbers, codes = table.one(f"bool_and({as_number(cell, units)})", f"bool_or({matches(bare, LEADING_ZERO)})")
+    of_one = len(words) == 1 or any({*words} <= quantity for quantity in SAME_QUANTITY)
+    return units if words and of_one and numbers and not codes else UNITS
+
+
+def units_with(words: Iterable[str]) -> str:
+    """The pattern of units and these words."""
+    longest_first = sorted(filter(None, words), key=len, reverse=True)
+    return "|".join([*(quoted(re.escape(word)) for word in longest_first), UNITS])
+
+
+def _unit(table: TableFile, column: Column, units: str) -> str:
     """The unit that all numbers have. Refused: different ones, or some without."""
-    query = f"select regexp_extract({column.value}, '{UNITS}') as unit, count(*) from t"
+    query = f"select regexp_extract({column.value}, '{units}') as unit, count(*) from t"
     found = table.all(f"{query} where {column.value} is not null group by unit order by unit")
     if len(found) > 1:
         units = ", ".join(f"{count:,} with {unit or 'none'}" for unit, count in found)
@@ -80,9 +108,10 @@ def _unit(table: TableFile, column: Column) -> str:
     return str(found[0][0])
 
 
-def without_unit(cell: str) -> str:
-    """The SQL expression of a number without the unit before or behind it."""
-    return rf"regexp_replace({cell}, '^({_SIGN})({UNITS})\s*|\s*({UNITS})$', '\1', 'g')"
+def without_unit(cell: str, units: str = UNITS) -> str:
+    """The SQL expression of a number without the unit before or behind it; (5) is -5, as accounts write it."""
+    signed = rf"regexp_replace(replace({cell}, '−', '-'), '^\(([^-+()]*)\)$', '-\1')"
+    return rf"regexp_replace({signed}, '^({_SIGN})({units})\s*|\s*({units})$', '\1', 'g')"
 
 
 def with_plain_point(bare: str, decimal: str) -> str:
@@ -91,9 +120,9 @@ def with_plain_point(bare: str, decimal: str) -> str:
     return f"replace(regexp_replace({bare}, '{quoted(marks)}', '', 'g'), ',', '.')"
 
 
-def as_number(cell: str) -> str:
+def as_number(cell: str, units: str = UNITS) -> str:
     """The SQL condition of a cell that is a number in some way of writing them."""
-    return matches(without_unit(cell), f"{WITH_POINT}|{WITH_COMMA}")
+    return matches(without_unit(cell, units), f"{WITH_POINT}|{WITH_COMMA}")
 
 
 def could_be_thousands(table: TableFile, column: Column) -> bool:

@@ -9,10 +9,10 @@ from dlcourse.data.table_facts import find
 from dlcourse.data.table_file import TableFile, shown
 from dlcourse.data.table_numbers import (
     LARGEST,
-    UNITS,
     WITH_COMMA,
     WITH_POINT,
     as_number,
+    units_with,
     with_plain_point,
     without_unit,
 )
@@ -47,7 +47,8 @@ def _conditions(table: TableFile, at: int, column: Mapping[str, Any], words: Wor
             f"{{text}} in column '{name}' is no number or too large",
         )
     if kind == NUMBER and text:
-        yield f"{cell} is not null and not {as_number(cell)}", f"'{{text}}' in column '{name}' is no number"
+        units = units_with([column.get("form", "")[1:]])
+        yield f"{cell} is not null and not {as_number(cell, units)}", f"'{{text}}' in column '{name}' is no number"
         yield from _numbers_otherwise(table, cell, name, column.get("form", ""), words)
     if kind == DATE and text:
         dates = values_of(cell)
@@ -60,12 +61,13 @@ def _conditions(table: TableFile, at: int, column: Mapping[str, Any], words: Wor
 
 def _numbers_otherwise(table: TableFile, cell: str, name: str, form: str, words: Words) -> Iterator[tuple[str, str]]:
     """Numbers with another decimal mark or unit than the column has, and those that are too large."""
-    bare, is_number = without_unit(cell), as_number(cell)
+    units = units_with([form[1:]])
+    bare, is_number = without_unit(cell, units), as_number(cell, units)
     marks = {".": matches(bare, WITH_POINT), ",": matches(bare, WITH_COMMA)}
     decimal = words.decimal or _form(table, marks, form[:1] or ".", is_number)
     sign = {".": "point", ",": "comma"}[decimal]
     yield f"{is_number} and not {marks[decimal]}", f"'{{text}}' in column '{name}' is no number with a decimal {sign}"
-    unit = f"regexp_extract({cell}, '{UNITS}')"
+    unit = f"regexp_extract({cell}, '{units}')"
     if form or table.one(f"bool_or({unit} = '') filter ({is_number})")[0]:
         given = f"'{{text}}' in column '{name}' has another unit than in the training table ({form[1:] or 'none'})"
         yield f"{is_number} and {unit} <> {literal_of(form[1:])}", given

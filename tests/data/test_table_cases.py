@@ -62,6 +62,12 @@ def column(folder, cells, head="a", separator=",", **words):
         (["1", "?", "3", "NA", ""], ",", [1, None, 3, None, None], ""),
         (["1.288", "2.345", "9.999"], ",", [1.288, 2.345, 9.999], ""),
         (["1,5e3", "2e-1", "7"], ";", [1500, 0.2, 7], "decimal comma"),
+        (["1.5 kg", "2kg", "-3 kg"], ",", [1.5, 2, -3], "kg"),
+        (["1,5 sq ft", "2,25 sq ft"], ";", [1.5, 2.25], "sq ft, decimal comma"),
+        (["20 °C", "−3 °C", ""], ",", [20, -3, None], "°C"),
+        (["(1.5)", "2", "3"], ",", [-1.5, 2, 3], "(5) is -5"),
+        (["($1,234.50)", "$3.00"], ";", [-1234.5, 3], "$, thousands marks, (5) is -5"),
+        (["−5", "−6", "7"], ",", [-5, -6, 7], ""),
     ],
 )
 def test_numbers_as_people_write_them(tmp_path, cells, separator, expected, said):
@@ -93,6 +99,11 @@ def test_dates_become_days(tmp_path, cells, expected, said):
         (["1.5", "a", "b"], ""),
         (["yes", "no"], ""),
         (["2020-01-01", "0x1F", "~", "1:30", "<<"], ""),
+        (["5a", "5b", "6a"], ""),
+        (["5m", "5f", "6m"], ""),
+        (["1st", "2nd", "3rd"], ""),
+        (["007A", "008A"], ""),
+        (["(a)", "(b)"], ""),
     ],
 )
 def test_words_stay_words(tmp_path, cells, words):
@@ -109,6 +120,9 @@ def test_words_stay_words(tmp_path, cells, words):
         (["$1", "2"], ",", "different units (1 with none, 1 with $)"),
         (["$1", "€2"], ",", "different units"),
         (["5", "17%"], ",", "different units"),
+        (["1 kg", "500 g"], ",", "different units (1 with g, 1 with kg)"),
+        (["1 h", "30 min", "2 h"], ",", "different units (2 with h, 1 with min)"),
+        (["1.5 kg", "2 kg", "3"], ",", "different units (1 with none, 2 with kg)"),
         (["inf", "1", "2"], ",", "row 2: column 'a' holds numbers, but here 'inf'"),
         (["1e999", "1", "2"], ",", "row 2: column 'a' is 1e999"),
         (["1e39", "1", "2"], ",", "row 2: column 'a' is 1e39"),
@@ -446,6 +460,8 @@ def test_several_values_at_once(tmp_path, load):
         ("x,y\n01/13/1970,1\n02/14/1970,0\n", "x\n01/02/1970\n", [1]),
         ("x,y\n1,1\n2,0\n", "x\n01\n", [1]),
         ("x,y\n$5,1\n$6,0\n", "x\n$7\n", [7]),
+        ("x,y\n5 kg,1\n6 kg,0\n", "x\n7kg\n", [7]),
+        ("x,y\n5 kg,1\n6 kg,0\n", "x\n7 g\n", "another unit than in the training table ('kg' and 'g')"),
         ("x,y\n$5,1\n$6,0\n", "x\n€5\n", "another unit than in the training table ('$' and '€')"),
         ("x,y\n17%,1\n20%,0\n", "x\n0.17\n", "another unit"),
         ("x,y\n1,1\n2,0\n", "x\n$5\n", "another unit"),
@@ -488,6 +504,7 @@ def test_a_new_table_is_read_as_the_one_that_was_trained_on(tmp_path, load, trai
                 for k, v in {1: "5", 2: "€5"}.items()
             },
         ),
+        ("5 kg", "7 kg\n5\n5 g\n(6 kg)\n", [7, -6], {1: "has another unit", 2: "'5 g' in column 'x' is no number"}),
         ("1,5", "1,5\n01\n1e39\n", [1.5, 1], {2: "'1e39' in column 'x' is too large"}),
         ("1970-01-09", "1970-01-02\n31.01.2024\n", [1], {1: "'31.01.2024' in column 'x' is no date as year-month-day"}),
         ("1970-01-09", "02.01.1970\nsoon\n", [1], {1: "'soon' in column 'x' is no date"}),
