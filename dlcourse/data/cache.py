@@ -49,8 +49,11 @@ def kept_as(files: Sequence[Path], *how: Any) -> str:
 
 
 def recalled(path: Path) -> Any:
-    """What a JSON file holds, or None."""
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    """What a JSON file holds; None if it is not there, or damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def remember(path: Path, found: Any) -> None:

@@ -44,8 +44,10 @@ def use_log_scale(axes: Any, which: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing:
-    """A metric over steps or layers; a line for each group of runs."""
+def line(lines: Mapping[str, Line], name: str, across: str | None = None) -> Drawing:
+    """A metric over steps, layers, or the outputs of the network; a line for each group of runs."""
+    of_outputs = name.startswith(("train/", "val/", "test/"))
+    across = across or ("output" if of_outputs else "layer")
     with Drawing(f"line {name}", 3.6, 2.8) as drawing:
         axes = drawing.axes
         for k, (key, values) in enumerate(lines.items()):
@@ -55,7 +57,7 @@ def line(lines: Mapping[str, Line], name: str, across: str = "layer") -> Drawing
         if all_values and min(all_values) > 0 and max(all_values) > 30 * min(all_values):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        if across == "layer":
+        if across != "step":
             axes.set_xticks(sorted({position for values in lines.values() for position in values}))
         else:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 150k

@@ -109,7 +109,7 @@ class Experiment:
         if not self.is_study:
             lines = {"val/loss": metric_by_step(self.folder, "val/loss"), **(series(self.rows[0]) if self.rows else {})}
             return [
-                draw(name, partial(line, {"": values}, name, "step" if name == "val/loss" else "layer"))
+                draw(name, partial(line, {"": values}, name, "step" if name == "val/loss" else None))
                 for name, values in lines.items()
                 if values
             ]

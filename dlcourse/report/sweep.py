@@ -143,7 +143,7 @@ def training_plots(
             lines.setdefault(key, {})[name] = mean_line([one[key] for one in run_lines if key in one])
     by = f"By {', '.join(parameters)}{'; the mean over seeds' * any(len(rows) > 1 for rows in groups.values())}."
     return [
-        draw(key, partial(comparison.line, lines[key], key, "step" if key == metric else "layer"), by) for key in lines
+        draw(key, partial(comparison.line, lines[key], key, "step" if key == metric else None), by) for key in lines
     ]
 
 

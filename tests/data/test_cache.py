@@ -119,6 +119,11 @@ def test_files_are_decoded_once_until_one_changes(load, noise, large, tmp_path, 
         patch.setattr("dlcourse.data.picture_file.examine", lambda *_: pytest.fail("opened again"))
         loaded(load, noise, tmp_path / "cache")
     assert {*(tmp_path / "cache").iterdir()} == before and not capsys.readouterr().err
+    (headers,) = (tmp_path / "cache").glob("*.json")
+    kept = headers.read_bytes()
+    headers.write_bytes(kept[:9])  # damaged: read again
+    loaded(load, noise, tmp_path / "cache")
+    assert headers.read_bytes() == kept
     set_back(noise / "a" / "3.png")
     loaded(load, noise, tmp_path / "cache")
     assert {*(tmp_path / "cache").iterdir()} > before

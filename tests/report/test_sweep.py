@@ -158,3 +158,12 @@ def test_five_hundred_trials(page):
     ]
     text = page([trial(k, each, float(rng.uniform())) for k, each in enumerate(words)])
     assert "450 more are in sweep.csv" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "across", "expected"),
+    [("measure/gradient", None, "layer"), ("test/mae", None, "output"), ("val/loss", "step", "step")],
+)
+def test_the_axis_of_a_metric_says_what_is_counted(name, across, expected):
+    drawing = comparison.line({"": {1: 0.5, 2: 0.25}}, name, across)
+    assert drawing.axes.get_xlabel() == expected
