@@ -18,6 +18,7 @@ OWN_TEXT = frozenset(
 )
 WORD = re.compile(r"(\+{0,2}([\w.]+))=(.*)", re.DOTALL)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+PLAIN_PATH = re.compile(r"/[\w./-]+", re.ASCII)
 QUOTES = "'\""
 
 
@@ -70,7 +71,9 @@ def split(text: str) -> list[str] | None:
 
 
 def quote(text: object) -> str:
-    """The text as Hydra's grammar reads it in quotes, so that it may hold any character."""
+    """The text as Hydra's grammar reads it in quotes, so that it may hold any character; a plain path needs none."""
+    if PLAIN_PATH.fullmatch(str(text)):
+        return str(text)
     # Only backslashes before a quote have a meaning there.
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(text)) + "'"
 

@@ -127,6 +127,12 @@ def test_any_plain_text_is_itself(text):
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.from_regex(r"/[\w./-]+", fullmatch=True, alphabet=st.characters(codec="ascii")))
+def test_a_plain_path_needs_no_quotes(path):
+    assert quoted("run_dir", path) == f"run_dir={path}" and value(f"run_dir={path}") == path
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.text(st.characters(exclude_categories=["C"])).filter(lambda text: "${" not in text), min_size=1))
 def test_any_text_can_be_quoted(texts):
     assert [value(quoted("data.target", text)) for text in texts] == texts
