@@ -45,9 +45,12 @@ def use_log_scale(axes: Any, which: str) -> None:
 
 
 def line(lines: Mapping[str, Line], name: str, across: str | None = None) -> Drawing:
-    """A metric over steps, layers, or the outputs of the network; a line for each group of runs."""
+    """A metric over steps, or over the numbers at the end of its names; a line for each group of runs.
+
+    ``across``: what is counted; the layers of gradients, else the outputs that training, validation or test compare.
+    """
     of_outputs = name.startswith(("train/", "val/", "test/"))
-    across = across or ("output" if of_outputs else "layer")
+    across = across or ("layer" if name.endswith("gradient") else "output" if of_outputs else "number")
     with Drawing(f"line {name}", 3.6, 2.8) as drawing:
         axes = drawing.axes
         for k, (key, values) in enumerate(lines.items()):
@@ -58,7 +61,10 @@ def line(lines: Mapping[str, Line], name: str, across: str | None = None) -> Dra
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if across != "step":
-            axes.set_xticks(sorted({position for values in lines.values() for position in values}))
+            positions = sorted({position for values in lines.values() for position in values})
+            if needs_log_scale(positions):
+                use_log_scale(axes, "x")
+            axes.set_xticks(positions)
         else:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 150k
         axes.set_xlabel(across)

@@ -62,7 +62,7 @@ def layer_plots(rows: Sequence[dict[str, Any]]) -> list[Plot]:
     if history and "activation/p50" in history[-1][1]:
         quantiles = {f"{name[1:].lstrip('0')} %": history[-1][1][f"activation/{name}"] for name in QUANTILES}
         caption = "Quantiles of each hidden layer's activations after the last epoch."
-        plots.append(draw("Activations by layer", partial(line, quantiles, "Activations"), caption))
+        plots.append(draw("Activations by layer", partial(line, quantiles, "Activations", "layer"), caption))
     return plots
 
 

@@ -162,7 +162,12 @@ def test_five_hundred_trials(page):
 
 @pytest.mark.parametrize(
     ("name", "across", "expected"),
-    [("measure/gradient", None, "layer"), ("test/mae", None, "output"), ("val/loss", "step", "step")],
+    [
+        ("measure/gradient", None, "layer"),
+        ("test/mae", None, "output"),
+        ("measure/near", None, "number"),
+        ("val/loss", "step", "step"),
+    ],
 )
 def test_the_axis_of_a_metric_says_what_is_counted(name, across, expected):
     drawing = comparison.line({"": {1: 0.5, 2: 0.25}}, name, across)
