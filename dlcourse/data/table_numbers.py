@@ -80,7 +80,7 @@ def _decimal(table: TableFile, column: Column, present: int, points: int, commas
 
 def _units(table: TableFile, cell: str) -> str:
     """The pattern of units, and of the words behind the numbers of this column: kg in 1.5 kg; all of one quantity."""
-    end = f"regexp_extract({cell}, '[^\\d\\s.,%)][^\\d.,)]*$')"
+    end = rf"regexp_extract({_signed(cell)}, '[\pL°µ][^\d.,]*$')"
     query = f"select distinct {end} as word from t where word <> '' limit {max(map(len, SAME_QUANTITY)) + 1}"
     words = sorted(str(word) for (word,) in table.all(query))
     units = units_with(words)
@@ -110,8 +110,11 @@ def _unit(table: TableFile, column: Column, units: str) -> str:
 
 def without_unit(cell: str, units: str = UNITS) -> str:
     """The SQL expression of a number without the unit before or behind it; (5) is -5, as accounts write it."""
-    signed = rf"regexp_replace(replace({cell}, '−', '-'), '^\(([^-+()]*)\)$', '-\1')"
-    return rf"regexp_replace({signed}, '^({_SIGN})({units})\s*|\s*({units})$', '\1', 'g')"
+    return rf"regexp_replace({_signed(cell)}, '^({_SIGN})({units})\s*|\s*({units})$', '\1', 'g')"
+
+
+def _signed(cell: str) -> str:
+    return rf"regexp_replace(replace({cell}, '−', '-'), '^\(([^-+()]*)\)$', '-\1')"
 
 
 def with_plain_point(bare: str, decimal: str) -> str:

@@ -23,13 +23,32 @@ NO_NUMBER = -88_888_888  # stands for a missing one
 GAPS = ("", "", "NA", "?", "-", "n/a", "NaN", " ")
 WORDS = (
     *("red", "blue", "Öl", "Müll", 'say "hi"', '"', "a,b", "a;b", "x|y", "tab\there", "two\nlines", "a\r\nb", "it's"),
-    *("naïve", "ß", "#hash", "C#", "a=b", "50 mm", "None", "true", "+", ".", "e", "E5", "0x1F", "~", "\\", "\\n", "''"),
+    *(
+        "naïve",
+        "ß",
+        "#hash",
+        "C#",
+        "a=b",
+        "Ø 50 mm",
+        "None",
+        "true",
+        "+",
+        ".",
+        "e",
+        "E5",
+        "0x1F",
+        "~",
+        "\\",
+        "\\n",
+        "''",
+    ),
     *("two  spaces", "long " * 30 + "word", "inf", "1:30", "<<", "%", "Straße 5, Stock 2; links", "é", "x\ny\nz", "’"),
 )
 NAMES = (
     *("a", "b", "Größe", "weight, kg", "x;y", 'the "best"', "two\nlines", "select", "c0", "2020", "1", "a.b", "x=1"),
     *("a|b", "tab\there", "it's", "o p", "%", "$", "t", "p0", "v", "k" * 70, "n°", "x[0]", "(m)", "1.5", "é", "row"),
 )
+MEASURES = ("sq ft", "km/h", "kg", "mm", "°C", "m²", "rooms", "th")
 DAY_FIRST, MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
 
 
@@ -61,7 +80,9 @@ class Column(NamedTuple):
 
     def readings(self) -> dict[str, list[float | None]]:
         """Of numbers as text: what they are by each decimal mark that all cells can have."""
-        bare = [re.sub(r" ?([$€£%]|USD|EUR|CHF) ?", "", text) for text in self.texts]
+        units = "|".join(map(re.escape, ("$", "€", "£", "%", "USD", "EUR", "CHF", *MEASURES)))
+        bare = [re.sub(rf" ?({units}) ?", "", text.replace("−", "-")) for text in self.texts]
+        bare = [f"-{text[1:-1]}" if text.startswith("(") else text for text in bare]
         found = {mark: [v if v is None else reading(t, mark) for t, v in self._cells(bare)] for mark in ".,"}
         return {m: [each and each[0] for each in read] for m, read in found.items() if () not in read}  # type: ignore
 
@@ -86,7 +107,7 @@ def reading(text: str, mark: str) -> tuple[float] | tuple[()]:
 
 
 def numbers(draw: Random, rows: int, house: str, kind: str) -> Column:
-    """Numbers in one style: whole, decimal, money, percent or scientific; ``house``: the decimal mark of most."""
+    """Numbers in one style, ``kind``, such as whole or money; ``house``: the decimal mark of most."""
     mark = house if draw.random() < 0.8 else draw.choice(".,")
     between = draw.choice(["", "", ".,"[mark == "."], " ", "\u202f", "\xa0", "'", "’"])
     digits = 0 if kind == "whole" else draw.choice([1, 2, 2, 3, 6])
@@ -95,7 +116,10 @@ def numbers(draw: Random, rows: int, house: str, kind: str) -> Column:
     varied, short, e = draw.random() < 0.3, draw.random() < 0.2, draw.choice("eE")
     unit, apart = draw.choice(["$", "€", "£", "USD", "EUR", "CHF"]), draw.choice(["", " "])
     before, behind = draw.choice([(unit + apart, ""), ("", apart + unit)]) if kind == "money" else ("", "")
-    behind = f"{apart}%" if kind == "percent" else behind
+    behind = (
+        apart + {"percent": "%", "measure": draw.choice(MEASURES)}[kind] if kind in ("percent", "measure") else behind
+    )
+    minus = draw.choice(["-", "-", "-", "−", "()"])
     sign_first = draw.random() < 0.7
     texts, values = [], []
     for _ in range(rows):
@@ -113,7 +137,10 @@ def numbers(draw: Random, rows: int, house: str, kind: str) -> Column:
             if short:
                 text = text[1:] if text.startswith(f"0{mark}") else draw.choice(["", "+"]) * (value > 0) + text
         sign = text[0] if text[0] in "+-" and sign_first else ""
-        texts.append(sign + before + text.removeprefix(sign) + behind)
+        text = sign + before + text.removeprefix(sign) + behind
+        if minus != "-" and text.startswith("-") and kind != "scientific":
+            text = f"({text[1:]})" if minus == "()" else text.replace("-", minus, 1)
+        texts.append(text)
     if kind == "whole":
         return Column(NUMBER, texts, values, [*map(int, values)], draw.choice(["BIGINT", "INTEGER", "HUGEINT"]), mark)
     return Column(NUMBER, texts, values, values, "DOUBLE", mark)
@@ -153,7 +180,7 @@ def words(draw: Random, rows: int, house: str, kind: str) -> Column:
 
 
 KINDS: dict[str, Callable[[Random, int, str, str], Column]] = {
-    **dict.fromkeys(("whole", "decimal", "money", "percent", "scientific"), numbers),
+    **dict.fromkeys(("whole", "decimal", "money", "percent", "measure", "scientific"), numbers),
     **dict.fromkeys(("word", "boolean", "code"), words),
     "date": dates,
 }
