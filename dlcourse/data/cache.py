@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -24,15 +24,15 @@ from dlcourse.errors import ENVIRONMENT, Refused
 #: From so many bytes on, of files or of pixels, what was read is kept. Below, reading takes seconds, and the pixels
 #: have room in memory: a second copy on the disk would be of no use.
 LARGE = 256 * 2**20
-MANY = 10_000  # files, each of which takes a tenth of a millisecond to open, and longer to read
+MANY = 10_000  # pictures, each of which takes a tenth of a millisecond to open, and longer to read
 #: Names of files that are kept, and of those that a killed process left.
 OWN = re.compile(r"\.?[0-9a-f]{32}(\.keys)?\.(npy|json|lock)(\.(?P<process>\d+))?|sums\.sqlite(-\w+)?")
 CLEAR = "python scripts/inspect_data.py clear=cache"
 
 
-def is_large(files: Sequence[Path], each: int = 0) -> bool:
-    """Whether what is read of files is kept: there are many, or they, or ``each`` of so many bytes, are large."""
-    return len(files) > MANY or max(size_of(files), len(files) * each) > LARGE
+def is_large(files: Sequence[Path], count: int, each: int = 0) -> bool:
+    """Whether what is read of files is kept: ``count`` pictures are many; the files, or pixels of ``each``, large."""
+    return count > MANY or max(size_of(files), count * each) > LARGE
 
 
 def size_of(files: Sequence[Path]) -> int:
@@ -62,13 +62,13 @@ def remember(path: Path, found: Any) -> None:
 
 
 def stored_pixels(
-    path: Path, count: int, shape: Sequence[int], dtype: str, read: Callable[[int], np.ndarray]
+    path: Path, count: int, shape: Sequence[int], dtype: str, pixels: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, *shape), mapped from a file, and their keys (N,); the file is written first if it is not there."""
     if (found := _mapped(path)) is None:
         with _writable(path), FileLock(path.with_suffix(".lock")):
             if (found := _mapped(path)) is None:  # no other process has written it meanwhile
-                _write_pixels(path, count, shape, dtype, read)
+                _write_pixels(path, count, shape, dtype, pixels)
                 found = _mapped(path)
     assert found is not None
     return found
@@ -82,15 +82,14 @@ def _mapped(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         return None
 
 
-def _write_pixels(path: Path, count: int, shape: Sequence[int], dtype: str, read: Callable[[int], np.ndarray]) -> None:
+def _write_pixels(path: Path, count: int, shape: Sequence[int], dtype: str, pixels: Iterable[np.ndarray]) -> None:
     size = count * int(np.prod(shape)) * np.dtype(dtype).itemsize
     print(f"{size / 1e9:.2f} GB of pixels are kept in {path}; {CLEAR} deletes them", file=sys.stderr, flush=True)
     keys = np.empty(count, np.int64)
     with written(path, size) as file:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, *shape)})
-        for k in range(count):
-            values = read(k)
+        for k, values in zip(range(count), pixels, strict=True):
             keys[k] = key_of(values)
             file.write(values.tobytes())
         with written(path.with_suffix(".keys.npy")) as other:

@@ -1,7 +1,7 @@
 """The files of a folder of pictures, by set and class: standard library only."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,11 +35,15 @@ class Listing(NamedTuple):
     def said(self) -> list[str]:
         """What is left out, in sentences with the count, and where sets are divided."""
         told = [f"left out, {why}: {len(paths):,} ({named(paths)})" for why, paths in self.left_out.items()]
-        if not self.folders:
-            return told
-        cut = {"val": "; validation is cut from training", "test": "; the test set is cut from training"}
-        lacking = "".join(text for name, text in cut.items() if name not in self.folders)
-        return [f"the sets are the folders {', '.join(p.name for p in self.folders.values())}{lacking}", *told]
+        names = {part: folder.name for part, folder in self.folders.items()}
+        return [sets_said("folders", names), *told] if names else told
+
+
+def sets_said(what: str, names: Mapping[str, str]) -> str:
+    """Which folders or splits, by their names, are the sets, and that others are cut from training."""
+    cut = {"val": "; validation is cut from training", "test": "; the test set is cut from training"}
+    lacking = "".join(text for part, text in cut.items() if part not in names)
+    return f"the sets are the {what} {', '.join(names.values())}{lacking}"
 
 
 def list_folder(path: str | Path) -> Listing:
@@ -85,7 +89,7 @@ def _folders_of_sets(folders: list[Path]) -> dict[str, Path]:
     return found if len(found) > 1 and "train" in found and _folders(found["train"]) else {}
 
 
-def named(paths: list[Path]) -> str:
+def named(paths: Sequence[Path]) -> str:
     """The first names of a list of files."""
     return ", ".join(f"{p.parent.name}/{p.name}" for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
 

@@ -5,6 +5,7 @@ Imports neither torch nor lightning.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,19 @@ class Conversion(NamedTuple):
     resize: str = SQUEEZE
 
 
+class Encoded(NamedTuple):
+    """The content of a picture file that lies inside another; ``name`` says where."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = str | Path | Encoded
+
+
 class Examined(NamedTuple):
     """What a picture file holds; ``fault``: why it cannot be read, then the rest is empty.
 
@@ -53,10 +67,10 @@ class Examined(NamedTuple):
     frames: bool = False
 
 
-def examine(path: str | Path, whole: bool = False) -> Examined:
+def examine(source: Source, whole: bool = False) -> Examined:
     """What a file holds, from its header; of transparent and of deep pictures, or all if ``whole``, from the pixels."""
     try:
-        with opened(path) as file:
+        with opened(source) as file:
             dtype, (width, height) = dtype_of(file.mode), file.size
             deep = dtype != BYTE
             bits = {REAL: "real numbers", WHOLE: f"{_bits(file)} bits"}.get(
@@ -76,10 +90,10 @@ def examine(path: str | Path, whole: bool = False) -> Examined:
         return Examined(str(refusal))
 
 
-def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarray:
+def pixels(source: Source, shape: Sequence[int], how: Conversion) -> np.ndarray:
     """The pixels (C, H, W) of a file, upright by its EXIF tag, with the channels and size of ``shape``."""
     channels, height, width = shape
-    with opened(path) as file:
+    with opened(source) as file:
         image: Image.Image = ImageOps.exif_transpose(file)
         dtype = dtype_of(image.mode)
         if how.ground is None or dtype == how.dtype == BYTE:
@@ -100,13 +114,14 @@ def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarra
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Image.Image]:
+def opened(source: Source) -> Iterator[Image.Image]:
     """An open picture file. Refused: what is wrong with it, also while it is read."""
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        content = BytesIO(source.content) if isinstance(source, Encoded) else source
+        with Image.open(content, formats=FORMATS) as file:
             yield file
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise Refused(f"{path} {_fault(Path(path), error)}; replace or remove it") from error
+        raise Refused(f"{source} {_fault(source, error)}; replace or remove it") from error
 
 
 def dtype_of(mode: str) -> str:
@@ -153,9 +168,12 @@ def _lightness(image: Image.Image) -> float | None:
     return float((np.asarray(rgba.convert("L")) * alpha).sum() / alpha.sum())
 
 
-def _fault(path: Path, error: Exception) -> str:
+def _fault(source: Source, error: Exception) -> str:
+    if isinstance(source, Encoded) and not source.content:
+        return "holds no picture"
     if isinstance(error, UnidentifiedImageError):
-        return "is empty" if path.stat().st_size == 0 else f"is no picture that is read ({NAMES})"
+        empty = not isinstance(source, Encoded) and Path(source).stat().st_size == 0
+        return "is empty" if empty else f"is no picture that is read ({NAMES})"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     cut = isinstance(error, EOFError) or "truncated" in str(error).lower() or "not enough" in str(error).lower()

@@ -115,7 +115,7 @@ def test_files_are_decoded_once_until_one_changes(load, noise, large, tmp_path, 
     assert "0.00 GB of pixels are kept in" in capsys.readouterr().err
     before = {*(tmp_path / "cache").iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr("dlcourse.data.folder.pixels", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("dlcourse.data.picture_sets.pixels", lambda *_: pytest.fail("decoded again"))
         patch.setattr("dlcourse.data.picture_file.examine", lambda *_: pytest.fail("opened again"))
         loaded(load, noise, tmp_path / "cache")
     assert {*(tmp_path / "cache").iterdir()} == before and not capsys.readouterr().err
@@ -207,13 +207,13 @@ def test_clear_leaves_what_a_process_is_writing(tmp_path):
 def test_pixels_that_lack_a_part_are_written_anew(tmp_path, suffix, left):
     pixels = np.arange(60, dtype=np.uint8).reshape(10, 1, 2, 3)
     path = tmp_path / "x.npy"
-    values, keys = cache.stored_pixels(path, 10, (1, 2, 3), "uint8", pixels.__getitem__)
+    values, keys = cache.stored_pixels(path, 10, (1, 2, 3), "uint8", pixels)
     assert np.array_equal(values, pixels)
     part = path.with_suffix(suffix)
     part.write_bytes(part.read_bytes()[:left])
     if left is None:
         part.unlink()
-    again, keys_again = cache.stored_pixels(path, 10, (1, 2, 3), "uint8", pixels.__getitem__)
+    again, keys_again = cache.stored_pixels(path, 10, (1, 2, 3), "uint8", pixels)
     assert np.array_equal(again, pixels) and np.array_equal(keys_again, keys)
 
 
@@ -226,7 +226,7 @@ def test_two_processes_write_the_same_pixels_once(tmp_path):
         "    return np.full(3, k, np.uint8)\n"
         "lock = cache.FileLock\n"
         "cache.FileLock = lambda path: print('asks', flush=True) or lock(path)\n"
-        "cache.stored_pixels(Path(sys.argv[1]), 1, (3,), 'uint8', read)"
+        "cache.stored_pixels(Path(sys.argv[1]), 1, (3,), 'uint8', map(read, range(1)))"
     )
     start = partial(subprocess.Popen, [sys.executable, "-c", code, str(tmp_path / "x.npy")], text=True)
     with start(stdin=PIPE, stdout=PIPE, stderr=PIPE) as first:
