@@ -40,7 +40,7 @@ def collect(what: str, folder: Path, sums: Mapping[str, str], sources: Sources) 
     """
     if files := _in_folder(folder, sums):
         return files
-    _check_writable(folder)
+    check_writable(folder)
     with FileLock(folder / ".fetching"):  # another process may be at it
         return _in_folder(folder, sums) or _fetched(what, folder, sums, sources)
 
@@ -186,7 +186,7 @@ def _read(path: Path, name: str, sha256: str) -> bytes:
         raise Refused(f"{path} cannot be read: {error}", ENVIRONMENT) from error
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be written, before anything is downloaded."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -131,6 +131,19 @@ def cmaes_sampler(load: Callable[[bytes], Any]) -> Any:
     return Loading
 
 
+# datasets
+
+
+def saved_files(state: Mapping[str, Any]) -> list[str]:
+    """The names of the files that ``save_to_disk`` wrote, in order; only its ``state.json`` has a list of them."""
+    return [each["filename"] for each in state["_data_files"]]
+
+
+def feature_type(written: Any) -> str:
+    """What ``datasets`` wrote that a column holds, as ``Image``, ``ClassLabel`` or ``Value``; "" for nothing."""
+    return str(written.get("_type", "")) if isinstance(written, dict) else ""
+
+
 # Private names in pickles
 
 

@@ -2,6 +2,7 @@
 
     python scripts/inspect_data.py data=table data.path=FILE data.target=COLUMN
     python scripts/inspect_data.py data=image_folder data.path=FOLDER
+    python scripts/inspect_data.py data=huggingface data.path=FOLDER  # or a name of its hub
     python scripts/inspect_data.py clear=cache        # delete the pixels of large data that were kept
 
 Takes the words of train.py. 0: they can be trained on; 2: they cannot, for the reasons that are printed.

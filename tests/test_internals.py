@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import io
+import json
 import os
 import pickle
 import pkgutil
@@ -342,6 +343,16 @@ class Named(pickle.Unpickler):
         self.asked.add(f"{module}.{name}")
         assert self.table[f"{module}.{name}"] is super().find_class(module, name)
         return self.table[f"{module}.{name}"]
+
+
+def test_saved_files_and_features(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    held = datasets.Dataset.from_dict({"x": [*range(4)]}).cast_column("x", datasets.ClassLabel(num_classes=4))
+    held.save_to_disk(tmp_path, num_shards=2)
+    state, info = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("state", "dataset_info"))
+    found = internals.saved_files(state)
+    assert found == sorted(file.name for file in tmp_path.glob("*.arrow")) and len(found) == 2
+    assert internals.feature_type(info["features"]["x"]) == "ClassLabel" and internals.feature_type(None) == ""
 
 
 def test_array_pickles():

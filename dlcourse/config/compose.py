@@ -171,8 +171,7 @@ def complete(composed: Composed) -> None:
                 OmegaConf.update(cfg, key, files if names is value else files[0], merge=False)
         for key in ("data.path", "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
-            of_name = key == "model.weights" and str(path).isidentifier()  # weights known by a name, not a file
-            if path is not None and not of_name:
+            if path is not None and not _is_name(cfg, key, str(path)):
                 several = key == "data.path" and OmegaConf.is_list(path)
                 paths = list(path) if several else [path]
                 if not all(isinstance(each, str) for each in paths):
@@ -180,6 +179,15 @@ def complete(composed: Composed) -> None:
                 check_resolved(paths, key)  # update would evaluate ${
                 absolute = [str(Path(each).expanduser().resolve()) for each in paths]
                 OmegaConf.update(cfg, key, absolute if several else absolute[0])
+
+
+def _is_name(cfg: DictConfig, key: str, path: str) -> bool:
+    """Whether it is known by a name, and no file: trained weights, or a data set of the hub."""
+    if key == "model.weights":
+        return path.isidentifier()
+    from dlcourse.data.hub import is_hub_name  # few runs need it
+
+    return key == "data.path" and "revision" in cfg.data and is_hub_name(path)
 
 
 def _named(key: str, group: str, name: Any, overrides: Overrides) -> Any:

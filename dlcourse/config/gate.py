@@ -24,7 +24,7 @@ PACKAGES = (
     *("torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchmetrics"),
     *("lightning.pytorch.callbacks", "lightning.pytorch.loggers"),
 )
-READERS = ("dlcourse.data.table_facts", "dlcourse.data.folder_facts")
+READERS = ("dlcourse.data.table_facts", "dlcourse.data.folder_facts", "dlcourse.data.huggingface_facts")
 #: Modules of dlcourse that are never targets: they write files or start processes.
 NOT_A_PART = re.compile(r"dlcourse\.(config|runs|plots|report|sweeps|cli)\.")
 #: The keys of ``hydra.*`` that the command line may set; plain values of the shipped launchers and sweepers as well.

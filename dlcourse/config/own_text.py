@@ -11,7 +11,7 @@ import re
 OWN_TEXT = frozenset(
     {
         *(f"data.{key}" for key in ("path", "test_path", "val_path", "target", "columns", "ignore", "weight")),
-        *(f"data.{key}" for key in ("group", "time", "sheet", "separator", "comment", "decimal", "na_values")),
+        *(f"data.{key}" for key in ("image", "group", "time", "sheet", "separator", "comment", "decimal", "na_values")),
         *("data.classes_in_training", "run_dir", "sweep_dir", "resume", "init_from", "paths.data_dir"),
         *("paths.runs_dir", "run", "input", "output"),
     }

@@ -23,10 +23,11 @@ def value(word):
 
 
 def test_each_key_is_one_of_conf_or_of_a_script():
-    root, table = OmegaConf.load(CONF / "config.yaml"), OmegaConf.load(CONF / "data" / "table.yaml")
+    root = OmegaConf.load(CONF / "config.yaml")
+    data = OmegaConf.merge(*(OmegaConf.load(CONF / "data" / f"{name}.yaml") for name in ("table", "huggingface")))
     batches = {f"data.{key}" for key in OmegaConf.load(CONF / "batches.yaml")}
     for key in OWN_TEXT - SCRIPTS - batches:
-        file = table if key.startswith("data.") else root
+        file = data if key.startswith("data.") else root
         assert OmegaConf.select(file, key, default=OWN_TEXT) is not OWN_TEXT, key
 
 

@@ -12,7 +12,7 @@ from tests import objects
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-SHARED = ("/gate",)  # what several data sets share, but for the batches
+SHARED = ("/gate", "image_folder")  # what several data sets share, but for the batches
 DATA_DIR = Path(os.environ.get("DLCOURSE_DATA_DIR", ROOT / "data"))
 
 
@@ -22,8 +22,10 @@ def load():
 
     def build(name, **changes):
         file = OmegaConf.load(CONF / "data" / f"{name}.yaml")
-        shared = [each[1:] for each in file.defaults if each in SHARED]
-        files = [OmegaConf.load(CONF / f"{each}.yaml") for each in shared] + [file]
+        shared = [
+            CONF / (each[1:] if each.startswith("/") else f"data/{each}") for each in file.defaults if each in SHARED
+        ]
+        files = [OmegaConf.load(each.with_suffix(".yaml")) for each in shared] + [file]
         config = OmegaConf.merge(*files, {"seed": 0, "paths": {"data_dir": str(DATA_DIR)}})
         config = OmegaConf.merge(config, {"data": {"augment": None, **changes}})
         entries = [entry for each in files for entry in each.defaults]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dlcourse.config.gate import READERS
 from dlcourse.data import folder_facts as folders
 from dlcourse.data import table_facts
 from dlcourse.data.table_file import read_table
@@ -229,6 +230,6 @@ def test_no_folder(path, tmp_path, monkeypatch):
 
 
 def test_facts_need_neither_torch_nor_pillow():
-    readers = "dlcourse.data.table_facts, dlcourse.data.folder_facts"
+    readers = ", ".join(READERS)
     code = f"import sys, {readers}; print({{'torch', 'PIL', 'lightning', 'pandas'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
