@@ -159,6 +159,9 @@ def leaves(node: Any, path: str = "") -> list[str]:
     return [leaf for key, child in nodes.items() for leaf in leaves(child, f"{path}.{key}" if path else key)]
 
 
+FILES_OF_DATA = ("data.path", "data.test_path", "data.val_path")
+
+
 def complete(composed: Composed) -> None:
     """Replace names of activations and augmentations by their files, and relative paths by absolute ones; in place."""
     cfg, overrides = composed.cfg, composed.overrides
@@ -169,10 +172,10 @@ def complete(composed: Composed) -> None:
                 names = value if OmegaConf.is_list(value) else [value]
                 files = [_named(key, group, name, overrides) for name in names]
                 OmegaConf.update(cfg, key, files if names is value else files[0], merge=False)
-        for key in ("data.path", "init_from", "model.weights"):
+        for key in (*FILES_OF_DATA, "init_from", "model.weights"):
             path = OmegaConf.select(cfg, key)
             if path is not None and not _is_name(cfg, key, str(path)):
-                several = key == "data.path" and OmegaConf.is_list(path)
+                several = key in FILES_OF_DATA and OmegaConf.is_list(path)
                 paths = list(path) if several else [path]
                 if not all(isinstance(each, str) for each in paths):
                     raise Refused(f"{key}={path}: expected the name of a file or folder")

@@ -95,8 +95,7 @@ KEYS: dict[Range, tuple[str, ...]] = {
         *("optimizer.weight_decay", "optimizer.lr_decay", "optimizer.initial_accumulator_value"),
         *("optimizer.tolerance_grad", "optimizer.tolerance_change", "scheduler.threshold", "scheduler.min_lr"),
     ),
-    NONNEGATIVE._replace(special=("balanced", None), as_list="may"): ("loss.class_weights",),
-    POSITIVE._replace(special=("balanced", None), as_list="may"): ("loss.pos_weight",),
+    POSITIVE._replace(special=("balanced", None), as_list="may"): ("loss.class_weights", "loss.pos_weight"),
     SHARE: (
         *("data.factor", "data.augment.scale", "model.dropout", "model.masked", "loss.label_smoothing"),
         *("optimizer.momentum", "optimizer.rho", "optimizer.alpha"),

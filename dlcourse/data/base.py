@@ -47,6 +47,7 @@ class Data(pl.LightningDataModule):
     note: str | None = None
     described: str = ""  # how a person's own files were read
     conversion = Conversion()  # of picture files to pixels
+    reorders = False  # whether the arrays are no one else's, so that a large table may be divided where it is
     fills = False  # whether inputs may be missing (NaN)
     fill: Tensor | None = None  # (*shape), what stands for them
     # Of the rows that ``arrays`` returns for training and validation, where the data says so:

@@ -33,6 +33,11 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
         if test is not None:
             raise Refused(f"data.folds={data.folds}: data={data.name} has a test set of its own; leave folds out")
         keys = index if data.keys is None else data.keys
+        if (count := len(distinct(keys))) < data.folds:
+            what = "groups" if data.in_groups else "different rows"
+            raise Refused(
+                f"data.folds={data.folds}: data={data.name} has {count} {what}; set data.folds={count}, or fewer"
+            )
         in_fold = fold_of(hashed(keys, TEST_SEED), _strata(data, y), data.folds) == data.fold
         index, where["test"] = index[~in_fold], index[in_fold]
     elif test is None:
@@ -45,7 +50,7 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
         index, where["val"] = _cut(data, y, index, data.val_fraction, data.split_seed)
     else:
         sets["val"] = Rows(data.val[0], data.val[1], torch.arange(len(data.val[0])))
-    sets |= _divided(x, y, where | {"train": index})
+    sets |= _divided(data, x, y, where | {"train": index})
     notes = [_lacking(data, sets)]
     if data.split_seed is None and by_inputs and data.val is None:
         count = int(torch.isin(data.keys[sets["val"].index], data.keys[index]).sum())
@@ -53,12 +58,13 @@ def split_into_sets(data: Any, train: Split, test: Split | None) -> tuple[dict[s
     return sets, "; ".join(filter(None, notes)) or None
 
 
-def _divided(x: Tensor, y: Tensor, where: dict[str, Tensor]) -> dict[str, Rows]:
+def _divided(data: Any, x: Tensor, y: Tensor, where: dict[str, Tensor]) -> dict[str, Rows]:
     """The rows at the positions of each set; no position is in two.
 
-    A large table is put in their order where it is, a column at a time, and each set is a part of it.
+    A large table that ``data`` has read for itself is put in their order where it is, a column at a time, and each set
+    is a part of it.
     """
-    if isinstance(x, Stored) or x.ndim != 2 or x.nbytes < LARGE:
+    if not data.reorders or isinstance(x, Stored) or x.nbytes < LARGE:
         return {name: Rows(at(x, index), y[index], index) for name, index in where.items()}
     order = torch.cat([*where.values()])
     for column in x.unbind(1):

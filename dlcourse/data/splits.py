@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlcourse.noise import hashed
+
 SMALL = 20  # smaller data sets are not split
 TEST_FRACTION = 0.2
 TEST_SEED = 20  # constant, so that no seed changes the test set
@@ -26,10 +28,12 @@ def cut(y: Tensor, index: Tensor, fraction: float, seed: int | None) -> tuple[Te
         return index[: len(index) - count], index[len(index) - count :]
     groups = y[index].long() if classes else torch.zeros(len(index), dtype=torch.long)
     shuffled = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
-    # Sort the shuffled samples by class, and cut evenly spaced ones off the sorted list.
+    # Sort the shuffled samples by class, and cut evenly spaced ones off the sorted list. Float32 has 2²⁴ places.
     ranked = shuffled[groups[shuffled].argsort(stable=True)]
     chosen = torch.zeros(len(index), dtype=torch.bool)
-    chosen[ranked[(torch.arange(count) * len(index) / max(count, 1)).long()]] = True
+    places = torch.arange(count) * len(index)
+    spaced = places / max(count, 1) if len(index) < 2**24 else places // count
+    chosen[ranked[spaced.long()]] = True
     return index[~chosen], index[chosen]
 
 
@@ -64,15 +68,18 @@ def share_late(times: Tensor, fraction: float) -> Tensor:
     if start == ordered[0]:
         later = ordered[ordered > start]
         if not len(later):
-            raise ValueError("all rows are of the same time")
+            raise ValueError("all rows, or all that do not test, are of the same time")
         start = later[0]
     return times >= start
 
 
 def fold_of(keys: Tensor, groups: Tensor, folds: int) -> Tensor:
-    """The fold 0 … folds − 1 of each sample (N,): samples of one key are in one, the keys of a group in all alike."""
+    """The fold 0 … folds − 1 of each sample (N,): samples of one key are in one, the keys of a group in all alike.
+
+    Which fold a group begins with depends on its number, so that small groups do not all leave the same folds empty.
+    """
     rank, size = ranked(keys, groups)
-    return rank * folds // size
+    return (rank * folds // size + hashed(groups, folds)) % folds
 
 
 def ranked(keys: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:

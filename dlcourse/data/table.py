@@ -35,7 +35,7 @@ class OwnTable(Data):
     """Rows of a table: numbers as they are, dates in days, categories one-hot by their words (N, inputs).
 
     Inputs are float32, or float64 if float32 would lose digits of some column of the table that was trained on; so are
-    target values (``float64_target``).
+    target values (``float64_target``), whose decimal marks and units are ``target_written``.
     ``dlcourse.data.table_facts.table_facts`` reads the columns and refuses invalid files; ``described`` is what it
     found of each, ``said`` of the file. ``separator`` to ``max_categories``: how to read it, see `Words`.
 
@@ -51,6 +51,8 @@ class OwnTable(Data):
     ``date_parts``: of a date also its place in the day, week or year, each as sine and cosine. ``unseen``: what a word
     is that the table trained on does not have: ``refuse``, or ``unknown``, none of the words.
     """
+
+    reorders = True
 
     def __init__(
         self,
@@ -80,14 +82,14 @@ class OwnTable(Data):
         val_path: str | Sequence[str] | None = None,
         by_row: bool = False,
         float64_target: bool | None = False,
+        target_written: Sequence[str] | None = None,
         fingerprint: Mapping[str, str] | None = None,
         cache: str | None = None,
         label_words: Sequence[Sequence[str]] | None = None,
         **facts: Any,
     ):
         super().__init__(**facts)
-        self.fingerprint, self.cache = fingerprint, cache
-        self.weight, self.group, self.time = weight, group, time
+        self.fingerprint, self.cache, self.weight, self.group, self.time = fingerprint, cache, weight, group, time
         self.test_path, self.val_path, self.by_row = test_path, val_path, by_row
         given = {"group": group, "time": time, "folds": self.folds, "test_path": test_path, "val_path": val_path}
         for one, other in CLASHES:
@@ -102,6 +104,7 @@ class OwnTable(Data):
         self.words = Words(*writing, decimal, day_first, max_categories, missing, unseen, date_parts)
         self.dtype = torch.float64 if any(column.get("float64") for column in self.columns) else torch.float32
         self.float64_target, self.label_words = bool(float64_target), label_words
+        self.target_written = target_written or [""] * len(self.targets)
         self.fills = missing not in (REFUSE, DROP_ROWS)
         self.described = describe(described, said)
 
@@ -204,7 +207,8 @@ class OwnTable(Data):
             for at in places:
                 check_missing(table, at, REFUSE, (DROP_ROWS,))
         if self.y == VALUES:
-            y = torch.stack([torch.from_numpy(self._values(table, at, NUMBER, "", None)) for at in places], 1)
+            each = zip(places, self.target_written, strict=True)
+            y = torch.stack([torch.from_numpy(self._values(table, at, NUMBER, form, None)) for at, form in each], 1)
             return y if self.float64_target else y.float()
         if self.y == LABELS:
             both = zip(places, self.label_words or [], strict=True)

@@ -148,6 +148,8 @@ def _together(table: TableFile, goals: Sequence[int], targets: Mapping[int, Mapp
     if not found:
         return {}
     found["outputs"] *= len(goals)
+    if "target_written" in found:
+        found["target_written"] = [targets[at].get("target_written", "") for at in goals if at in targets]
     words = [targets[at].get("label_words") for at in goals if at in targets]
     if any(words):
         found |= {"classes": [table.names[at] for at in goals], "label_words": words}

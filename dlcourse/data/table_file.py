@@ -123,6 +123,8 @@ def files_of(path: str | Path | Sequence[str]) -> list[str]:
     patterns = [str(path)] if isinstance(path, str | Path) else [str(each) for each in path]
     found = [[each] if Path(each).exists() else sorted(glob.glob(each)) or [each] for each in patterns]
     files = [file for group in found for file in group]
+    if repeated := [file for k, file in enumerate(files) if file in files[:k]]:
+        raise Refused(f"data.path names {repeated[0]} twice; name each file once")
     if not files:
         raise Refused("data.path is an empty list; name a file")
     for file in files:

@@ -35,6 +35,7 @@ class Writing(NamedTuple):
         cell = f"trim({column})" if kind == "VARCHAR" else column
         words = ", ".join(_text(word.strip().lower()) for word in ("", *self.na_values))
         missing = [f"lower({cell}) in ({words})"] * (kind == "VARCHAR")
+        missing += [f"isnan({cell})"] * (kind in ("DOUBLE", "FLOAT") and "nan" in map(str.lower, self.na_values))
         if numbers := [word for word in self.na_values if re.fullmatch(r"[-+]?\d+(\.\d*)?", word.strip())]:
             missing.append(f"try_cast({cell}::varchar as double) in ({', '.join(numbers)})")  # -999.0 is -999
         return f"case when {' or '.join(missing)} then null else {cell} end" if missing else cell

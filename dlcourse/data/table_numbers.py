@@ -9,7 +9,7 @@ from dlcourse.errors import Refused
 
 LARGEST = (2 - 2**-23) * 2.0**127  # of float32
 # One number, as a regular expression of RE2.
-_SIGN, _EXPONENT, _SPACE = r"[-+]?", r"([eE][-+]?\d+)?", r"[ '’\x{a0}\x{202f}]"
+_SIGN, _EXPONENT, _SPACE = r"[-+]?", r"([eE][-+]?\d+)?", r"[ '’\x{a0}\x{2009}\x{202f}]"
 WHOLE = rf"{_SIGN}\d+"
 _GROUP = r"[1-9]\d{0,2}"  # before the first mark between thousands
 POINT = rf"{_SIGN}(\d+\.?\d*|\.\d+){_EXPONENT}"
@@ -30,7 +30,9 @@ SAME_QUANTITY = [
 def written_number(table: TableFile, column: Column, reading: Reading) -> Column | None:
     """Numbers with a unit, with marks between thousands or with a decimal comma; None if few of the cells are that."""
     cell, present = column.value, column.rows - column.missing
-    units = _units(table, cell)
+    units = units_with([reading.known[1:]])
+    if not reading.known[1:] or not table.one(f"bool_or({as_number(cell, units)})")[0]:
+        units = _units(table, cell)
     bare = without_unit(cell, units)
     as_point, as_comma = matches(bare, WITH_POINT), matches(bare, WITH_COMMA)
     numbers, points, commas, with_comma, with_point = table.one(
@@ -80,14 +82,15 @@ def _decimal(table: TableFile, column: Column, present: int, points: int, commas
 
 def _units(table: TableFile, cell: str) -> str:
     """The pattern of units, and of the words behind the numbers of this column: kg in 1.5 kg; all of one quantity."""
-    end = rf"regexp_extract({_signed(cell)}, '[\pL°µ][^\d.,]*$')"
+    end = rf"regexp_extract({_signed(cell)}, '[\pL°µ][^\d.,]*[23]?$')"
     query = f"select distinct {end} as word from t where word <> '' limit {max(map(len, SAME_QUANTITY)) + 1}"
     words = sorted(str(word) for (word,) in table.all(query))
     units = units_with(words)
     bare = without_unit(cell, units)
     numbers, codes = table.one(f"bool_and({as_number(cell, units)})", f"bool_or({matches(bare, LEADING_ZERO)})")
-    of_one = len(words) == 1 or any({*words} <= quantity for quantity in SAME_QUANTITY)
-    return units if words and of_one and numbers and not codes else UNITS
+    alike = len(words) == 1 or any({*words} <= quantity for quantity in SAME_QUANTITY)
+    powers = all(re.fullmatch("[eE][23]", word) for word in words)  # 1,5e3
+    return units if alike and numbers and not codes and not powers else UNITS
 
 
 def units_with(words: Iterable[str]) -> str:
@@ -132,7 +135,8 @@ def could_be_thousands(table: TableFile, column: Column) -> bool:
     """Whether the points of a column of numbers may stand between thousands, as in 1.720."""
     if not column.form.startswith("."):
         return False
-    bare = without_unit(f"c{table.names.index(column.name)}::varchar")
+    cell = f"c{table.names.index(column.name)}::varchar"
+    bare = without_unit(cell, units_with([column.form[1:]]))
     other, grouped = table.one(
         f"count(*) filter (not {matches(bare, WITH_COMMA)})",
         f"count(*) filter ({matches(bare, GROUPED_BY_POINTS)})",

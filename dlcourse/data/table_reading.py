@@ -37,7 +37,7 @@ def read_column(table: TableFile, at: int, reading: Reading) -> Column:
     if column.missing == column.rows:
         return column
     if kind.startswith(("DATE", "TIMESTAMP")):
-        value = f"epoch_us({cell}::timestamp) / {DAY}"
+        value = f"epoch_us({cell}) / {DAY}"
         return ranged(table, column._replace(kind=DATE, value=value, form=ISO_SAID), cell)
     if kind == "BOOLEAN":
         return _words(table, column._replace(value=f"{cell}::varchar"), "")

@@ -61,7 +61,8 @@ def read_target(
         many = column.distinct > MOST_CLASSES
         if kind == VALUES or not whole or many and column.distinct * ROWS_A_CLASS > table.rows:
             wide = {"float64_target": True} if needs_float64(table, column) else {}
-            return {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None, **wide}, column
+            facts = {"y": VALUES, "task": tasks[VALUES], "outputs": 1, "classes": None, "target_written": column.form}
+            return facts | wide, column
         if many:
             raise Refused(
                 f"{path}: the target column '{name}' has {column.distinct} different whole numbers; set "

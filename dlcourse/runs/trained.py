@@ -13,7 +13,10 @@ from dlcourse.runs.directory import load_checked
 from dlcourse.runs.weights import load_best
 
 #: What data of another configuration takes from the run: the order of outputs and inputs, and the units of inputs.
-OF_THE_RUN = ("classes", "columns", "float64_target", "label_words", "white", "ground", "dtype", "resize")
+OF_THE_RUN = (
+    *("classes", "columns", "float64_target", "target_written", "label_words"),
+    *("white", "ground", "dtype", "resize"),
+)
 
 
 def restore(run: str | Path | None, overrides: Overrides | None = None) -> tuple[DictConfig, Any, Any]:

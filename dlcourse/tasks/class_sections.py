@@ -203,5 +203,7 @@ def input_names(data: Any, count: int) -> list[str]:
     for column in getattr(data, "columns", None) or []:
         words: Sequence[str] = column.get("vocabulary") or [""]
         names += [f"{column['name']}={word}" if word else str(column["name"]) for word in words]
+        waves = [f"{wave} of the {part}" for part in column.get("parts", ()) for wave in ("sine", "cosine")]
+        names += [f"{column['name']}, {wave}" for wave in waves]
         names += [f"{column['name']} missing"] * bool(column.get("indicator"))
     return names if len(names) == count else [f"x{k}" for k in range(1, count + 1)]

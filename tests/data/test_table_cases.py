@@ -62,8 +62,11 @@ def column(folder, cells, head="a", separator=",", **words):
         (["1", "?", "3", "NA", ""], ",", [1, None, 3, None, None], ""),
         (["1.288", "2.345", "9.999"], ",", [1.288, 2.345, 9.999], ""),
         (["1,5e3", "2e-1", "7"], ";", [1500, 0.2, 7], "decimal comma"),
+        (["1,5e3", "2,5e3"], ";", [1500, 2500], "decimal comma"),
         (["1.5 kg", "2kg", "-3 kg"], ",", [1.5, 2, -3], "kg"),
         (["1,5 sq ft", "2,25 sq ft"], ";", [1.5, 2.25], "sq ft, decimal comma"),
+        (["85 m2", "7.5 m2"], ",", [85, 7.5], "m2"),
+        (["1\u2009200", "9"], ",", [1200, 9], "thousands marks"),
         (["20 °C", "−3 °C", ""], ",", [20, -3, None], "°C"),
         (["(1.5)", "2", "3"], ",", [-1.5, 2, 3], "(5) is -5"),
         (["($1,234.50)", "$3.00"], ";", [-1234.5, 3], "$, thousands marks, (5) is -5"),
@@ -504,6 +507,8 @@ def test_a_new_table_is_read_as_the_one_that_was_trained_on(tmp_path, load, trai
                 for k, v in {1: "5", 2: "€5"}.items()
             },
         ),
+        ("5 kg{}", "7 kg{}\n5\n", [7], {1: "'5' in column 'x' has another unit than in the training table (kg{})"}),
+        ("5 kg", "(3 kg)\n007 kg\n", [-3, 7], {}),
         ("5 kg", "7 kg\n5\n5 g\n(6 kg)\n", [7, -6], {1: "has another unit", 2: "'5 g' in column 'x' is no number"}),
         ("1,5", "1,5\n01\n1e39\n", [1.5, 1], {2: "'1e39' in column 'x' is too large"}),
         ("1970-01-09", "1970-01-02\n31.01.2024\n", [1], {1: "'31.01.2024' in column 'x' is no date as year-month-day"}),
@@ -526,7 +531,7 @@ def test_numbers_of_parquet_that_are_none_are_named(tmp_path, load):
     duckdb.sql("select unnest([1.5, 'nan'::double, 'inf'::double, 2]) as x").write_parquet(path)
     x, found = data.rows_to_predict(path)
     assert x.flatten().tolist() == [1.5, 2]
-    assert found == {1: "nan in column 'x' is no number or too large", 2: "inf in column 'x' is no number or too large"}
+    assert found == {1: "column 'x' is missing", 2: "inf in column 'x' is no number or too large"}
 
 
 def test_a_code_among_decimal_commas_is_no_number(tmp_path):
@@ -628,3 +633,58 @@ def test_a_space_in_a_name_divides_no_table_of_one_column(tmp_path):
     for rows in ("28631\n", "28631\n7\n", "1\n2\n3\n"):
         assert read_table(written(tmp_path, f"o p\n{rows}")).names == ["o p"]
     assert read_table(written(tmp_path, "o p\n1 2\n")).names == ["o", "p"]
+
+
+def test_what_is_missing_in_parquet_may_be_written_as_nan(tmp_path):
+    path = str(tmp_path / "own.parquet")
+    duckdb.execute(f"copy (select unnest([1.5, 'nan'::double, 2]) as x, unnest([1, 2, 3]) as y) to '{path}'")
+    assert (
+        inspect_table(path, "y", TASKS, words={**NA, "na_values": ["NaN"]})
+        .problems[0]
+        .startswith(f"{path}, row 3: column 'x' is missing")
+    )
+    (x, _) = table_facts(path, "y", TASKS, words={"na_values": ["NaN"], "missing": "mean"})["described"]
+    assert (x["missing"], x["values"]) == (1, "1.5 … 2")
+
+
+def test_a_moment_with_a_time_zone_does_not_depend_on_that_of_the_machine(tmp_path, monkeypatch):
+    path = str(tmp_path / "own.parquet")
+    moment = "'1970-01-02 00:00:00+00'::timestamptz + to_hours(range)"
+    duckdb.execute(f"copy (select {moment} as t, range as y from range(2)) to '{path}' (format parquet)")
+    table = read_table(path)
+    table.connection.execute("set timezone = 'Asia/Tokyo'")
+    found = read_column(table, 0, Reading())
+    assert table.array(found.value).tolist() == [1, 1 + 1 / 24]
+
+
+def test_points_before_a_unit_may_stand_between_thousands_too(tmp_path):
+    rows = "".join(f"{n},5;1.{n}20 kg;{n}\n" for n in range(1, 9))
+    found = inspect_table(written(tmp_path, f"a;b;y\n{rows}"), "y", TASKS, words=NA)
+    assert "the points in column 'b' may stand between thousands" in found.problems[0]
+
+
+@pytest.mark.parametrize(("there", "said"), [("10250 g", "another unit"), ("8.223 kg", "8.223 kg")])
+def test_targets_of_another_file_are_read_as_those_of_the_first(tmp_path, load, there, said):
+    own = written(tmp_path, "x;y\n" + "".join(f"{n};{n},25 kg\n" for n in range(30)))
+    other = written(tmp_path, f"x;y\n1;{there}\n", "other.csv")
+    data = load("table", path=own, target="y", test_path=other)
+    if said == there:
+        assert data.arrays()[1][1].flatten().tolist() == [8223]
+    else:
+        with pytest.raises(Refused, match=said):
+            data.arrays()
+
+
+def test_files_to_test_and_validate_on_have_whole_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "x,y\n" + "".join(f"{n},{n % 2}\n" for n in range(30)))
+    (tmp_path / "t.csv").write_text("x,y\n1,1\n2,0\n")
+    files = ["data.path=own.csv", "data.test_path=t.csv", "data.val_path=[t.csv]"]
+    cfg = checked(["data=table", "data.target=y", *files]).cfg
+    assert cfg.data.test_path == str(tmp_path / "t.csv") and cfg.data.val_path == [str(tmp_path / "t.csv")]
+
+
+def test_a_file_that_is_named_twice_is_refused(tmp_path):
+    path = written(tmp_path, "x,y\n1,1\n")
+    with pytest.raises(Refused, match="own.csv twice"):
+        read_table([path, path])

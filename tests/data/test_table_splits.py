@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import dlcourse
-from dlcourse.data.splits import fold_of, share, share_late
+from dlcourse.data.splits import cut, fold_of, share, share_late
 from dlcourse.data.table_facts import table_facts
 from dlcourse.errors import Refused
 
@@ -217,6 +217,7 @@ def test_the_folds_test_each_row_once(load, tmp_path, name):
         (["data=mnist", "data.folds=5"], "data=mnist has a test set of its own; leave folds out"),
         (["data=iris", "data.folds=5", "data.fold=5"], "data.fold=5 must be one of 0 … 4, of data.folds=5"),
         (["data=iris", "data.folds=1"], "data.folds=1"),
+        (["data=and", "data.folds=5"], "data.folds=5: data=and has 4 different rows; set data.folds=4, or fewer"),
     ],
 )
 def test_folds_that_do_not_exist_are_refused(tmp_path, words, reported):
@@ -238,6 +239,29 @@ def test_a_large_table_is_divided_where_it_is(split, monkeypatch):
         positions = data.sets[stage].index.tolist()
         assert [tuple(np.float32(rows[at][:2])) for at in positions] == sets[stage]
         assert ["ab"[int(y)] for y in data.sets[stage].y] == [rows[at][2] for at in positions]
+
+
+def test_arrays_that_may_be_others_keep_their_order(load, monkeypatch):
+    monkeypatch.setattr("dlcourse.data.sets.LARGE", 1)
+    data = load("iris")
+    arrays = data.arrays()
+    before = arrays[0][0].clone()
+    monkeypatch.setattr(data, "arrays", lambda: arrays)
+    data.setup()
+    assert torch.equal(arrays[0][0], before)
+
+
+def test_small_classes_do_not_all_leave_the_same_folds_empty():
+    keys, classes = torch.arange(100), torch.arange(100) // 2
+    folds = fold_of(keys, classes, 5)
+    assert min(torch.bincount(folds, minlength=5)) >= 10
+    assert all(len(folds[classes == k].unique()) == 2 for k in range(50))
+
+
+def test_of_very_many_rows_as_many_are_cut_off_as_are_asked_for():
+    count = 2**24 + 10
+    kept, others = cut(torch.zeros(count), torch.arange(count), 1e-4, 0)
+    assert len(others) == round(1e-4 * count) and len(kept) + len(others) == count
 
 
 def test_a_share_of_the_keys_of_each_group():

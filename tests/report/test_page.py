@@ -302,6 +302,9 @@ def test_inputs_carry_their_columns_names() -> None:
     assert input_names(SimpleNamespace(columns=columns), 3) == ["age", "town=A", "town=B"]
     columns[1]["indicator"] = True
     assert input_names(SimpleNamespace(columns=columns), 4) == ["age", "town=A", "town=B", "town missing"]
+    columns[0]["parts"] = ["day"]
+    waves = ["age", "age, sine of the day", "age, cosine of the day"]
+    assert input_names(SimpleNamespace(columns=columns), 6) == [*waves, "town=A", "town=B", "town missing"]
     assert input_names(SimpleNamespace(), 2) == ["x1", "x2"]
 
 
