@@ -102,8 +102,8 @@ def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarra
 @contextmanager
 def opened(path: str | Path) -> Iterator[Image.Image]:
     """An open picture file. Refused: what is wrong with it, also while it is read."""
-    try:
-        with Image.open(path, formats=FORMATS) as file:
+    try:  # of a path, Pillow maps some TIFF files into memory, and the rows of turned ones fall apart
+        with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as file:
             yield file
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise Refused(f"{path} {_fault(Path(path), error)}; replace or remove it") from error

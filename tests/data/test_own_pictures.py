@@ -11,10 +11,11 @@ import dlcourse
 from dlcourse.data.folder_facts import folder_facts, inspect_folder
 from dlcourse.data.folder_files import list_folder
 from dlcourse.data.picture import picture
-from dlcourse.data.picture_file import Conversion, pixels
+from dlcourse.data.picture_file import Conversion, examine, pixels
 from dlcourse.errors import Refused
 from scripts.inspect_data import main as inspect_data
 from tests.composing import checked
+from tests.faults.picture_files import tiff
 from tests.refusing import refusal
 
 TASKS = {"two": "binary", "classes": "classification"}
@@ -434,3 +435,13 @@ def test_inspect_data_prints_what_would_be_read_and_all_that_is_wrong(photos, ca
 
 def test_inspect_data_names_what_it_reads():
     assert "data=table data.path=FILE, or data=image_folder data.path=FOLDER" in refusal(inspect_data, ["data=digits"])
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "u1"])
+def test_a_turned_tiff_file_stands_upright(tmp_path, kind):
+    """Not a square, in one uncompressed strip, which Pillow maps into memory."""
+    values = np.arange(6).reshape(2, 3)
+    tags = {258: 8 * np.dtype(kind).itemsize, 274: 6}
+    (tmp_path / "1.tif").write_bytes(tiff([values.astype(kind).tobytes()], (2, 3), tags, kind[0].replace("u", "<")))
+    how = Conversion(dtype=examine(tmp_path / "1.tif").dtype)
+    assert pixels(tmp_path / "1.tif", (1, 3, 2), how)[0].tolist() == [[3, 0], [4, 1], [5, 2]]
