@@ -66,7 +66,7 @@ def examine(path: str | Path, whole: bool = False) -> Examined:
             found = Examined("", str(file.format), width, height, dtype, "16 bits a colour" if cut else bits)
             found = found._replace(cut_to_8_bits=cut, frames=bool(getattr(file, "is_animated", False)))
             if deep:
-                found = found._replace(highest=float(np.asarray(file, np.float64).max()))
+                found = found._replace(highest=float(_deep_values(path, file).max()))
             elif file.has_transparency_data:
                 found = found._replace(lightness=_lightness(file))
             elif whole:
@@ -88,15 +88,18 @@ def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarra
         if dtype == BYTE:
             values = np.asarray(_laid(image, how.ground, channels), np.float32).reshape(image.height, image.width, -1)
         else:
-            values = np.asarray(image, np.float32)[..., None]
+            values = _deep_values(path, file, image)[..., None]
         if dtype != how.dtype:
-            values = values * np.float32(how.white / _nominal_white(file, dtype, values))
-        bands = [
-            np.asarray(_resized(Image.fromarray(band), (width, height), how))
-            for band in values.transpose(2, 0, 1).copy()
-        ]
-        resized = np.broadcast_to(np.stack(bands), (channels, height, width))
-        return resized if how.dtype == REAL else resized.round().astype(how.dtype)
+            values = values.astype(np.float32) * np.float32(how.white / _nominal_white(file, dtype, values))
+        bands = values.transpose(2, 0, 1)
+        if image.size != (width, height):  # float32 has no room for all whole numbers
+            images = [_resized(Image.fromarray(band.astype(np.float32)), (width, height), how) for band in bands]
+            bands = np.stack([*map(np.asarray, images)])
+        bands = np.broadcast_to(bands, (channels, height, width))
+        if how.dtype == REAL:
+            return bands.astype(np.float32)
+        range_ = np.iinfo(how.dtype)
+        return np.clip(bands.astype(np.float64).round(), range_.min, range_.max).astype(how.dtype)
 
 
 @contextmanager
@@ -114,17 +117,40 @@ def dtype_of(mode: str) -> str:
     return REAL if mode == "F" else WHOLE if mode.startswith("I") else BYTE
 
 
+def _deep_values(path: str | Path, file: Image.Image, upright: Image.Image | None = None) -> np.ndarray:
+    """The values (H, W) of a picture of more than 8 bits, white the highest. Refused: some that cannot be kept."""
+    values = np.asarray(file if upright is None else upright)
+    if not np.isfinite(values).all():
+        raise Refused(f"{path} holds a value that is not finite; replace or remove it")
+    if file.mode == "I" and not _signed(file) and values.min() < 0:
+        raise Refused(f"{path} holds a value beyond {2**31 - 1:,}; divide its values, or remove it")
+    if "transparency" in file.info:
+        raise Refused(f"{path} has 16 bits and a transparent value, which is not read; give it 8 bits")
+    if dtype_of(file.mode) == WHOLE and _tag(file, 262, 1) == 0:  # PhotometricInterpretation: white is 0
+        return 2 ** _bits(file) - 1 - values.astype(np.int64)
+    return values
+
+
+def _tag(image: Image.Image, number: int, default: int) -> int:
+    """A whole number that a TIFF file says of its pictures; ``default`` of other files."""
+    stored: Any = getattr(image, "tag_v2", {}).get(number, default)
+    return int(np.atleast_1d(stored)[0])
+
+
 def _bits(image: Image.Image) -> int:
-    """How many bits a whole number has: 12 where a TIFF file says so, else 16, or 32."""
-    stored: Any = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample
-    return 12 if 12 in np.atleast_1d(stored) else 32 if image.mode == "I" and image.format == "TIFF" else 16
+    """How many bits a whole number has: as a TIFF file says, else 16."""
+    return _tag(image, 258, 16)  # BitsPerSample
+
+
+def _signed(image: Image.Image) -> bool:
+    return _tag(image, 339, 1) == 2  # SampleFormat
 
 
 def _nominal_white(image: Image.Image, dtype: str, values: np.ndarray) -> float:
     """What white is in a file of another kind than the data's."""
     if dtype == REAL:
         return next((white for white in (1.0, 255.0) if values.max() <= white), 65535.0)
-    return 255.0 if dtype == BYTE else 2.0 ** _bits(image) - 1
+    return 255.0 if dtype == BYTE else 2.0 ** (_bits(image) - _signed(image)) - 1
 
 
 def _laid(image: Image.Image, ground: str | None, channels: int) -> Image.Image:

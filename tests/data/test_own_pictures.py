@@ -15,7 +15,7 @@ from dlcourse.data.picture_file import Conversion, examine, pixels
 from dlcourse.errors import Refused
 from scripts.inspect_data import main as inspect_data
 from tests.composing import checked
-from tests.faults.picture_files import tiff
+from tests.faults.picture_files import png, tiff
 from tests.refusing import refusal
 
 TASKS = {"two": "binary", "classes": "classification"}
@@ -445,3 +445,41 @@ def test_a_turned_tiff_file_stands_upright(tmp_path, kind):
     (tmp_path / "1.tif").write_bytes(tiff([values.astype(kind).tobytes()], (2, 3), tags, kind[0].replace("u", "<")))
     how = Conversion(dtype=examine(tmp_path / "1.tif").dtype)
     assert pixels(tmp_path / "1.tif", (1, 3, 2), how)[0].tolist() == [[3, 0], [4, 1], [5, 2]]
+
+
+def in_tiff(path: Path, values, bits: int = 32, **more: int) -> Path:
+    """A row of whole numbers, with a sign unless ``form`` is 1."""
+    strip = np.array(values).astype(f"<i{bits // 8}").tobytes()
+    tags = {258: bits, 339: more.get("form", 2), 262: more.get("white_is", 1)}
+    path.write_bytes(tiff([strip], (1, len(values)), tags))
+    return path
+
+
+def test_whole_numbers_keep_every_digit(tmp_path):
+    values = [2**31 - 1, 2**24 + 1, 0, -5]
+    path = in_tiff(tmp_path / "1.tif", values)
+    assert examine(path).highest == 2**31 - 1
+    assert pixels(path, (3, 1, 4), Conversion(dtype="int32"))[:, 0].tolist() == [values] * 3
+    one = pixels(in_tiff(path, values[:1]), (1, 2, 2), Conversion(dtype="int32"))  # enlarged
+    assert one.min() == 2**31 - 1
+
+
+def test_white_may_be_zero_in_a_deep_tiff_file(tmp_path):
+    path = in_tiff(tmp_path / "1.tif", [0, 1, 65535], 16, form=1, white_is=0)
+    assert examine(path).highest == 65535
+    assert pixels(path, (1, 1, 3), Conversion(dtype="int32")).tolist() == [[[65535, 65534, 0]]]
+
+
+def test_white_of_sixteen_bits_with_a_sign_has_fifteen(tmp_path):
+    path = in_tiff(tmp_path / "1.tif", [0, 32767], 16)
+    assert examine(path).bits == "16 bits"
+    assert pixels(path, (1, 1, 2), Conversion(white=1, dtype="float32")).tolist() == [[[0, 1]]]
+
+
+def test_values_that_cannot_be_kept_are_refused(tmp_path):
+    path = in_tiff(tmp_path / "1.tif", [2**31, 5], form=1)
+    assert "1.tif holds a value beyond 2,147,483,647" in examine(path).fault
+    Image.fromarray(np.array([[0, np.nan]], np.float32)).save(path)
+    assert "1.tif holds a value that is not finite" in examine(path).fault
+    path.write_bytes(png(np.array([[[7], [300]]]), 16, 0, [(b"tRNS", b"\0\7")]))
+    assert "1.tif has 16 bits and a transparent value" in examine(path).fault
