@@ -107,6 +107,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """An open picture file. Refused: what is wrong with it, also while it is read."""
     try:  # of a path, Pillow maps some TIFF files into memory, and the rows of turned ones fall apart
         with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as file:
+            _scale_transparent(file)
             yield file
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise Refused(f"{path} {_fault(Path(path), error)}; replace or remove it") from error
@@ -129,6 +130,15 @@ def _deep_values(path: str | Path, file: Image.Image, upright: Image.Image | Non
     if dtype_of(file.mode) == WHOLE and _tag(file, 262, 1) == 0:  # PhotometricInterpretation: white is 0
         return 2 ** _bits(file) - 1 - values.astype(np.int64)
     return values
+
+
+def _scale_transparent(file: Image.Image) -> None:
+    """Pillow reads pixels of a PNG file as bytes, and leaves the value that is transparent as it is in the file."""
+    clear, tile = file.info.get("transparency"), str(getattr(file, "tile", ""))
+    if file.format == "PNG" and file.mode == "L" and isinstance(clear, int):
+        file.info["transparency"] = clear * (85 if "L;2" in tile else 17 if "L;4" in tile else 1)
+    if file.format == "PNG" and "RGB;16" in tile and isinstance(clear, tuple):
+        file.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _tag(image: Image.Image, number: int, default: int) -> int:

@@ -15,7 +15,7 @@ from dlcourse.data.picture_file import Conversion, examine, pixels
 from dlcourse.errors import Refused
 from scripts.inspect_data import main as inspect_data
 from tests.composing import checked
-from tests.faults.picture_files import png, tiff
+from tests.faults.picture_files import packed, png, tiff
 from tests.refusing import refusal
 
 TASKS = {"two": "binary", "classes": "classification"}
@@ -483,3 +483,14 @@ def test_values_that_cannot_be_kept_are_refused(tmp_path):
     assert "1.tif holds a value that is not finite" in examine(path).fault
     path.write_bytes(png(np.array([[[7], [300]]]), 16, 0, [(b"tRNS", b"\0\7")]))
     assert "1.tif has 16 bits and a transparent value" in examine(path).fault
+
+
+@pytest.mark.parametrize(("bits", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (8, 2), (16, 2)])
+def test_one_value_may_be_transparent(tmp_path, bits, colour):
+    high = 2**bits - 1
+    samples = np.array([[[0], [1], [high]]]).repeat(colour + 1, 2)
+    clear = packed(samples[0, 1], 16, ">")
+    (tmp_path / "1.png").write_bytes(png(samples, bits, colour, [(b"tRNS", clear)]))
+    ground = "black" if bits == 1 else "white"  # where 1 is white itself
+    found = pixels(tmp_path / "1.png", (3, 1, 3), Conversion(ground))
+    assert found[:, 0].tolist() == [[0 if bits < 16 else 255, 255 if ground == "white" else 0, 255 * (bits > 1)]] * 3
