@@ -174,10 +174,23 @@ def _resized(image: Image.Image, size: tuple[int, int], how: Conversion) -> Imag
     if how.resize == PAD:
         ground = how.white if how.ground == WHITE else 0
         colour = ground if image.mode == "F" else how.ground
-        return ImageOps.pad(image, size, Image.Resampling.BILINEAR, color=colour)  # type: ignore[arg-type]
+        return _padded(image, size, colour)
     if how.resize == CROP:
         return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
     return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _padded(image: Image.Image, size: tuple[int, int], colour: Any) -> Image.Image:
+    """As ``ImageOps.pad``, but with a pixel at least of each side: a long line of text is no fault."""
+    width, height = size
+    if image.width * height > width * image.height:
+        inner = width, max(1, round(image.height / image.width * width))
+    else:
+        inner = max(1, round(image.width / image.height * height)), height
+    padded = Image.new(image.mode, size, colour)
+    place = round((width - inner[0]) / 2), round((height - inner[1]) / 2)
+    padded.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
+    return padded
 
 
 def _lightness(image: Image.Image) -> float | None:

@@ -494,3 +494,9 @@ def test_one_value_may_be_transparent(tmp_path, bits, colour):
     ground = "black" if bits == 1 else "white"  # where 1 is white itself
     found = pixels(tmp_path / "1.png", (3, 1, 3), Conversion(ground))
     assert found[:, 0].tolist() == [[0 if bits < 16 else 255, 255 if ground == "white" else 0, 255 * (bits > 1)]] * 3
+
+
+def test_a_line_keeps_a_pixel_when_it_is_padded(tmp_path):
+    Image.new("L", (100, 2), 90).save(tmp_path / "1.png")
+    found = pixels(tmp_path / "1.png", (1, 16, 16), Conversion(resize="pad"))
+    assert sorted(np.unique(found)) == [90, 255] and (found == 90).sum() == 16
