@@ -3,6 +3,7 @@
 Imports neither torch nor lightning.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from dlcourse.errors import Refused
 WHITE, BLACK = "white", "black"
 SQUEEZE, PAD, CROP = "squeeze", "pad", "crop"
 BYTE, WHOLE, REAL = "uint8", "int32", "float32"  # of pixels
+#: What Pillow raises of a file that is no picture, or a damaged one.
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 class Conversion(NamedTuple):
@@ -62,7 +65,7 @@ def examine(path: str | Path, whole: bool = False) -> Examined:
             bits = {REAL: "real numbers", WHOLE: f"{_bits(file)} bits"}.get(
                 dtype, "1 bit" if file.mode == "1" else "8 bits"
             )
-            cut = not deep and ";16" in str(getattr(file, "tile", ""))
+            cut = not deep and file.format != "BMP" and ";16" in str(getattr(file, "tile", ""))
             found = Examined("", str(file.format), width, height, dtype, "16 bits a colour" if cut else bits)
             found = found._replace(cut_to_8_bits=cut, frames=bool(getattr(file, "is_animated", False)))
             if deep:
@@ -109,7 +112,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as file:
             _scale_transparent(file)
             yield file
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise Refused(f"{path} {_fault(Path(path), error)}; replace or remove it") from error
 
 

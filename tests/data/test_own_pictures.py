@@ -15,7 +15,7 @@ from dlcourse.data.picture_file import Conversion, examine, pixels
 from dlcourse.errors import Refused
 from scripts.inspect_data import main as inspect_data
 from tests.composing import checked
-from tests.faults.picture_files import packed, png, tiff
+from tests.faults.picture_files import packed, png, saved, tiff
 from tests.refusing import refusal
 
 TASKS = {"two": "binary", "classes": "classification"}
@@ -500,3 +500,24 @@ def test_a_line_keeps_a_pixel_when_it_is_padded(tmp_path):
     Image.new("L", (100, 2), 90).save(tmp_path / "1.png")
     found = pixels(tmp_path / "1.png", (1, 16, 16), Conversion(resize="pad"))
     assert sorted(np.unique(found)) == [90, 255] and (found == 90).sum() == 16
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("form", ["GIF", "PNG", "BMP", "TIFF", "WEBP", "JPEG"])
+def test_a_picture_that_is_cut_off_anywhere_is_refused_or_whole(tmp_path, form):
+    image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    content, path = saved(image, form), tmp_path / "1.png"
+    path.write_bytes(content)
+    whole = pixels(path, (1, 16, 16), Conversion())
+    for count in range(len(content)):
+        path.write_bytes(content[:count])
+        if not examine(path, whole=True).fault:
+            assert np.array_equal(pixels(path, (1, 16, 16), Conversion()), whole), count
+
+
+def test_colours_in_two_bytes_are_not_of_16_bits_each(tmp_path):
+    head = b"BM" + np.array([62, 0, 54, 40, 2, 1], "<u4").tobytes() + np.array([1, 16], "<u2").tobytes()
+    (tmp_path / "1.bmp").write_bytes(head + bytes(24) + np.array([31, 31 << 10], "<u2").tobytes() + bytes(4))
+    found = examine(tmp_path / "1.bmp", whole=True)
+    assert (found.fault, found.bits, found.cut_to_8_bits) == ("", "8 bits", False)
+    assert pixels(tmp_path / "1.bmp", (3, 1, 2), Conversion()).tolist() == [[[0, 255]], [[0, 0]], [[255, 0]]]
