@@ -15,7 +15,7 @@ from dlcourse.data.base import Data, Split
 from dlcourse.data.cache import is_large, kept_as, key_of, stored_pixels
 from dlcourse.data.facts import describe
 from dlcourse.data.folder_files import Listing, files_of_before, list_folder
-from dlcourse.data.picture_file import BYTE, SQUEEZE, Conversion, pixels
+from dlcourse.data.picture_file import BYTE, READING, SQUEEZE, Conversion, pixels
 from dlcourse.data.stored import Stored, at
 from dlcourse.errors import Refused
 
@@ -80,7 +80,7 @@ class OwnPictures(Data):
         )
         dtype = self.conversion.dtype
         if self.cache is not None and is_large(files, math.prod(self.shape) * np.dtype(dtype).itemsize):
-            name = kept_as(files, self.shape, self.conversion, PIL.__version__)
+            name = kept_as(files, self.shape, self.conversion, PIL.__version__, READING)
             mapped, keys = stored_pixels(
                 Path(self.cache, f"{name}.npy"), len(files), self.shape, dtype, lambda k: self._pixels(files[k])
             )

@@ -111,11 +111,11 @@ def _said(files: "Sequence[Examined]", pixels: Mapping[str, Any], transparent: i
 
 def _examined(files: Sequence[Path], whole: bool, cache: str | None) -> "list[Examined]":
     """What each file holds; of many files, it is kept in ``cache``."""
-    from dlcourse.data.picture_file import Examined, examine
+    from dlcourse.data.picture_file import READING, Examined, examine
 
     path = None
     if cache is not None and is_large(files):
-        path = Path(cache, f"{kept_as(files, whole, Examined._fields)}.json")
+        path = Path(cache, f"{kept_as(files, whole, Examined._fields, READING)}.json")
     if path is not None and (known := recalled(path)) is not None:
         return [Examined(*each) for each in known]
     found = [examine(file, whole) for file in files]

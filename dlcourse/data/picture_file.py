@@ -18,6 +18,7 @@ from dlcourse.errors import Refused
 WHITE, BLACK = "white", "black"
 SQUEEZE, PAD, CROP = "squeeze", "pad", "crop"
 BYTE, WHOLE, REAL = "uint8", "int32", "float32"  # of pixels
+READING = 2  # grows with each change of what a file is read as: what was kept of an earlier one is read anew
 #: What Pillow raises of a file that is no picture, or a damaged one.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
