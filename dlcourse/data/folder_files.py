@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "PNG, JPEG, WebP, BMP, TIFF or GIF"
@@ -87,7 +87,7 @@ def _folders_of_sets(folders: list[Path]) -> dict[str, Path]:
 
 def named(paths: list[Path]) -> str:
     """The first names of a list of files."""
-    return ", ".join(f"{p.parent.name}/{p.name}" for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
+    return ", ".join(one_line(f"{p.parent.name}/{p.name}") for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
 
 
 def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, ...]) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dlcourse.data.folder_files import FORMATS, NAMES
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, one_line
 
 WHITE, BLACK = "white", "black"
 SQUEEZE, PAD, CROP = "squeeze", "pad", "crop"
@@ -114,7 +114,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
             _scale_transparent(file)
             yield file
     except DAMAGED as error:
-        raise Refused(f"{path} {_fault(Path(path), error)}; replace or remove it") from error
+        raise Refused(f"{one_line(path)} {_fault(Path(path), error)}; replace or remove it") from error
 
 
 def dtype_of(mode: str) -> str:
@@ -126,11 +126,11 @@ def _deep_values(path: str | Path, file: Image.Image, upright: Image.Image | Non
     """The values (H, W) of a picture of more than 8 bits, white the highest. Refused: some that cannot be kept."""
     values = np.asarray(file if upright is None else upright)
     if not np.isfinite(values).all():
-        raise Refused(f"{path} holds a value that is not finite; replace or remove it")
+        raise Refused(f"{one_line(path)} holds a value that is not finite; replace or remove it")
     if file.mode == "I" and not _signed(file) and values.min() < 0:
-        raise Refused(f"{path} holds a value beyond {2**31 - 1:,}; divide its values, or remove it")
+        raise Refused(f"{one_line(path)} holds a value beyond {2**31 - 1:,}; divide its values, or remove it")
     if "transparency" in file.info:
-        raise Refused(f"{path} has 16 bits and a transparent value, which is not read; give it 8 bits")
+        raise Refused(f"{one_line(path)} has 16 bits and a transparent value, which is not read; give it 8 bits")
     if dtype_of(file.mode) == WHOLE and _tag(file, 262, 1) == 0:  # PhotometricInterpretation: white is 0
         return 2 ** _bits(file) - 1 - values.astype(np.int64)
     return values

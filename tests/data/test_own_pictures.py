@@ -521,3 +521,18 @@ def test_colours_in_two_bytes_are_not_of_16_bits_each(tmp_path):
     found = examine(tmp_path / "1.bmp", whole=True)
     assert (found.fault, found.bits, found.cut_to_8_bits) == ("", "8 bits", False)
     assert pixels(tmp_path / "1.bmp", (3, 1, 2), Conversion()).tolist() == [[[0, 255]], [[0, 0]], [[255, 0]]]
+
+
+def test_a_name_of_several_lines_is_told_in_one(photos):
+    (photos / "red" / "1.png").rename(photos / "red" / "a\nb\nc\nd.png")
+    (photos / "red" / "a\nb\nc\nd.png").write_bytes(b"")
+    (photos / "x\ny\nz").mkdir()
+    (photos / "red" / "p\nq").write_bytes(b"")
+    found = inspect_folder(str(photos), 8, 3, TASKS)
+    assert len(found.problems) == 2 and not [each for each in [*found.problems, *found.values["said"]] if "\n" in each]
+    assert r"x\ny\nz holds no pictures" in refusal(folder_facts, str(photos), 8, 3, TASKS)
+
+
+def test_a_class_whose_name_is_no_text_is_refused(photos):
+    (photos / "red").rename(photos / "M\udcfcll")  # Latin 1
+    assert r"the folder M\udcfcll is no UTF-8; rename it" in refusal(folder_facts, str(photos), 8, 3, TASKS)
