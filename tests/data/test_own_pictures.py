@@ -536,3 +536,26 @@ def test_a_name_of_several_lines_is_told_in_one(photos):
 def test_a_class_whose_name_is_no_text_is_refused(photos):
     (photos / "red").rename(photos / "M\udcfcll")  # Latin 1
     assert r"the folder M\udcfcll is no UTF-8; rename it" in refusal(folder_facts, str(photos), 8, 3, TASKS)
+
+
+def test_training_and_testing_are_names_of_sets(load, divided):
+    path = Path(divided("train", "test"))
+    (path / "train").rename(path / "training")
+    (path / "test").rename(path / "Testing")
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    assert data.classes == ["h", "v"] and "the sets are the folders training, Testing" in data.described
+
+
+def test_a_link_to_a_folder_above_is_neither_a_class_nor_holds_pictures(photos, divided):
+    (photos / "all").symlink_to(photos)
+    listing = list_folder(photos)
+    assert [*listing.sets["train"]] == ["blue", "green", "red"] and sum(map(len, listing.left_out.values())) == 1
+    path = Path(divided("train", "test"))
+    (path / "train" / "h" / "all").symlink_to(path / "train")
+    (path / "test" / "again").symlink_to(path)
+    listing = list_folder(path)
+    assert {name: [*map(len, group.values())] for name, group in listing.sets.items()} == {
+        "train": [24, 24],
+        "test": [10, 10],
+    }
+    assert sorted(file.name for files in listing.left_out.values() for file in files) == ["again", "all"]
