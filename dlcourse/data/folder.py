@@ -106,10 +106,12 @@ class OwnPictures(Data):
                 if count := int(in_both.sum()):
                     x, y, keys = at(x, ~in_both), y[~in_both], keys[~in_both]
                     notes.append(f"{count:,} {title} pictures are left out, a later set has them too")
+                if not len(y):
+                    raise Refused(
+                        f"{self._listing.folders[name]}: every {title} picture is in a later set too; add others"
+                    )
                 parts[name], seen = (x, y), torch.cat([seen, keys])
         self.keys, (_, y) = keys, parts["train"]
-        if not len(y):
-            raise Refused(f"{self.path}: every training picture is in another set too")
         alike = len(keys.unique())
         if repeated := len(keys) - alike:
             notes.append(f"{repeated:,} pictures repeat the pixels of another and are in its set")

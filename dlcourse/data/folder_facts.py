@@ -137,7 +137,7 @@ def _problems(path: Path, listing: Listing) -> Iterator[str]:
         for name, files in classes.items():
             if name not in known:
                 yield f"{one_line(folder / name)}: training has no class of that name; rename or remove the folder"
-            elif not files and part != "val":
+            elif not files and (part != "val" or not any(classes.values())):
                 yield f"{one_line(folder / name)} holds no pictures ({NAMES}); add some or remove the folder"
         if part == "test" and (lost := [name for name in known if name not in classes]):
             lacking = one_line(lost[0])

@@ -559,3 +559,30 @@ def test_a_link_to_a_folder_above_is_neither_a_class_nor_holds_pictures(photos, 
         "test": [10, 10],
     }
     assert sorted(file.name for files in listing.left_out.values() for file in files) == ["again", "all"]
+
+
+def test_a_set_whose_pictures_are_all_in_a_later_one_is_refused_by_its_folder(load, divided):
+    path = Path(divided("train", "valid", "test"))
+    for name in "hv":
+        for k, file in enumerate(sorted((path / "valid" / name).iterdir())):
+            file.write_bytes((path / "test" / name / f"{k:02}.png").read_bytes())
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    assert f"{path / 'valid'}: every validation picture is in a later set too" in refusal(data.arrays)
+
+
+def test_a_validation_folder_without_pictures_is_a_problem(divided):
+    path = Path(divided("train", "valid"))
+    for file in [*path.glob("valid/*/*")]:
+        file.unlink()
+    problems = inspect_folder(str(path), 8, 3, TASKS).problems
+    assert len(problems) == 2 and f"{path / 'valid' / 'h'} holds no pictures" in problems[0]
+
+
+def test_a_set_that_cannot_be_cut_says_what_to_add(load, divided):
+    """Of each class one picture is in training: a share of it that validates leaves none."""
+    path = Path(divided("train", "test"))
+    for file in path.glob("train/*/*"):
+        if file.name != "00.png":
+            file.unlink()
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    assert "the val set is empty; add different rows of a class, or raise data.val_fraction=0.1" in refusal(data.setup)
