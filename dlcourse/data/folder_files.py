@@ -95,6 +95,11 @@ def named(paths: list[Path]) -> str:
     return ", ".join(one_line(f"{p.parent.name}/{p.name}") for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
 
 
+def is_picture(name: str) -> bool:
+    """Whether the name of a file is that of a picture, and not hidden."""
+    return name.lower().endswith(SUFFIXES) and not _hidden(name)
+
+
 def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, ...]) -> Iterator[Path]:
     """The pictures of a folder and of those below it, in the order of their names; a link to a folder above is none."""
     with os.scandir(folder) as entries:
@@ -103,7 +108,7 @@ def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, .
     for entry in inside:
         if _hidden(entry.name):
             _leave_out(left_out, folder / entry.name, "")
-        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+        elif is_picture(entry.name) and entry.is_file():
             yield folder / entry.name
         elif entry.is_dir() and os.path.realpath(entry.path) not in here:
             yield from _pictures(folder / entry.name, left_out, here)

@@ -109,6 +109,8 @@ def pixels(path: str | Path, shape: Sequence[int], how: Conversion) -> np.ndarra
 @contextmanager
 def opened(path: str | Path) -> Iterator[Image.Image]:
     """An open picture file. Refused: what is wrong with it, also while it is read."""
+    if Path(path).exists() and not Path(path).is_file():  # to open a pipe would wait for who writes to it
+        raise Refused(f"{one_line(path)} is no file; name a picture")
     try:  # of a path, Pillow maps some TIFF files into memory, and the rows of turned ones fall apart
         with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as file:
             _scale_transparent(file)

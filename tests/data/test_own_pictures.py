@@ -1,5 +1,6 @@
 """A person's own pictures, as files and as pixels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 import dlcourse
 from dlcourse.data.folder_facts import folder_facts, inspect_folder
 from dlcourse.data.folder_files import list_folder
-from dlcourse.data.picture import picture
+from dlcourse.data.picture import picture, pictures_in
 from dlcourse.data.picture_file import Conversion, examine, pixels
 from dlcourse.errors import Refused
 from scripts.inspect_data import main as inspect_data
@@ -586,3 +587,10 @@ def test_a_set_that_cannot_be_cut_says_what_to_add(load, divided):
             file.unlink()
     data = load("image_folder", path=str(path), size=12, channels=1)
     assert "the val set is empty; add different rows of a class, or raise data.val_fraction=0.1" in refusal(data.setup)
+
+
+def test_hidden_files_and_pipes_are_not_predicted(photos):
+    (photos / "red" / "._1.png").write_bytes(b"x")
+    os.mkfifo(photos / "red" / "pipe.png")
+    assert len(pictures_in(photos / "red")) == 10
+    assert "pipe.png is no file" in refusal(picture, photos / "red" / "pipe.png", (3, 4, 4))
