@@ -103,7 +103,7 @@ def packed(row: np.ndarray, bits: int, order: str) -> bytes:
 
 
 def tiff(strips: Sequence[bytes], size: tuple[int, int], tags: dict[int, int], order: str = "<") -> bytes:
-    """A TIFF file of grey pages (height, width), each one strip, with these further tags."""
+    """A TIFF file of pages (height, width), each one strip, grey but for these further tags."""
     out, height, width = bytearray(), *size
     out += (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
     for k, strip in enumerate(strips):
@@ -310,6 +310,15 @@ def real(draw: Random, height: int, width: int) -> Picture:
     return Picture(content, "tiff", values, dtype=REAL, refusal=refusal).turned(turn)
 
 
+def deep_colour(draw: Random, height: int, width: int) -> Picture:
+    """RGB of 16 bits each, in TIFF."""
+    order, turn = draw.choice("<>"), orientation_of(draw)
+    samples = grid(draw, height, width, 3, 65535)
+    strip = packed(samples.reshape(-1), 16, order)
+    content = tiff([strip], (height, width), {258: 16, 262: 2, 274: turn, 277: 3}, order)
+    return Picture(content, "tif", samples >> 8, cut=True).turned(turn)
+
+
 KINDS: dict[str, Callable[[Random, int, int], Picture]] = {
     "grey": grey,
     "colour": colour,
@@ -319,5 +328,6 @@ KINDS: dict[str, Callable[[Random, int, int], Picture]] = {
     "jpeg": jpeg,
     "animated": animated,
     "deep": deep,
+    "deep_colour": deep_colour,
     "real": real,
 }
