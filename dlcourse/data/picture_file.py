@@ -4,6 +4,7 @@ Imports neither torch nor lightning.
 """
 
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,7 +113,8 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     if Path(path).exists() and not Path(path).is_file():  # to open a pipe would wait for who writes to it
         raise Refused(f"{one_line(path)} is no file; name a picture")
     try:  # of a path, Pillow maps some TIFF files into memory, and the rows of turned ones fall apart
-        with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as file:
+        quiet = warnings.catch_warnings(action="ignore")  # what is wrong is raised as well
+        with quiet, open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as file:
             _scale_transparent(file)
             yield file
     except DAMAGED as error:

@@ -503,7 +503,7 @@ def test_a_line_keeps_a_pixel_when_it_is_padded(tmp_path):
     assert sorted(np.unique(found)) == [90, 255] and (found == 90).sum() == 16
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.filterwarnings("error")  # a refusal is all of stderr
 @pytest.mark.parametrize("form", ["GIF", "PNG", "BMP", "TIFF", "WEBP", "JPEG"])
 def test_a_picture_that_is_cut_off_anywhere_is_refused_or_whole(tmp_path, form):
     image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
