@@ -55,6 +55,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
+def one_line(text: object) -> str:
+    """The text with line ends as escapes too: the name of a file or folder, which may hold any character."""
+    return printable(str(text)).replace("\n", "\\n")
+
+
+def in_utf8(text: str) -> str:
+    """The text with what is no UTF-8 as escapes: the name of a file may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def explain(error: BaseException) -> Refused | None:
     """The refusal for a known kind of error: Refused itself, a full disk, a wrong argument, out of memory."""
     from hydra.errors import InstantiationException

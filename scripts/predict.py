@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcourse.cli import guarded, parse_script_overrides
-from dlcourse.errors import Refused, printable
+from dlcourse.errors import Refused, in_utf8, printable
 
 TABLES = (".csv", ".parquet")
 
@@ -85,7 +85,8 @@ def predict(words: list[str]) -> int:
     if table is not None and columns is not None:
         return print_rows(columns, faults, table.first_row)
     marks = repeat("") if unlike is None else ["\tunlike the training pictures" * bool(each) for each in unlike]
-    for name, line, mark in zip(names or repeat(None), model.task.format_predictions(found), marks, strict=False):
+    printed = [*map(in_utf8, names)] if names else repeat(None)
+    for name, line, mark in zip(printed, model.task.format_predictions(found), marks, strict=False):
         print(f"{name}\t{line}{mark}" if name else f"{line}{mark}")
     return 0
 
@@ -126,7 +127,7 @@ def write_predictions(
     from dlcourse.data.table_output import write_table
 
     count = len(next(iter(columns.values())))
-    first = {"file": np.array(names, dtype=object)} if names else {"row": np.arange(count)}
+    first = {"file": np.array([*map(in_utf8, names)], dtype=object)} if names else {"row": np.arange(count)}
     write_table(output, columns if table is not None else {**first, **columns}, table, faults)
     print(f"{count:,} predictions: {output}")
     return 0

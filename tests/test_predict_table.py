@@ -11,7 +11,7 @@ from PIL import Image
 import dlcourse
 from dlcourse.errors import Refused
 from dlcourse.runs.trained import restore
-from scripts.predict import predict
+from scripts.predict import predict, write_predictions
 
 QUIET = ["logger=none", "callbacks=none", "report=false", "trainer.max_epochs=2"]
 
@@ -225,3 +225,9 @@ def test_an_unknown_word_is_none_of_the_known_ones_where_that_is_said(trained, t
 def test_the_policy_is_one_of_two(trained):
     with pytest.raises(Refused, match="data.unseen=perhaps: expected refuse or unknown"):
         dlcourse.run(*QUIET, "data=table", f"data.path={trained / 'own.csv'}", "data.target=y", "data.unseen=perhaps")
+
+
+def test_the_name_of_a_file_may_be_any_bytes(tmp_path):
+    names = ["M\udcfc.png", "ü.png"]  # Latin 1, UTF-8
+    assert write_predictions(tmp_path / "found.csv", {"predicted": np.array([1, 2])}, None, names, {}) == 0
+    assert [row["file"] for row in read(tmp_path / "found.csv")] == [r"M\udcfc.png", "ü.png"]

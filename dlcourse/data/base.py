@@ -127,9 +127,8 @@ class Data(pl.LightningDataModule):
         self.sets = {name: sets[name] for name in ("train", "val", "test")}
         for name, rows in self.sets.items():
             if not len(rows):
-                raise Refused(
-                    f"data={self.name}: the {name} set is empty; change data.val_fraction={self.val_fraction}"
-                )
+                more = f", or raise data.val_fraction={self.val_fraction}" if name == "val" and self.val is None else ""
+                raise Refused(f"data={self.name}: the {name} set is empty; add different rows of a class{more}")
             try:
                 self.task.check_set(rows.y, rows.index)
             except ValueError as error:

@@ -5,7 +5,7 @@ from functools import update_wrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlcourse.errors import Refused, printable
+from dlcourse.errors import Refused, one_line, printable
 
 #: Kinds of y: values, several classes, two classes, labels.
 VALUES, CLASSES, TWO, LABELS = "values", "classes", "two", "labels"
@@ -40,7 +40,7 @@ def describe(rows: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
     """What was read, as text: sentences on the whole, and a table."""
     from tabulate import tabulate
 
-    shown = [{key: printable(str(value)).replace("\n", "\\n") for key, value in row.items()} for row in rows]
+    shown = [{key: one_line(value) for key, value in row.items()} for row in rows]
     table = [tabulate(shown, headers="keys", disable_numparse=True)] if shown else []
     return "\n".join([*map(printable, said), *table])
 
@@ -71,5 +71,7 @@ def class_facts(
 def literal(path: str | Path, text: str) -> str:
     """The text, if a configuration can hold it literally: there ${…} would be evaluated, and ??? means unset."""
     if "${" in text or text == "???":
-        raise Refused(f"{path}: the text '{text}' is refused, because '${{' and '???' have a meaning in configs")
+        raise Refused(
+            f"{path}: the text '{one_line(text)}' is refused, because '${{' and '???' have a meaning in configs"
+        )
     return text

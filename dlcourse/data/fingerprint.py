@@ -101,7 +101,7 @@ def _sums(states: Sequence[State], cache: str | Path | None) -> dict[State, str]
             new = {state: _sum(state) for state in states if state not in known}
             rows = ((*state, total) for state, total in new.items())
             kept.executemany("insert or replace into states values (?, ?, ?, ?, ?)", rows)
-    except (OSError, sqlite3.Error, UnicodeError):  # nothing can be kept, as of a name that is no UTF-8: it costs time
+    except (OSError, UnicodeError, sqlite3.Error):  # nothing can be kept here, or by such a name; it costs only time
         return {state: _sum(state) for state in states}
     return {state: new.get(state) or known[state] for state in states}
 

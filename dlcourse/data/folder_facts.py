@@ -7,7 +7,7 @@ from dlcourse.data.facts import CLASSES, Facts, Reader, class_facts, kind_of, li
 from dlcourse.data.fingerprint import fingerprint, sums_of
 from dlcourse.data.folder_files import NAMES, Listing, list_folder
 from dlcourse.data.picture_facts import check_pixels, examined, pixels_of
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, in_utf8, one_line
 
 
 def inspect_folder(
@@ -36,8 +36,10 @@ def inspect_folder(
     check_pixels(size, channels, ground, resize)
     listing = list_folder(path)
     classes = [literal(path, name) for name in listing.sets["train"]]
+    if unreadable := [name for name in classes if in_utf8(name) != name]:
+        raise Refused(f"{path}: the name of the folder {one_line(unreadable[0])} is no UTF-8; rename it")
     if len(classes) < 2:
-        raise Refused(f"{path} needs a folder a class, at least two; found: {', '.join(classes) or 'none'}")
+        raise Refused(f"{path} needs a folder a class, at least two; found: {one_line(', '.join(classes)) or 'none'}")
     facts = class_facts(path, "folders", classes, kind, tasks)
     problems = [*_problems(Path(path), listing)]
     files = [file for group in listing.sets.values() for name in classes for file in group.get(name, ())]
@@ -70,11 +72,12 @@ def _problems(path: Path, listing: Listing) -> Iterator[str]:
             continue
         for name, files in classes.items():
             if name not in known:
-                yield f"{folder / name}: training has no class of that name; rename or remove the folder"
-            elif not files and part != "val":
-                yield f"{folder / name} holds no pictures ({NAMES}); add some or remove the folder"
+                yield f"{one_line(folder / name)}: training has no class of that name; rename or remove the folder"
+            elif not files and (part != "val" or not any(classes.values())):
+                yield f"{one_line(folder / name)} holds no pictures ({NAMES}); add some or remove the folder"
         if part == "test" and (lost := [name for name in known if name not in classes]):
-            yield f"{folder} has no folder {lost[0]}, which is a class of training; add it or remove that class"
+            lacking = one_line(lost[0])
+            yield f"{folder} has no folder {lacking}, which is a class of training; add it or remove that class"
 
 
 def _repeated(listing: Listing, cache: str | None) -> int:

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 OF_BEFORE = (".png", ".jpg", ".jpeg")  # what runs of before read
 HIDDEN = ("Thumbs.db", "desktop.ini", "MACOSX")  # written by systems, besides names that begin with a point
-SETS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}  # the names of their folders
+#: The names of the folders of sets, in any case.
+SETS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 SHOWN = 3
 
 
@@ -54,18 +55,20 @@ def list_folder(path: str | Path) -> Listing:
     """
     left_out: dict[str, list[Path]] = {}
     try:
-        top = _folders(Path(path))
+        top = _folders(Path(path), (os.path.realpath(path),))
         folders = _folders_of_sets(top)
-        root, beside = (os.path.realpath(path),), "as beside the folders of " + ("sets" if folders else "classes")
+        beside = "as beside the folders of " + ("sets" if folders else "classes")
         for p in sorted(Path(path).iterdir()):
             if p not in (folders.values() if folders else top):
                 _leave_out(left_out, p, beside)
-        sets = {name: _folders(p) for name, p in folders.items()} or {"train": top}
-        for p in folders.values():
-            for each in sorted(p.iterdir()):
-                if each not in _folders(p):
-                    _leave_out(left_out, each, "as beside the folders of classes")
-        listed = {name: {p.name: [*_pictures(p, left_out, root)] for p in classes} for name, classes in sets.items()}
+        listed: dict[str, dict[str, list[Path]]] = {}
+        for name, folder in (folders or {"train": Path(path)}).items():
+            above = os.path.realpath(path), os.path.realpath(folder)
+            classes = _folders(folder, above)
+            for p in sorted(folder.iterdir()) if folders else ():
+                if p not in classes:
+                    _leave_out(left_out, p, "as beside the folders of classes")
+            listed[name] = {p.name: [*_pictures(p, left_out, above)] for p in classes}
         return Listing(listed, folders, left_out)
     except OSError as error:
         raise Refused(
@@ -79,8 +82,10 @@ def files_of_before(path: Path) -> dict[str, list[Path]]:
     return {p.name: sorted(f for f in p.iterdir() if f.suffix.lower() in OF_BEFORE) for p in folders}
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not _hidden(p.name))
+def _folders(path: Path, above: tuple[str, ...] = ()) -> list[Path]:
+    """The folders in a folder, without hidden ones, and links to one ``above``."""
+    found = sorted(p for p in path.iterdir() if p.is_dir() and not _hidden(p.name))
+    return [p for p in found if os.path.realpath(p) not in above]
 
 
 def _folders_of_sets(folders: list[Path]) -> dict[str, Path]:
@@ -91,7 +96,12 @@ def _folders_of_sets(folders: list[Path]) -> dict[str, Path]:
 
 def named(paths: Sequence[Path]) -> str:
     """The first names of a list of files."""
-    return ", ".join(f"{p.parent.name}/{p.name}" for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
+    return ", ".join(one_line(f"{p.parent.name}/{p.name}") for p in paths[:SHOWN]) + ", …" * (len(paths) > SHOWN)
+
+
+def is_picture(name: str) -> bool:
+    """Whether the name of a file is that of a picture, and not hidden."""
+    return name.lower().endswith(SUFFIXES) and not _hidden(name)
 
 
 def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, ...]) -> Iterator[Path]:
@@ -102,7 +112,7 @@ def _pictures(folder: Path, left_out: dict[str, list[Path]], above: tuple[str, .
     for entry in inside:
         if _hidden(entry.name):
             _leave_out(left_out, folder / entry.name, "")
-        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+        elif is_picture(entry.name) and entry.is_file():
             yield folder / entry.name
         elif entry.is_dir() and os.path.realpath(entry.path) not in here:
             yield from _pictures(folder / entry.name, left_out, here)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlcourse.data.folder_files import SUFFIXES
+from dlcourse.data.folder_files import is_picture
 from dlcourse.data.picture_file import Conversion, opened, pixels
 from dlcourse.errors import Refused
 
@@ -15,8 +15,8 @@ IN_BYTES = Conversion()
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder, by name."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    """The picture files of a folder, by name, without hidden ones."""
+    return sorted(file for file in folder.iterdir() if is_picture(file.name) and file.is_file())
 
 
 def picture(path: str | Path, shape: Sequence[int], how: Conversion = IN_BYTES) -> Tensor:

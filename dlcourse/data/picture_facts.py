@@ -36,11 +36,11 @@ def examined(
     pictures: "Iterable[Source]", count: int, files: Sequence[Path], cache: str | None, whole: bool, *where: Any
 ) -> "list[Examined]":
     """What each of ``count`` pictures in files holds; of many, it is kept in ``cache``."""
-    from dlcourse.data.picture_file import Examined, examine
+    from dlcourse.data.picture_file import READING, Examined, examine
 
     path = None
     if cache is not None and is_large(files, count):
-        path = Path(cache, f"{kept_as(files, whole, Examined._fields, *where)}.json")
+        path = Path(cache, f"{kept_as(files, whole, Examined._fields, READING, *where)}.json")
     if path is not None and (known := recalled(path)) is not None:
         return [Examined(*each) for each in known]
     found = [examine(each, whole) for each in pictures]

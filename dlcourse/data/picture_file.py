@@ -3,6 +3,8 @@
 Imports neither torch nor lightning.
 """
 
+import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,11 +15,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dlcourse.data.folder_files import FORMATS, NAMES
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, one_line
 
 WHITE, BLACK = "white", "black"
 SQUEEZE, PAD, CROP = "squeeze", "pad", "crop"
 BYTE, WHOLE, REAL = "uint8", "int32", "float32"  # of pixels
+READING = 2  # grows with each change of what a file is read as: what was kept of an earlier one is read anew
+#: What Pillow raises of a file that is no picture, or a damaged one.
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 class Conversion(NamedTuple):
@@ -76,11 +81,11 @@ def examine(source: Source, whole: bool = False) -> Examined:
             bits = {REAL: "real numbers", WHOLE: f"{_bits(file)} bits"}.get(
                 dtype, "1 bit" if file.mode == "1" else "8 bits"
             )
-            cut = not deep and ";16" in str(getattr(file, "tile", ""))
+            cut = not deep and file.format != "BMP" and ";16" in str(getattr(file, "tile", ""))
             found = Examined("", str(file.format), width, height, dtype, "16 bits a colour" if cut else bits)
             found = found._replace(cut_to_8_bits=cut, frames=bool(getattr(file, "is_animated", False)))
             if deep:
-                found = found._replace(highest=float(np.asarray(file, np.float64).max()))
+                found = found._replace(highest=float(_deep_values(source, file).max()))
             elif file.has_transparency_data:
                 found = found._replace(lightness=_lightness(file))
             elif whole:
@@ -102,26 +107,35 @@ def pixels(source: Source, shape: Sequence[int], how: Conversion) -> np.ndarray:
         if dtype == BYTE:
             values = np.asarray(_laid(image, how.ground, channels), np.float32).reshape(image.height, image.width, -1)
         else:
-            values = np.asarray(image, np.float32)[..., None]
+            values = _deep_values(source, file, image)[..., None]
         if dtype != how.dtype:
-            values = values * np.float32(how.white / _nominal_white(file, dtype, values))
-        bands = [
-            np.asarray(_resized(Image.fromarray(band), (width, height), how))
-            for band in values.transpose(2, 0, 1).copy()
-        ]
-        resized = np.broadcast_to(np.stack(bands), (channels, height, width))
-        return resized if how.dtype == REAL else resized.round().astype(how.dtype)
+            values = values.astype(np.float32) * np.float32(how.white / _nominal_white(file, dtype, values))
+        bands = values.transpose(2, 0, 1)
+        if image.size != (width, height):  # float32 has no room for all whole numbers
+            images = [_resized(Image.fromarray(band.astype(np.float32)), (width, height), how) for band in bands]
+            bands = np.stack([*map(np.asarray, images)])
+        bands = np.broadcast_to(bands, (channels, height, width))
+        if how.dtype == REAL:
+            return bands.astype(np.float32)
+        range_ = np.iinfo(how.dtype)
+        return np.clip(bands.astype(np.float64).round(), range_.min, range_.max).astype(how.dtype)
 
 
 @contextmanager
 def opened(source: Source) -> Iterator[Image.Image]:
     """An open picture file. Refused: what is wrong with it, also while it is read."""
-    try:
-        content = BytesIO(source.content) if isinstance(source, Encoded) else source
-        with Image.open(content, formats=FORMATS) as file:
+    if not isinstance(source, Encoded) and Path(source).exists() and not Path(source).is_file():
+        raise Refused(
+            f"{one_line(source)} is no file; name a picture"
+        )  # to open a pipe would wait for who writes to it
+    try:  # of a path, Pillow maps some TIFF files into memory, and the rows of turned ones fall apart
+        quiet = warnings.catch_warnings(action="ignore")  # what is wrong is raised as well
+        content = BytesIO(source.content) if isinstance(source, Encoded) else Path(source).open("rb")
+        with quiet, content, Image.open(content, formats=FORMATS) as file:
+            _scale_transparent(file)
             yield file
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise Refused(f"{source} {_fault(source, error)}; replace or remove it") from error
+    except DAMAGED as error:
+        raise Refused(f"{one_line(source)} {_fault(source, error)}; replace or remove it") from error
 
 
 def dtype_of(mode: str) -> str:
@@ -129,17 +143,49 @@ def dtype_of(mode: str) -> str:
     return REAL if mode == "F" else WHOLE if mode.startswith("I") else BYTE
 
 
+def _deep_values(source: Source, file: Image.Image, upright: Image.Image | None = None) -> np.ndarray:
+    """The values (H, W) of a picture of more than 8 bits, white the highest. Refused: some that cannot be kept."""
+    values = np.asarray(file if upright is None else upright)
+    if not np.isfinite(values).all():
+        raise Refused(f"{one_line(source)} holds a value that is not finite; replace or remove it")
+    if file.mode == "I" and not _signed(file) and values.min() < 0:
+        raise Refused(f"{one_line(source)} holds a value beyond {2**31 - 1:,}; divide its values, or remove it")
+    if "transparency" in file.info:
+        raise Refused(f"{one_line(source)} has 16 bits and a transparent value, which is not read; give it 8 bits")
+    if dtype_of(file.mode) == WHOLE and _tag(file, 262, 1) == 0:  # PhotometricInterpretation: white is 0
+        return 2 ** _bits(file) - 1 - values.astype(np.int64)
+    return values
+
+
+def _scale_transparent(file: Image.Image) -> None:
+    """Pillow reads pixels of a PNG file as bytes, and leaves the value that is transparent as it is in the file."""
+    clear, tile = file.info.get("transparency"), str(getattr(file, "tile", ""))
+    if file.format == "PNG" and file.mode == "L" and isinstance(clear, int):
+        file.info["transparency"] = clear * (85 if "L;2" in tile else 17 if "L;4" in tile else 1)
+    if file.format == "PNG" and "RGB;16" in tile and isinstance(clear, tuple):
+        file.info["transparency"] = tuple(value >> 8 for value in clear)
+
+
+def _tag(image: Image.Image, number: int, default: int) -> int:
+    """A whole number that a TIFF file says of its pictures; ``default`` of other files."""
+    stored: Any = getattr(image, "tag_v2", {}).get(number, default)
+    return int(np.atleast_1d(stored)[0])
+
+
 def _bits(image: Image.Image) -> int:
-    """How many bits a whole number has: 12 where a TIFF file says so, else 16, or 32."""
-    stored: Any = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample
-    return 12 if 12 in np.atleast_1d(stored) else 32 if image.mode == "I" and image.format == "TIFF" else 16
+    """How many bits a whole number has: as a TIFF file says, else 16."""
+    return _tag(image, 258, 16)  # BitsPerSample
+
+
+def _signed(image: Image.Image) -> bool:
+    return _tag(image, 339, 1) == 2  # SampleFormat
 
 
 def _nominal_white(image: Image.Image, dtype: str, values: np.ndarray) -> float:
     """What white is in a file of another kind than the data's."""
     if dtype == REAL:
         return next((white for white in (1.0, 255.0) if values.max() <= white), 65535.0)
-    return 255.0 if dtype == BYTE else 2.0 ** _bits(image) - 1
+    return 255.0 if dtype == BYTE else 2.0 ** (_bits(image) - _signed(image)) - 1
 
 
 def _laid(image: Image.Image, ground: str | None, channels: int) -> Image.Image:
@@ -153,10 +199,23 @@ def _resized(image: Image.Image, size: tuple[int, int], how: Conversion) -> Imag
     if how.resize == PAD:
         ground = how.white if how.ground == WHITE else 0
         colour = ground if image.mode == "F" else how.ground
-        return ImageOps.pad(image, size, Image.Resampling.BILINEAR, color=colour)  # type: ignore[arg-type]
+        return _padded(image, size, colour)
     if how.resize == CROP:
         return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
     return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _padded(image: Image.Image, size: tuple[int, int], colour: Any) -> Image.Image:
+    """As ``ImageOps.pad``, but with a pixel at least of each side: a long line of text is no fault."""
+    width, height = size
+    if image.width * height > width * image.height:
+        inner = width, max(1, round(image.height / image.width * width))
+    else:
+        inner = max(1, round(image.width / image.height * height)), height
+    padded = Image.new(image.mode, size, colour)
+    place = round((width - inner[0]) / 2), round((height - inner[1]) / 2)
+    padded.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
+    return padded
 
 
 def _lightness(image: Image.Image) -> float | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from dlcourse.data.base import Data, Split
 from dlcourse.data.cache import is_large, kept_as, key_of, stored_pixels
 from dlcourse.data.facts import describe
-from dlcourse.data.picture_file import BYTE, SQUEEZE, Conversion, Source, pixels
+from dlcourse.data.picture_file import BYTE, READING, SQUEEZE, Conversion, Source, pixels
 from dlcourse.data.stored import Stored, at
 from dlcourse.errors import Refused
 
@@ -76,7 +76,7 @@ class PictureSets(Data):
         dtype, count = self.conversion.dtype, len(y)
         found = (pixels(each, self.shape, self.conversion) for each in given.pictures)
         if self.cache is not None and is_large(given.files, count, math.prod(self.shape) * np.dtype(dtype).itemsize):
-            name = kept_as(given.files, self.shape, self.conversion, PIL.__version__, *given.where)
+            name = kept_as(given.files, self.shape, self.conversion, PIL.__version__, READING, *given.where)
             mapped, keys = stored_pixels(Path(self.cache, f"{name}.npy"), count, self.shape, dtype, found)
             x: Any = Stored(torch.from_numpy(mapped), torch.arange(count))
             return x, y, torch.from_numpy(keys)
@@ -97,10 +97,10 @@ class PictureSets(Data):
                 if count := int(in_both.sum()):
                     x, y, keys = at(x, ~in_both), y[~in_both], keys[~in_both]
                     notes.append(f"{count:,} {title} pictures are left out, a later set has them too")
+                if not len(y):
+                    raise Refused(f"{self.path}: every {title} picture is in a later set too; add others")
                 parts[name], seen = (x, y), torch.cat([seen, keys])
         self.keys, (_, y) = keys, parts["train"]
-        if not len(y):
-            raise Refused(f"{self.path}: every training picture is in another set too")
         alike = len(keys.unique())
         if repeated := len(keys) - alike:
             notes.append(f"{repeated:,} pictures repeat the pixels of another and are in its set")

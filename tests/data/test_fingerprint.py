@@ -189,3 +189,11 @@ def test_it_is_of_every_picture(tmp_path):
     (tmp_path / "own" / "dark" / "3.png").unlink()
     with pytest.raises(Refused, match="dark has changed: 11 files, 12 before\n"):
         evaluate([f"run={tmp_path / 'run'}"])
+
+
+def test_a_file_whose_name_is_no_text_is_summed_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 0)
+    file = tmp_path / "M\udcfc.png"  # Latin 1
+    file.write_bytes(b"x")
+    sums = module.sums_of([file], tmp_path / "kept")
+    assert sums == {file: hashlib.sha256(b"x").hexdigest()[: module.DIGITS]}

@@ -1,5 +1,6 @@
 """A person's own pictures, as files and as pixels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from PIL import Image
 import dlcourse
 from dlcourse.data.folder_facts import folder_facts, inspect_folder
 from dlcourse.data.folder_files import list_folder
-from dlcourse.data.picture import picture
-from dlcourse.data.picture_file import Conversion, pixels
+from dlcourse.data.picture import picture, pictures_in
+from dlcourse.data.picture_file import Conversion, examine, pixels
 from dlcourse.errors import Refused
 from scripts.inspect_data import main as inspect_data
 from tests.composing import checked
+from tests.faults.picture_files import packed, png, saved, tiff
 from tests.refusing import refusal
 
 TASKS = {"two": "binary", "classes": "classification"}
@@ -434,3 +436,161 @@ def test_inspect_data_prints_what_would_be_read_and_all_that_is_wrong(photos, ca
 
 def test_inspect_data_names_what_it_reads():
     assert "data=table data.path=FILE, or data=image_folder data.path=FOLDER" in refusal(inspect_data, ["data=digits"])
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "u1"])
+def test_a_turned_tiff_file_stands_upright(tmp_path, kind):
+    """Not a square, in one uncompressed strip, which Pillow maps into memory."""
+    values = np.arange(6).reshape(2, 3)
+    tags = {258: 8 * np.dtype(kind).itemsize, 274: 6}
+    (tmp_path / "1.tif").write_bytes(tiff([values.astype(kind).tobytes()], (2, 3), tags, kind[0].replace("u", "<")))
+    how = Conversion(dtype=examine(tmp_path / "1.tif").dtype)
+    assert pixels(tmp_path / "1.tif", (1, 3, 2), how)[0].tolist() == [[3, 0], [4, 1], [5, 2]]
+
+
+def in_tiff(path: Path, values, bits: int = 32, **more: int) -> Path:
+    """A row of whole numbers, with a sign unless ``form`` is 1."""
+    strip = np.array(values).astype(f"<i{bits // 8}").tobytes()
+    tags = {258: bits, 339: more.get("form", 2), 262: more.get("white_is", 1)}
+    path.write_bytes(tiff([strip], (1, len(values)), tags))
+    return path
+
+
+def test_whole_numbers_keep_every_digit(tmp_path):
+    values = [2**31 - 1, 2**24 + 1, 0, -5]
+    path = in_tiff(tmp_path / "1.tif", values)
+    assert examine(path).highest == 2**31 - 1
+    assert pixels(path, (3, 1, 4), Conversion(dtype="int32"))[:, 0].tolist() == [values] * 3
+    one = pixels(in_tiff(path, values[:1]), (1, 2, 2), Conversion(dtype="int32"))  # enlarged
+    assert one.min() == 2**31 - 1
+
+
+def test_white_may_be_zero_in_a_deep_tiff_file(tmp_path):
+    path = in_tiff(tmp_path / "1.tif", [0, 1, 65535], 16, form=1, white_is=0)
+    assert examine(path).highest == 65535
+    assert pixels(path, (1, 1, 3), Conversion(dtype="int32")).tolist() == [[[65535, 65534, 0]]]
+
+
+def test_white_of_sixteen_bits_with_a_sign_has_fifteen(tmp_path):
+    path = in_tiff(tmp_path / "1.tif", [0, 32767], 16)
+    assert examine(path).bits == "16 bits"
+    assert pixels(path, (1, 1, 2), Conversion(white=1, dtype="float32")).tolist() == [[[0, 1]]]
+
+
+def test_values_that_cannot_be_kept_are_refused(tmp_path):
+    path = in_tiff(tmp_path / "1.tif", [2**31, 5], form=1)
+    assert "1.tif holds a value beyond 2,147,483,647" in examine(path).fault
+    Image.fromarray(np.array([[0, np.nan]], np.float32)).save(path)
+    assert "1.tif holds a value that is not finite" in examine(path).fault
+    path.write_bytes(png(np.array([[[7], [300]]]), 16, 0, [(b"tRNS", b"\0\7")]))
+    assert "1.tif has 16 bits and a transparent value" in examine(path).fault
+
+
+@pytest.mark.parametrize(("bits", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (8, 2), (16, 2)])
+def test_one_value_may_be_transparent(tmp_path, bits, colour):
+    high = 2**bits - 1
+    samples = np.array([[[0], [1], [high]]]).repeat(colour + 1, 2)
+    clear = packed(samples[0, 1], 16, ">")
+    (tmp_path / "1.png").write_bytes(png(samples, bits, colour, [(b"tRNS", clear)]))
+    ground = "black" if bits == 1 else "white"  # where 1 is white itself
+    found = pixels(tmp_path / "1.png", (3, 1, 3), Conversion(ground))
+    assert found[:, 0].tolist() == [[0 if bits < 16 else 255, 255 if ground == "white" else 0, 255 * (bits > 1)]] * 3
+
+
+def test_a_line_keeps_a_pixel_when_it_is_padded(tmp_path):
+    Image.new("L", (100, 2), 90).save(tmp_path / "1.png")
+    found = pixels(tmp_path / "1.png", (1, 16, 16), Conversion(resize="pad"))
+    assert sorted(np.unique(found)) == [90, 255] and (found == 90).sum() == 16
+
+
+@pytest.mark.filterwarnings("error")  # a refusal is all of stderr
+@pytest.mark.parametrize("form", ["GIF", "PNG", "BMP", "TIFF", "WEBP", "JPEG"])
+def test_a_picture_that_is_cut_off_anywhere_is_refused_or_whole(tmp_path, form):
+    image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    content, path = saved(image, form), tmp_path / "1.png"
+    path.write_bytes(content)
+    whole = pixels(path, (1, 16, 16), Conversion())
+    for count in range(len(content)):
+        path.write_bytes(content[:count])
+        if not examine(path, whole=True).fault:
+            assert np.array_equal(pixels(path, (1, 16, 16), Conversion()), whole), count
+
+
+def test_colours_in_two_bytes_are_not_of_16_bits_each(tmp_path):
+    head = b"BM" + np.array([62, 0, 54, 40, 2, 1], "<u4").tobytes() + np.array([1, 16], "<u2").tobytes()
+    (tmp_path / "1.bmp").write_bytes(head + bytes(24) + np.array([31, 31 << 10], "<u2").tobytes() + bytes(4))
+    found = examine(tmp_path / "1.bmp", whole=True)
+    assert (found.fault, found.bits, found.cut_to_8_bits) == ("", "8 bits", False)
+    assert pixels(tmp_path / "1.bmp", (3, 1, 2), Conversion()).tolist() == [[[0, 255]], [[0, 0]], [[255, 0]]]
+
+
+def test_a_name_of_several_lines_is_told_in_one(photos):
+    (photos / "red" / "1.png").rename(photos / "red" / "a\nb\nc\nd.png")
+    (photos / "red" / "a\nb\nc\nd.png").write_bytes(b"")
+    (photos / "x\ny\nz").mkdir()
+    (photos / "red" / "p\nq").write_bytes(b"")
+    found = inspect_folder(str(photos), 8, 3, TASKS)
+    assert len(found.problems) == 2 and not [each for each in [*found.problems, *found.values["said"]] if "\n" in each]
+    assert r"x\ny\nz holds no pictures" in refusal(folder_facts, str(photos), 8, 3, TASKS)
+
+
+def test_a_class_whose_name_is_no_text_is_refused(photos):
+    (photos / "red").rename(photos / "M\udcfcll")  # Latin 1
+    assert r"the folder M\udcfcll is no UTF-8; rename it" in refusal(folder_facts, str(photos), 8, 3, TASKS)
+
+
+def test_training_and_testing_are_names_of_sets(load, divided):
+    path = Path(divided("train", "test"))
+    (path / "train").rename(path / "training")
+    (path / "test").rename(path / "Testing")
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    assert data.classes == ["h", "v"] and "the sets are the folders training, Testing" in data.described
+
+
+def test_a_link_to_a_folder_above_is_neither_a_class_nor_holds_pictures(photos, divided):
+    (photos / "all").symlink_to(photos)
+    listing = list_folder(photos)
+    assert [*listing.sets["train"]] == ["blue", "green", "red"] and sum(map(len, listing.left_out.values())) == 1
+    path = Path(divided("train", "test"))
+    (path / "train" / "h" / "all").symlink_to(path / "train")
+    (path / "test" / "again").symlink_to(path)
+    listing = list_folder(path)
+    assert {name: [*map(len, group.values())] for name, group in listing.sets.items()} == {
+        "train": [24, 24],
+        "test": [10, 10],
+    }
+    assert sorted(file.name for files in listing.left_out.values() for file in files) == ["again", "all"]
+
+
+def test_a_set_whose_pictures_are_all_in_a_later_one_is_refused(load, divided):
+    path = Path(divided("train", "valid", "test"))
+    for name in "hv":
+        for k, file in enumerate(sorted((path / "valid" / name).iterdir())):
+            file.write_bytes((path / "test" / name / f"{k:02}.png").read_bytes())
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    assert f"{path}: every validation picture is in a later set too" in refusal(data.arrays)
+
+
+def test_a_validation_folder_without_pictures_is_a_problem(divided):
+    path = Path(divided("train", "valid"))
+    for file in [*path.glob("valid/*/*")]:
+        file.unlink()
+    problems = inspect_folder(str(path), 8, 3, TASKS).problems
+    assert len(problems) == 2 and f"{path / 'valid' / 'h'} holds no pictures" in problems[0]
+
+
+def test_a_set_that_cannot_be_cut_says_what_to_add(load, divided):
+    """Of each class one picture is in training: a share of it that validates leaves none."""
+    path = Path(divided("train", "test"))
+    for file in path.glob("train/*/*"):
+        if file.name != "00.png":
+            file.unlink()
+    data = load("image_folder", path=str(path), size=12, channels=1)
+    assert "the val set is empty; add different rows of a class, or raise data.val_fraction=0.1" in refusal(data.setup)
+
+
+def test_hidden_files_and_pipes_are_not_predicted(photos):
+    (photos / "red" / "._1.png").write_bytes(b"x")
+    os.mkfifo(photos / "red" / "pipe.png")
+    assert len(pictures_in(photos / "red")) == 10
+    assert "pipe.png is no file" in refusal(picture, photos / "red" / "pipe.png", (3, 4, 4))

@@ -23,14 +23,19 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--examples", type=int, metavar="N", help="instead: N random inputs for each reader and the gate"
     )
-    parser.add_argument("--fuzz", type=int, metavar="N", help="instead: N random tables of which every cell is known")
+    parser.add_argument(
+        "--fuzz", type=int, metavar="N", help="instead: N random tables, and N folders of pictures, all known"
+    )
     parser.add_argument("--cost", action="store_true", help="instead: what a run that nothing befalls pays for it")
     parser.add_argument("--json", type=Path, help="where the result is kept as well")
     given = parser.parse_args(words)
     if count := given.examples or given.fuzz:
-        file = "test_properties.py" if given.examples else "test_tables.py"
-        test = [sys.executable, "-m", "pytest", "-q", "-m", "slow", f"tests/faults/{file}"]
-        return subprocess.run(test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(count)}).returncode
+        files = ["test_properties.py"] if given.examples else ["test_tables.py", "test_pictures.py"]
+        test = [sys.executable, "-m", "pytest", "-q", "-m", "slow", *(f"tests/faults/{file}" for file in files)]
+        code = subprocess.run(test, cwd=CHECKOUT, env={**os.environ, "DLCOURSE_EXAMPLES": str(count)}).returncode
+        if given.fuzz and not code:
+            print(f"{count:,} tables and {count:,} folders of pictures were read as they are, or refused")
+        return code
     from scripts.benchmarks.measure import machine
     from tests.faults.matrix import ROWS, RUNS, cost, kill, matrix, table
     from tests.faults.subjects import KINDS, Dlcourse, PlainLightning, Subject
