@@ -15,7 +15,7 @@ from dlcourse.data.picture_sets import Given, PictureSets
 class OwnPictures(PictureSets):
     """Pictures of the class folders in PATH, and of the folders below them.
 
-    The folders train (training), val (valid, validation) and test (testing) are the sets, where they hold class folders.
+    The folders train (training), val (valid, validation) and test (testing) are the sets, where they hold classes.
     ``dlcourse.data.folder_facts.folder_facts`` looks at the files. ``as_before``: the files and pixels that runs of
     before read.
     """

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -130,12 +130,15 @@ def opened(source: Source) -> Iterator[Image.Image]:
         )  # to open a pipe would wait for who writes to it
     try:  # of a path, Pillow maps some TIFF files into memory, and the rows of turned ones fall apart
         quiet = warnings.catch_warnings(action="ignore")  # what is wrong is raised as well
-        content = BytesIO(source.content) if isinstance(source, Encoded) else Path(source).open("rb")
-        with quiet, content, Image.open(content, formats=FORMATS) as file:
+        with quiet, _content(source) as content, Image.open(content, formats=FORMATS) as file:
             _scale_transparent(file)
             yield file
     except DAMAGED as error:
         raise Refused(f"{one_line(source)} {_fault(source, error)}; replace or remove it") from error
+
+
+def _content(source: Source) -> IO[bytes]:
+    return BytesIO(source.content) if isinstance(source, Encoded) else Path(source).open("rb")
 
 
 def dtype_of(mode: str) -> str:
