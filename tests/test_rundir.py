@@ -1,6 +1,7 @@
 """The lock of a run directory: held while the run lives, and not mistaken for that by whoever only looks."""
 
 import json
+import os
 import threading
 import time
 
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 
 from dlcourse.errors import ENVIRONMENT, Refused
 from dlcourse.runs.directory import RunDirectory, is_live
-from dlcourse.runs.files import write_json, write_yaml
+from dlcourse.runs.files import write, write_json, write_yaml
 
 
 def test_a_live_run_keeps_its_directory(tmp_path):
@@ -57,3 +58,14 @@ def test_a_text_comes_back_as_it_was_written(tmp_path, text):
     assert told == {"a": text, "b": [text, 1e-3, True, None], "c": {"d": text}}
     write_json(tmp_path / "x.json", {"a": text})
     assert json.loads((tmp_path / "x.json").read_text("utf-8")) == {"a": text}
+
+
+def test_what_a_full_disk_cuts_off_leaves_no_file_behind(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.json").write_text("before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "a.json", "after")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.json", "before")]

@@ -1,7 +1,7 @@
 """What was found of a person's files, kept in a folder for the next time: pixels, and what the headers say.
 
 Imports neither torch nor lightning. A name in the folder is a hash of what it was made of (the path, size and times of
-each file, how they are read), so a changed file is read anew; `clear` deletes all of it.
+each file, how they are read), so a changed file is read anew; `clear` deletes what no process is writing.
 """
 
 import json

@@ -42,8 +42,11 @@ def upright_size(path: str | Path) -> tuple[int, int]:
         return upright.height, upright.width
 
 
-def array(path: Path, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """The numbers (N, *shape) of a .npy file, or of one sample in it. Refused: others, or not finite."""
+def array(path: Path, shape: Sequence[int], dtype: torch.dtype = torch.float32, gaps: bool = False) -> Tensor:
+    """The numbers (N, *shape) of a .npy file, or of one sample in it; with ``gaps`` some may be missing (NaN).
+
+    Refused: others, or not finite.
+    """
     try:
         x = torch.from_numpy(np.load(path, allow_pickle=False)).to(dtype)
     except (ValueError, TypeError, EOFError) as error:
@@ -51,7 +54,7 @@ def array(path: Path, shape: Sequence[int], dtype: torch.dtype = torch.float32) 
     x = x[None] if tuple(x.shape) == tuple(shape) else x
     if tuple(x.shape[1:]) != tuple(shape):
         raise Refused(f"{path}: expected (N, {dims(shape)}), found {tuple(x.shape)}")
-    finite = torch.isfinite(x).flatten(1).all(1)
+    finite = (~x.isinf() if gaps else x.isfinite()).flatten(1).all(1)
     if not bool(finite.all()):
         raise Refused(f"{path}: row {int((~finite).nonzero()[0])} is not finite; remove or fill it")
     return x

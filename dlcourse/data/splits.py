@@ -41,7 +41,7 @@ def share(keys: Tensor, groups: Tensor, fraction: float) -> Tensor:
     """Which samples (N,) are cut off, so that samples of one key stay together: a ``fraction`` of each group's keys.
 
     The keys of a group are sorted, and the first ones cut off: of two or more keys at least one is, and one stays. So
-    a sample that is added moves only keys at the cut. A key belongs to the first of its samples' groups.
+    a sample that is added moves only keys at the cut. A key of several groups belongs to the lowest.
     """
     if len(groups) and bool((groups == groups[0]).all()):  # ranks would take several times the memory of the keys
         ordered = distinct(keys)

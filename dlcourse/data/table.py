@@ -163,7 +163,7 @@ class OwnTable(Data):
     def read(self, path: str | Path) -> Tensor:
         """Raw inputs (N, inputs) of a table with the same columns in any order, with or without the target."""
         if (table := self.table(path)) is None:
-            return array(Path(path), self.shape, self.dtype)
+            return array(Path(path), self.shape, self.dtype, self.fills)
         if self.words.missing == DROP_ROWS:
             for column in self.columns:
                 check_missing(table, find(table, column["name"]), REFUSE, ())

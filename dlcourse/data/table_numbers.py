@@ -84,13 +84,12 @@ def _units(table: TableFile, cell: str) -> str:
     """The pattern of units, and of the words behind the numbers of this column: kg in 1.5 kg; all of one quantity."""
     end = rf"regexp_extract({_signed(cell)}, '[\pL°µ][^\d.,]*[23]?$')"
     query = f"select distinct {end} as word from t where word <> '' limit {max(map(len, SAME_QUANTITY)) + 1}"
-    words = sorted(str(word) for (word,) in table.all(query))
+    words = [str(word) for (word,) in table.all(query) if not re.fullmatch(r"[eE][-+]?\d", word)]  # 1,5e3
     units = units_with(words)
     bare = without_unit(cell, units)
     numbers, codes = table.one(f"bool_and({as_number(cell, units)})", f"bool_or({matches(bare, LEADING_ZERO)})")
     alike = len(words) == 1 or any({*words} <= quantity for quantity in SAME_QUANTITY)
-    powers = all(re.fullmatch("[eE][23]", word) for word in words)  # 1,5e3
-    return units if alike and numbers and not codes and not powers else UNITS
+    return units if alike and numbers and not codes else UNITS
 
 
 def units_with(words: Iterable[str]) -> str:
@@ -145,6 +144,7 @@ def could_be_thousands(table: TableFile, column: Column) -> bool:
 
 
 def number(table: TableFile, column: Column, value: str, said: str, form: str) -> Column:
+    """The column as numbers, each the SQL expression ``value``. Refused: some that float32 cannot hold."""
     cell = column.value
     least, most, whole = table.one(f"min({value})", f"max({value})", f"bool_and({value} = trunc({value}))")
     if not (abs(least) <= LARGEST and abs(most) <= LARGEST):

@@ -53,6 +53,7 @@ def goal_column(table: TableFile, at: int, kind: str | None, reading: Reading) -
 def read_target(
     table: TableFile, at: int, kind: str | None, tasks: Mapping[str, str], reading: Reading, missing: str
 ) -> tuple[dict[str, Any], Column]:
+    """What a target means for the configuration, and its column. Refused: nothing to learn, or not what is asked."""
     path, name = table.path, table.names[at]
     check_missing(table, at, missing, (DROP_ROWS,))
     column = goal_column(table, at, kind, reading)

@@ -75,6 +75,17 @@ def test_what_stands_for_a_missing_value_is_that_of_the_training_rows(table, tmp
         assert bool(rows.x.isfinite().all()) and bool((rows.x[:, 1:3].sum(1) == 1).all())
 
 
+@pytest.mark.parametrize(("missing", "fills"), [("median", True), ("drop_rows", False)])
+def test_an_array_to_predict_may_have_gaps_where_they_are_filled(table, tmp_path, missing, fills):
+    data = table(missing)
+    np.save(path := tmp_path / "x.npy", np.array([[5, np.nan, np.nan, 0.5]][:1], np.float32)[:, : data.shape[0]])
+    if fills:
+        assert data.read(path).isnan().tolist() == [[False, True, True, False]]
+    else:
+        with pytest.raises(Refused, match="row 0 is not finite"):
+            data.read(path)
+
+
 def test_an_indicator_says_where_a_value_is_missing(table, tmp_path):
     data = table("indicator")
     assert data.shape == (6,)  # a, a is missing, blue, red, word is missing, b
