@@ -73,8 +73,8 @@ TABLE = {  # key: the words it needs, good values, bad values
     "loss.delta": ("data=sine loss=huber", *RATE),
     "loss.class_weights": (
         "",
-        [None, "balanced", [1, 2.5], [0, 1]],
-        [[-1], [True], ["abc"], [float("nan")], "balance"],
+        [None, "balanced", [1, 2.5]],
+        [[-1], [0, 1], [True], ["abc"], [float("nan")], "balance"],
     ),
     "loss.pos_weight": ("data=moons", [None, "balanced", 3, [1, 2.5]], [0, -1, True, "balance", [0], [float("inf")]]),
     "sweep.workers": ("", *WHOLE),

@@ -168,7 +168,7 @@ def test_weights_reach_the_loss_of_training_rows_only(load, tmp_path):
         ({"weight": "p"}, r"row \d+: the weight in column 'p' is -"),
         ({"group": "s"}, "column 's' has 2 groups; training, validation and test need one each"),
         ({"time": "s"}, "data.time=s is a column of words"),
-        ({"time": "one"}, "all rows are of the same time; leave data.time out"),
+        ({"time": "one"}, "all rows, or all that do not test, are of the same time; leave data.time out"),
         ({"time": "p", "folds": 5}, "data.time and data.folds both say which rows test or validate"),
         ({"group": "s", "test_path": "t.csv"}, "data.group and data.test_path both say"),
         ({"group": "s", "time": "p"}, "data.group and data.time both say"),
@@ -268,7 +268,7 @@ def test_a_share_of_the_keys_of_each_group():
     keys = torch.tensor([5, 5, 1, 9, 7, 2, 2, 8])
     groups = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1])
     assert share(keys, groups, 0.4).tolist() == [True, True, True, False, False, True, True, False]
-    assert fold_of(keys, groups, 2).tolist() == [0, 0, 0, 1, 1, 0, 0, 1]
+    assert fold_of(keys, groups, 2).tolist() == [0, 0, 0, 1, 1, 1, 1, 0]
 
 
 def test_a_key_of_two_groups_is_in_one_set():
