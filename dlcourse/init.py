@@ -7,6 +7,7 @@ see an input: the rows of a dense layer, all output channels × kernel of a conv
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 
@@ -43,6 +44,20 @@ def xavier(network: nn.Module, gain: float = 1.0) -> None:
     for w, b in _layers(network):
         nn.init.xavier_uniform_(w, gain=gain)
         _zero(b)
+
+
+def sigmoid_as_tanh(network: nn.Module) -> None:
+    """The start of a network of sigmoids that computes what one of tanh computes with Xavier's start.
+
+    σ(z) = (1 + tanh(z/2))/2, so W' = 4W and b' = 2b − ½ Σ_j W'_j, with b = 0; the first layer, whose inputs are no
+    activations, has W' = 2W and b' = 0, the last one, whose outputs are none, W' = 2W. Exact for dense layers, and for
+    convolutions away from padded edges. Lecture: L8b, L18.
+    """
+    layers = list(_layers(network))
+    for k, (w, b) in enumerate(layers):
+        nn.init.xavier_uniform_(w, gain=(1 if k == 0 else 2) * (1 if k == len(layers) - 1 else 2))
+        if b is not None:
+            b.data = torch.zeros_like(b) if k == 0 else -w.data.flatten(1).sum(1) / 2
 
 
 def he(network: nn.Module, a: float = 0.0) -> None:

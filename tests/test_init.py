@@ -47,6 +47,7 @@ TABLE = [
     ("gaussian", {"std": 0.2}, lambda i, o: stats.norm(0, 0.2 * i**-0.5), lambda i, o: stats.norm(0, 0.2)),
     ("xavier", {}, lambda i, o: uniform((6 / (i + o)) ** 0.5), None),
     ("xavier", {"gain": 3.0}, lambda i, o: uniform(3 * (6 / (i + o)) ** 0.5), None),
+    ("sigmoid_as_tanh", {}, lambda i, o: uniform((6 / (i + o)) ** 0.5), None),  # of one layer alone
     ("he", {}, lambda i, o: stats.norm(0, (2 / i) ** 0.5), None),
     ("he", {"a": 0.5}, lambda i, o: stats.norm(0, (2 / 1.25 / i) ** 0.5), None),
 ]
@@ -100,3 +101,16 @@ def test_default_changes_nothing_and_the_others_follow_the_seed():
 def test_a_negative_spread_is_refused():
     with pytest.raises((ValueError, InstantiationException), match="std=-1"):
         factory("gaussian", std=-1)(nn.Linear(2, 2))
+
+
+def test_sigmoids_compute_what_tanh_does():
+    def network(f):
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Linear(5, 7), f(), nn.Linear(7, 6), f(), nn.Linear(6, 4), f(), nn.Linear(4, 3)).double()
+
+    of_tanh, of_sigmoids = network(nn.Tanh), network(nn.Sigmoid)
+    for each, start in ((of_tanh, factory("xavier")), (of_sigmoids, factory("sigmoid_as_tanh"))):
+        torch.manual_seed(0)
+        start(each)
+    x = torch.randn(20, 5, dtype=torch.float64)
+    assert torch.allclose(of_tanh(x), of_sigmoids(x), rtol=0, atol=1e-12)
