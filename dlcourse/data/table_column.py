@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dlcourse.data.table_file import TableFile
+from dlcourse.errors import one_line
 
 NUMBER, DATE, CATEGORY, EMPTY = "number", "date", "category", "empty"
 MANY_ROWS = 20
@@ -47,7 +48,7 @@ def row_of(table: TableFile, condition: str, cell: str) -> tuple[int, str]:
     """The number of the first row with a condition, as a spreadsheet counts them, and its cell."""
     query = f"select row_number() over () as row, {cell} as cell, {condition} as found from t"
     row, text = table.all(f"select row, cell from ({query}) where found limit 1")[0]
-    return row - 1 + table.first_row, str(text)
+    return row - 1 + table.first_row, one_line(text)
 
 
 def ranged(table: TableFile, column: Column, of: str) -> Column:

@@ -9,7 +9,7 @@ from dlcourse.data.table_file import TableFile
 from dlcourse.data.table_input import needs_float64
 from dlcourse.data.table_reading import check_missing, read_as, read_column, words_of
 from dlcourse.data.table_words import DROP_ROWS
-from dlcourse.errors import Refused
+from dlcourse.errors import Refused, one_line
 
 MOST_CLASSES = 20  # up to this many different integers are classes, many more are values
 ROWS_A_CLASS = 5  # fewer than this many rows for each of more integers: values
@@ -54,7 +54,7 @@ def read_target(
     table: TableFile, at: int, kind: str | None, tasks: Mapping[str, str], reading: Reading, missing: str
 ) -> tuple[dict[str, Any], Column]:
     """What a target means for the configuration, and its column. Refused: nothing to learn, or not what is asked."""
-    path, name = table.path, table.names[at]
+    path, name = table.path, one_line(table.names[at])
     check_missing(table, at, missing, (DROP_ROWS,))
     column = goal_column(table, at, kind, reading)
     if column.kind == NUMBER and kind in (None, VALUES) and column.distinct > 1:
@@ -76,12 +76,13 @@ def read_target(
             "or no and yes;\nleave it out of data.target, or predict it alone"
         )
     if len(labels) < 2:
-        raise Refused(f"{path}: the target column '{name}' is '{[*labels][0]}' in every row; there is nothing to learn")
+        only = one_line([*labels][0])
+        raise Refused(f"{path}: the target column '{name}' is '{only}' in every row; there is nothing to learn")
     if column.kind != NUMBER:
         words_of(table, column._replace(kind=CATEGORY, value=f"c{at}::varchar"), reading)
     order = sorted(labels, key=lambda text: (float(text) if column.kind == NUMBER else text.casefold() not in NO, text))
     if kind == LABELS:
         return {"y": LABELS, "task": tasks[LABELS], "outputs": 1, "label_words": order} | {
-            "classes": [literal(path, name)]
+            "classes": [literal(path, table.names[at])]
         }, column
     return class_facts(path, f"values of '{name}'", order, kind, tasks), column
