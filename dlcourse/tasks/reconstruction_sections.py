@@ -10,7 +10,7 @@ from torch import Tensor
 from dlcourse.plots import codes as plots
 from dlcourse.plots.pictures import data_uri, is_picture, stacked
 from dlcourse.plots.section import Cell, Plot, Section, Table, draw
-from dlcourse.tasks.base import Predictions
+from dlcourse.tasks.base import PART, Predictions
 from dlcourse.tasks.class_sections import input_names
 from dlcourse.tasks.predictions import eval_mode
 
@@ -42,7 +42,7 @@ def decoded(model: Any, data: Any, code: int) -> list[Plot]:
             sheet(model, between.transpose(0, 1), "Between two test samples", "Decoded on the way between two codes.")
         ]
         if hasattr(model, "draw"):
-            plots.append(new_samples(model, data.seed))
+            plots.append(new_samples(model, data))
             if code == 2:
                 levels = torch.distributions.Normal(0, 1).icdf(torch.linspace(0.02, 0.98, 15))
                 across, up = torch.meshgrid(levels, levels.flip(0), indexing="xy")
@@ -59,15 +59,25 @@ def sheet(model: Any, codes: Tensor, alt: str, caption: str, told: tuple[Tensor,
     return page(model, list(pictures.float().cpu()), alt, caption)
 
 
-def new_samples(model: Any, seed: int) -> Plot:
-    """Samples of new codes, a class a column if the decoder is told classes."""
-    columns, caption = PICTURES, "Decoded from new codes."
+def new_samples(model: Any, data: Any) -> Plot:
+    """Samples of new codes, a class a column if the decoder is told classes, above the nearest training pictures."""
+    columns, classes = PICTURES, ""
     told: tuple[Tensor, ...] = ()
     if model.classes:
-        columns, caption = model.classes, "Decoded from new codes, a class a column."
+        columns, classes = model.classes, ", a class a column"
         told = (torch.eye(columns, device=model.device).repeat(4, 1),)
-    codes = model.draw(4 * columns, seed, *told).unflatten(0, (4, columns))
-    return sheet(model, codes, "New samples", caption, told)
+    codes = model.draw(4 * columns, data.seed, *told)
+    samples = model.output(model.decode(codes.to(model.mean.dtype), *told)).float().cpu()
+    known = nearest(samples, data.sets["train"].x)
+    lines = [line for pair in zip(samples.split(columns), known.split(columns), strict=True) for line in pair]
+    caption = f"Decoded from new codes{classes}; below each the nearest training picture, by pixels."
+    return page(model, lines, "New samples", caption)
+
+
+def nearest(samples: Tensor, known: Tensor) -> Tensor:
+    """For each sample (M, *shape) the nearest of the known ones (N, *shape), by pixels, (M, *shape)."""
+    distances = [torch.cdist(samples.flatten(1), part.flatten(1).float()) for part in known.split(PART)]
+    return known[torch.cat(distances, 1).argmin(1)].float()
 
 
 def page(model: Any, lines: Sequence[Tensor], alt: str, caption: str) -> Plot:

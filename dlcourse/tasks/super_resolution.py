@@ -34,7 +34,7 @@ class SuperResolution(Reconstruction):
         return avg_pool2d(x.to(target.dtype), self.factor), target
 
     def bicubic(self, inputs: Tensor) -> Tensor:
-        """Small pictures enlarged by bicubic interpolation (Keys 1981), for comparison; within 0 … white."""
+        """Small pictures enlarged by PyTorch's bicubic interpolation (a = −0.75), for comparison; within 0 … white."""
         large = interpolate(inputs, scale_factor=self.factor, mode="bicubic", align_corners=False)
         return large if self.white is None else large.clamp(0, self.white)
 
