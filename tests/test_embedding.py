@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional as F
 
 import dlcourse
@@ -283,5 +284,14 @@ def test_measures_of_codes_that_are_the_class() -> None:
     assert 0.6 < found["pixel_auc"] <= found["eigen_auc"] + 0.01 < 1 and 0.1 < found["eigen_eer"] < 0.4
     found = Identification(shots=3).measure(model, data)
     assert found["rank1"] == 1 and found["chance"] == 0.2 and 0.5 < found["pixel_rank1"] < 1
+    rows = data.sets["test"].x.flatten(1).double() - data.sets["train"].x.flatten(1).double().mean(0)
+    y, of_class = data.sets["test"].y, [(data.sets["test"].y == k).nonzero()[:, 0] for k in range(5, 10)]
+    shares = []
+    for choice in range(min(map(len, of_class))):
+        known = [int(each[(choice + k) % len(each)]) for each in of_class for k in range(3)]
+        others = [row for row in range(len(y)) if row not in known]
+        neighbour = KNeighborsClassifier(1, metric="cosine").fit(rows[known], y[known])
+        shares.append(neighbour.score(rows[others], y[others]))
+    assert found["pixel_rank1"] == pytest.approx(sum(shares) / len(shares), abs=1e-3)
     with pytest.raises(Refused, match="shots=40"):
         Identification(shots=40).check(model, data)

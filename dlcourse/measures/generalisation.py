@@ -134,9 +134,10 @@ class Verification(Measure):
 class Identification(Measure):
     """Which class a test sample has, by the code most similar to its own among ``shots`` known samples of each class.
 
-    The known samples are the first of each class in the test set. ``rank1``: the share of the other samples for which
-    the most similar known one is of their class; ``pixel_rank1``: the same for raw inputs minus the mean of the
-    training set's; ``chance``: 1 / classes. Lecture: L19. Refused: a class with no sample left.
+    ``rank1``: the share of the other samples for which the most similar known one is of their class, the mean over as
+    many choices of the known ones as the smallest class has samples, each of which is known once for each of the
+    ``shots``; ``pixel_rank1``: the same for raw inputs minus the mean of the training set's; ``chance``: 1 / classes.
+    Lecture: L19. Refused: a class with no sample left.
     """
 
     def __init__(self, shots: int = 1):
@@ -152,12 +153,16 @@ class Identification(Measure):
         mean = data.sets["train"].x.flatten(1).double().mean(0)
         classes = y.unique()
         of_class = [(y == k).nonzero()[:, 0] for k in classes]
-        known = torch.cat([rows[: self.shots] for rows in of_class])
-        asked = torch.cat([rows[self.shots :] for rows in of_class])
 
         def rank1(vectors: Tensor) -> float:
             unit = nn.functional.normalize(vectors.flatten(1).double())
-            return float((y[known[(unit[asked] @ unit[known].T).argmax(1)]] == y[asked]).double().mean())
+            shares = []
+            for choice in range(min(map(len, of_class))):
+                turned = [rows.roll(-choice) for rows in of_class]
+                known = torch.cat([rows[: self.shots] for rows in turned])
+                asked = torch.cat([rows[self.shots :] for rows in turned])
+                shares.append((y[known[(unit[asked] @ unit[known].T).argmax(1)]] == y[asked]).double().mean())
+            return float(torch.stack(shares).mean())
 
         found = {"rank1": codes(model, test.x), "pixel_rank1": test.x.flatten(1).double() - mean}
         return {"chance": 1 / len(classes), **{name: rank1(vectors) for name, vectors in found.items()}}
