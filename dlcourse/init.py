@@ -60,6 +60,17 @@ def sigmoid_as_tanh(network: nn.Module) -> None:
             b.data = torch.zeros_like(b) if k == 0 else -w.data.flatten(1).sum(1) / 2
 
 
+def zero_last(network: nn.Module) -> None:
+    """What PyTorch drew, but w = 0 and b = 0 in the last layer: the output starts at 0, whatever comes in.
+
+    The last layer's first step fits the targets to the features that there are; from weights that fit nothing it would
+    first have to unlearn these. Zhang, Dauphin and Ma (2019).
+    """
+    *_, (w, b) = _layers(network)
+    nn.init.zeros_(w)
+    _zero(b)
+
+
 def he(network: nn.Module, a: float = 0.0) -> None:
     """w ~ N(0, 2/((1 + a²)·n_in)), b = 0: makes up for the half of z that ReLU drops; a is leaky ReLU's slope.
 

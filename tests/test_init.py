@@ -48,6 +48,7 @@ TABLE = [
     ("xavier", {}, lambda i, o: uniform((6 / (i + o)) ** 0.5), None),
     ("xavier", {"gain": 3.0}, lambda i, o: uniform(3 * (6 / (i + o)) ** 0.5), None),
     ("sigmoid_as_tanh", {}, lambda i, o: uniform((6 / (i + o)) ** 0.5), None),  # of one layer alone
+    ("zero_last", {}, None, None),  # of one layer alone
     ("he", {}, lambda i, o: stats.norm(0, (2 / i) ** 0.5), None),
     ("he", {"a": 0.5}, lambda i, o: stats.norm(0, (2 / 1.25 / i) ** 0.5), None),
 ]
@@ -114,3 +115,10 @@ def test_sigmoids_compute_what_tanh_does():
         start(each)
     x = torch.randn(20, 5, dtype=torch.float64)
     assert torch.allclose(of_tanh(x), of_sigmoids(x), rtol=0, atol=1e-12)
+
+
+def test_only_the_last_layer_starts_at_zero():
+    network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+    before = network[0].weight.clone()
+    factory("zero_last")(network)
+    assert torch.equal(network[0].weight, before) and not network(torch.randn(4, 5)).any()
