@@ -11,6 +11,7 @@ from dlcourse import run
 from dlcourse.errors import Refused
 from dlcourse.noise import normal, uniform
 from dlcourse.runs.fit import train
+from dlcourse.tasks.reconstruction_sections import nearest
 from tests.composing import checked, resumed
 from tests.stopping import WORDS, assert_same_run, killed
 
@@ -108,7 +109,7 @@ def test_what_is_generated_is_judged(told):
     assert 0 <= found["sure"] <= found["real_sure"] + 0.1 and found["least_class"] > 0.03
     assert 0.6 < found["spread"] < 1.2 and 0.3 < found["nearest"] < 1.5
     page = (told.run_dir / "report.html").read_text("utf-8")
-    assert 'alt="New samples. Decoded from new codes, a class a column."' in page
+    assert 'alt="New samples. Decoded from new codes, a class a column; below each the nearest training' in page
 
 
 def test_the_prior_is_the_error_of_the_velocity(told):
@@ -151,3 +152,10 @@ def test_the_classes_are_those_of_the_data(words):
 
 def test_beta_is_not_negative():
     assert math.isclose(checked([*SMALL, "model.beta=0"]).cfg.model.beta, 0)
+
+
+def test_the_nearest_training_picture_is_found(monkeypatch):
+    monkeypatch.setattr("dlcourse.tasks.reconstruction_sections.PART", 7)
+    known = torch.randint(0, 256, (40, 1, 3, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    chosen = torch.tensor([39, 0, 8, 7])
+    assert torch.equal(nearest(known[chosen] + 0.4, known), known[chosen].float())
