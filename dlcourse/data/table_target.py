@@ -57,6 +57,8 @@ def read_target(
     path, name = table.path, one_line(table.names[at])
     check_missing(table, at, missing, (DROP_ROWS,))
     column = goal_column(table, at, kind, reading)
+    if column.missing == column.rows:
+        raise Refused(f"{path}: the target column '{name}' has no values; there is nothing to learn")
     if column.kind == NUMBER and kind in (None, VALUES) and column.distinct > 1:
         whole = table.one(f"bool_and({column.value} = trunc({column.value}))")[0]
         many = column.distinct > MOST_CLASSES

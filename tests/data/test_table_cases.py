@@ -689,3 +689,11 @@ def test_a_file_that_is_named_twice_is_refused(tmp_path):
     path = written(tmp_path, "x,y\n1,1\n")
     with pytest.raises(Refused, match="own.csv twice"):
         read_table([path, path])
+
+
+@pytest.mark.parametrize("task", [None, "classification", "regression"])
+def test_a_target_without_values_is_refused(tmp_path, task):
+    found = inspect_table(
+        written(tmp_path, "x,y\n1,\n2,\n3,\n"), "y", TASKS, task, words={**NA, "missing": "drop_rows"}
+    )
+    assert "the target column 'y' has no values; there is nothing to learn" in found.problems[0]
