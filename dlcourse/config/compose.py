@@ -188,9 +188,11 @@ def _is_name(cfg: DictConfig, key: str, path: str) -> bool:
     """Whether it is known by a name, and no file: trained weights, or a data set of the hub."""
     if key == "model.weights":
         return path.isidentifier()
+    if key != "data.path" or "revision" not in cfg.data:
+        return False
     from dlcourse.data.hub import is_hub_name  # few runs need it
 
-    return key == "data.path" and "revision" in cfg.data and is_hub_name(path)
+    return is_hub_name(path)
 
 
 def _named(key: str, group: str, name: Any, overrides: Overrides) -> Any:

@@ -79,7 +79,7 @@ def fold_of(keys: Tensor, groups: Tensor, folds: int) -> Tensor:
     Which fold a group begins with depends on its number, so that small groups do not all leave the same folds empty.
     """
     rank, size = ranked(keys, groups)
-    return (rank * folds // size + hashed(groups, folds)) % folds
+    return (rank * folds // size + hashed(groups, folds) % folds) % folds
 
 
 def ranked(keys: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:

@@ -106,9 +106,8 @@ def separator_of(readable: str, skip: int, file: str) -> str:
     cells = {sign: _cells(lines, sign) for sign in SEPARATORS}
     share = {sign: sum(count == each[0] for count in each) / len(each) for sign, each in cells.items()}
     several = [sign for sign, each in cells.items() if each[0] > 1]
-    if " " in several and cells[" "][0] not in (
-        cells[" "][1:] or cells[" "]
-    ):  # of names alone, spaces are part of them
+    # Where no row has as many cells as there are names, spaces are part of the names.
+    if " " in several and cells[" "][0] not in (cells[" "][1:] or cells[" "]):
         several.remove(" ")
     fitting = [sign for sign in several if share[sign] == 1]
     if len(cells[","]) > 1 and (found := [sign for sign in fitting if sign != " "])[1:]:

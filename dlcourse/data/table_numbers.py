@@ -85,11 +85,12 @@ def _units(table: TableFile, cell: str) -> str:
     end = rf"regexp_extract({_signed(cell)}, '[\pL°µ][^\d.,]*[23]?$')"
     query = f"select distinct {end} as word from t where word <> '' limit {max(map(len, SAME_QUANTITY)) + 1}"
     words = [str(word) for (word,) in table.all(query) if not re.fullmatch(r"[eE][-+]?\d", word)]  # 1,5e3
+    if not words or len(words) > 1 and not any({*words} <= quantity for quantity in SAME_QUANTITY):
+        return UNITS
     units = units_with(words)
     bare = without_unit(cell, units)
     numbers, codes = table.one(f"bool_and({as_number(cell, units)})", f"bool_or({matches(bare, LEADING_ZERO)})")
-    alike = len(words) == 1 or any({*words} <= quantity for quantity in SAME_QUANTITY)
-    return units if alike and numbers and not codes else UNITS
+    return units if numbers and not codes else UNITS
 
 
 def units_with(words: Iterable[str]) -> str:
@@ -103,9 +104,9 @@ def _unit(table: TableFile, column: Column, units: str) -> str:
     query = f"select regexp_extract({column.value}, '{units}') as unit, count(*) from t"
     found = table.all(f"{query} where {column.value} is not null group by unit order by unit")
     if len(found) > 1:
-        units = ", ".join(f"{count:,} with {unit or 'none'}" for unit, count in found)
+        counts = ", ".join(f"{count:,} with {unit or 'none'}" for unit, count in found)
         raise Refused(
-            f"{table.path}: the numbers of column '{column.name}' have different units ({units}); correct them"
+            f"{table.path}: the numbers of column '{column.name}' have different units ({counts}); correct them"
         )
     return str(found[0][0])
 

@@ -76,8 +76,11 @@ def new_samples(model: Any, data: Any) -> Plot:
 
 def nearest(samples: Tensor, known: Tensor) -> Tensor:
     """For each sample (M, *shape) the nearest of the known ones (N, *shape), by pixels, (M, *shape)."""
-    distances = [torch.cdist(samples.flatten(1), part.flatten(1).float()) for part in known.split(PART)]
-    return known[torch.cat(distances, 1).argmin(1)].float()
+    found = []
+    for rows in samples.split(100):
+        distances = [torch.cdist(rows.flatten(1), part.flatten(1).float()) for part in known.split(PART)]
+        found.append(known[torch.cat(distances, 1).argmin(1)])
+    return torch.cat(found).float()
 
 
 def page(model: Any, lines: Sequence[Tensor], alt: str, caption: str) -> Plot:
